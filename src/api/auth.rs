@@ -1,0 +1,225 @@
+//! Who asks: the key of a request, and the project behind it.
+
+use std::{
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use moka::{
+    future::Cache,
+    ops::compute::{CompResult, Op},
+};
+use poem::{Request, RequestBody, http::header};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaSecurityScheme, Registry},
+};
+use sqlx::PgPool;
+use tracing::warn;
+
+use super::problem::{Code, Problem};
+use crate::{
+    key::{Key, KeyHash, KeyKind},
+    project::Project,
+    store::{self, StoreError},
+};
+
+/// A change of a key takes effect within this time.
+const FRESH: Duration = Duration::from_secs(5);
+/// Keys remembered, unknown ones among them.
+const REMEMBERED: u64 = 100_000;
+
+/// Looks keys up, and remembers them.
+#[derive(Clone)]
+pub struct Keys {
+    pool: PgPool,
+    known: Cache<KeyHash, Known>,
+}
+
+#[derive(Clone)]
+struct Known {
+    /// Absent: there is no such key.
+    holder: Option<(Arc<Project>, KeyKind)>,
+    looked_up: Instant,
+}
+
+impl Keys {
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool, known: Cache::new(REMEMBERED) }
+    }
+
+    /// The project and kind of a key. While the database is away, what was known of the key holds on.
+    async fn holder(&self, key: &Key) -> Result<Option<(Arc<Project>, KeyKind)>, StoreError> {
+        let hash = key.hash();
+        if let Some(known) = self.known.get(&hash).await
+            && known.looked_up.elapsed() < FRESH
+        {
+            return Ok(known.holder);
+        }
+        // One lookup per key at a time; who waited finds it done.
+        let looked_up = self
+            .known
+            .entry(hash)
+            .and_try_compute_with(|before| async {
+                let before = before.map(moka::Entry::into_value);
+                if before.as_ref().is_some_and(|known| known.looked_up.elapsed() < FRESH) {
+                    return Ok(Op::Nop);
+                }
+                match store::keys::lookup(&self.pool, &hash).await {
+                    Ok(found) => {
+                        let holder = found.map(|(project, kind)| (Arc::new(project), kind));
+                        Ok(Op::Put(Known { holder, looked_up: Instant::now() }))
+                    }
+                    Err(error) => match before {
+                        Some(known) if error.is_transient() => {
+                            warn!(
+                                error = crate::telemetry::chain(&error),
+                                "a key cannot be looked up; it holds on"
+                            );
+                            Ok(Op::Put(Known { looked_up: Instant::now(), ..known }))
+                        }
+                        _ => Err(error),
+                    },
+                }
+            })
+            .await?;
+        Ok(match looked_up {
+            CompResult::Inserted(entry)
+            | CompResult::ReplacedWith(entry)
+            | CompResult::Unchanged(entry)
+            | CompResult::Removed(entry) => entry.into_value().holder,
+            CompResult::StillNone(_) => None,
+        })
+    }
+}
+
+/// What an operation needs of a key.
+pub trait Needs {
+    const KIND: KeyKind;
+}
+
+/// For operations that send.
+pub struct Write;
+
+impl Needs for Write {
+    const KIND: KeyKind = KeyKind::Write;
+}
+
+/// For operations that ask.
+pub struct Read;
+
+impl Needs for Read {
+    const KIND: KeyKind = KeyKind::Read;
+}
+
+/// The caller of an operation: the project of a key that may do what the operation needs. There is no other way for a
+/// handler to come by a project.
+pub struct Caller<N> {
+    pub project: Arc<Project>,
+    needs: PhantomData<fn() -> N>,
+}
+
+const SCHEMES: [(&str, MetaSecurityScheme); 3] = [
+    (
+        "key",
+        MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some("The header `X-API-Key` with a key of the project."),
+            name: Some("X-API-Key"),
+            key_in: Some("header"),
+            ..SCHEME
+        },
+    ),
+    (
+        "bearer",
+        MetaSecurityScheme {
+            ty: "http",
+            scheme: Some("bearer"),
+            description: Some("`Authorization: Bearer KEY`."),
+            ..SCHEME
+        },
+    ),
+    (
+        "basic",
+        MetaSecurityScheme {
+            ty: "http",
+            scheme: Some("basic"),
+            description: Some("The key as user name, no password."),
+            ..SCHEME
+        },
+    ),
+];
+
+const SCHEME: MetaSecurityScheme = MetaSecurityScheme {
+    ty: "",
+    description: None,
+    name: None,
+    key_in: None,
+    scheme: None,
+    bearer_format: None,
+    flows: None,
+    openid_connect_url: None,
+};
+
+impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        for (name, scheme) in SCHEMES {
+            registry.create_security_scheme(name, scheme);
+        }
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        SCHEMES.iter().map(|(name, _)| *name).collect()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let keys: &Keys = request.data().expect("the application has keys");
+        Ok(Self::identify(request, keys).await?)
+    }
+}
+
+impl<N: Needs> Caller<N> {
+    async fn identify(request: &Request, keys: &Keys) -> Result<Self, Problem> {
+        let unauthorized = |detail| Problem::new(Code::Unauthorized, detail);
+        let key = presented(request).ok_or_else(|| {
+            unauthorized("Send a key of the project as `X-API-Key: KEY` or `Authorization: Bearer KEY`.")
+        })?;
+        let (project, kind) =
+            keys.holder(&key).await?.ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
+        if kind.allows(N::KIND) {
+            Ok(Self { project, needs: PhantomData })
+        } else {
+            let detail =
+                format!("This needs a key of kind {} or admin, not {}.", N::KIND.name(), kind.name());
+            Err(Problem::new(Code::Forbidden, detail))
+        }
+    }
+}
+
+/// The key that a request presents: `X-API-Key`, a bearer token, or the user name of basic authentication.
+fn presented(request: &Request) -> Option<Key> {
+    if let Some(key) = request.header("X-API-Key") {
+        return Some(Key::from_text(key.trim()));
+    }
+    let (scheme, credentials) = request.header(header::AUTHORIZATION)?.split_once(' ')?;
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Key::from_text(credentials));
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = String::from_utf8(BASE64_STANDARD.decode(credentials).ok()?).ok()?;
+        return Some(Key::from_text(decoded.split(':').next()?));
+    }
+    None
+}

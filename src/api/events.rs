@@ -1,0 +1,229 @@
+//! Sending events, and reading those of a user.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, SecondsFormat, Utc};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Union, param::Query, payload::Json, types::Any};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{
+    RequestId, Tag,
+    auth::{Caller, Read, Write},
+    body::EventsBody,
+    instant::Instant,
+    parameters::{Checks, Param, UpTo, Value},
+    problem::{Asking, Code, FieldError, Problem, Refusal, Sending},
+};
+use crate::{
+    ingest::{Ingest, Receipt},
+    store::events::{self, Place},
+};
+
+pub struct EventsApi {
+    pub ingest: Ingest,
+    pub pool: PgPool,
+}
+
+/// What became of the events.
+#[derive(Union)]
+#[oai(rename = "Taken", one_of)]
+enum Taken {
+    Batch(BatchTaken),
+    Single(EventTaken),
+}
+
+/// What became of a batch: `accepted` + `duplicates` + the number of `rejected` is the number of events sent.
+#[derive(Object)]
+struct BatchTaken {
+    /// Events that are durable and will be stored.
+    accepted: u32,
+    /// Events whose id was taken before.
+    duplicates: u32,
+    /// Events that are not valid, each with its reason. Do not send them again as they are.
+    rejected: Vec<FieldError>,
+    /// The request's id, as in the logs.
+    request_id: String,
+}
+
+/// What became of a single event.
+#[derive(Object)]
+struct EventTaken {
+    status: TakenStatus,
+    /// The event's id, as it was sent or as weir gave it.
+    event_id: String,
+}
+
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum TakenStatus {
+    Accepted,
+    Duplicate,
+}
+
+#[derive(ApiResponse)]
+enum TakenResponse {
+    /// At least one event was accepted, and is durable
+    #[oai(status = 202)]
+    Accepted(Json<Taken>),
+    /// Nothing new: every valid event was taken before
+    #[oai(status = 200)]
+    Duplicate(Json<Taken>),
+}
+
+/// Events of a user, newest first.
+#[derive(Object)]
+struct Timeline {
+    events: Vec<TimelineEvent>,
+    /// The number of events in this page.
+    count: u32,
+    /// Send as `cursor` for the next page; null: there is none.
+    next: Option<String>,
+}
+
+#[derive(Object)]
+struct TimelineEvent {
+    /// The UUID that was sent, or the UUID derived from the text that was sent.
+    event_id: String,
+    user_id: String,
+    event_type: String,
+    occurred_at: Instant,
+    received_at: Instant,
+    properties: Any<serde_json::Value>,
+}
+
+#[OpenApi]
+impl EventsApi {
+    /// Send events
+    ///
+    /// Takes a batch, a list of events, or one event, each judged on its own. The answer comes when the accepted
+    /// events are durable. An `event_id` is counted once, however often it is sent: on a broken connection or a 503,
+    /// send the same events again.
+    #[oai(path = "/events", method = "post", operation_id = "send_events", tag = "Tag::Events")]
+    async fn send(
+        &self,
+        caller: Caller<Write>,
+        Data(request_id): Data<&RequestId>,
+        body: EventsBody,
+    ) -> Result<TakenResponse, Refusal<Sending>> {
+        let receipt = self.ingest.take(caller.project.id, request_id.as_str(), &body.0).await?;
+        Ok(taken(receipt, request_id)?)
+    }
+
+    /// Events of a user
+    ///
+    /// The newest first, in pages.
+    #[oai(path = "/events", method = "get", operation_id = "user_events", tag = "Tag::Events")]
+    async fn of_user(
+        &self,
+        caller: Caller<Read>,
+        /// The user, as sent with the events.
+        #[oai(example = "example_user")]
+        user_id: Query<Param<String>>,
+        /// Most events in a page; default 20.
+        limit: Query<Param<UpTo<1000>>>,
+        /// `next` of the page before.
+        cursor: Query<Param<Place>>,
+    ) -> Result<Json<Timeline>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let user_id = checks.required("user_id", user_id.0);
+        let limit = checks.optional("limit", limit.0).map_or(20, |limit| limit.0);
+        let after = checks.optional("cursor", cursor.0);
+        let user_id = checks.finish(user_id)?;
+
+        // One more than asked tells whether there is a next page.
+        let mut found = events::of_user(&self.pool, caller.project.id, &user_id, after, limit + 1).await?;
+        let more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let next = found.last().filter(|_| more).map(|last| cursor_of(last.occurred_at, last.event_id));
+        let events: Vec<TimelineEvent> = found
+            .into_iter()
+            .map(|event| {
+                Ok(TimelineEvent {
+                    event_id: event.event_id.to_string(),
+                    user_id: user_id.clone(),
+                    event_type: event.event_type,
+                    occurred_at: Instant(event.occurred_at),
+                    received_at: Instant(event.received_at),
+                    properties: Any(serde_json::from_str(&event.properties)?),
+                })
+            })
+            .collect::<Result<_, serde_json::Error>>()
+            .map_err(Problem::internal)?;
+        Ok(Json(Timeline { count: count(events.len()), events, next }))
+    }
+}
+
+fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Problem> {
+    let Receipt { accepted, duplicates, rejected, single } = receipt;
+    let rejected: Vec<FieldError> = rejected.iter().map(FieldError::from).collect();
+    if accepted + duplicates == 0 {
+        let detail = match rejected.as_slice() {
+            [only] if only.index == Some(0) => "the event is not valid".into(),
+            all => format!("none of the {} events is valid", all.len()),
+        };
+        return Err(Problem::invalid(Code::ValidationFailed, detail, rejected));
+    }
+    let taken = match single {
+        Some(event_id) => {
+            let status = if accepted > 0 { TakenStatus::Accepted } else { TakenStatus::Duplicate };
+            Taken::Single(EventTaken { status, event_id })
+        }
+        None => Taken::Batch(BatchTaken {
+            accepted: count(accepted),
+            duplicates: count(duplicates),
+            rejected,
+            request_id: request_id.as_str().into(),
+        }),
+    };
+    Ok(if accepted > 0 {
+        TakenResponse::Accepted(Json(taken))
+    } else {
+        TakenResponse::Duplicate(Json(taken))
+    })
+}
+
+fn example_user() -> Param<String> {
+    Param::example("user_123")
+}
+
+fn count(events: usize) -> u32 {
+    u32::try_from(events).unwrap_or(u32::MAX)
+}
+
+fn cursor_of(occurred_at: DateTime<Utc>, event_id: Uuid) -> String {
+    let time = occurred_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{time} {event_id}"))
+}
+
+impl Value for Place {
+    const INVALID: &'static str = "invalid_cursor";
+
+    fn expected() -> String {
+        "the `next` of the page before".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let decoded = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let (time, event_id) = decoded.split_once(' ')?;
+        let occurred_at = DateTime::parse_from_rfc3339(time).ok()?.to_utc();
+        Some(Self { occurred_at, event_id: event_id.parse().ok()? })
+    }
+
+    fn schema() -> poem_openapi::registry::MetaSchema {
+        poem_openapi::registry::MetaSchema::new("string")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_the_place_it_was_made_of() {
+        let occurred_at = DateTime::from_timestamp_micros(1_700_000_000_000_001).expect("a time");
+        let place = Place { occurred_at, event_id: Uuid::from_u128(17) };
+        assert_eq!(Place::parse(&cursor_of(place.occurred_at, place.event_id)), Some(place));
+        assert_eq!(Place::parse("bm90IGEgcGxhY2U"), None);
+    }
+}

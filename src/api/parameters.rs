@@ -1,0 +1,260 @@
+//! Parameters of questions: all that are wrong are told at once, each with what was expected.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use chrono::NaiveDate;
+use poem::http::Method;
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ParseError, ParseFromParameter, ParseResult, ToJSON, Type},
+};
+
+use super::problem::{Code, FieldError, Problem};
+
+/// A value that a parameter can have.
+pub trait Value: Sized + Send + Sync {
+    /// A name for the reason if a text is not such a value.
+    const INVALID: &'static str;
+    /// What is expected, after "expected ".
+    fn expected() -> String;
+    fn parse(text: &str) -> Option<Self>;
+    fn schema() -> MetaSchema;
+}
+
+/// A parameter as it was sent: it always extracts, and [`Checks`] judges it together with the others.
+pub struct Param<T>(Sent<T>);
+
+enum Sent<T> {
+    Absent,
+    Valid(T),
+    Invalid(String),
+    /// Stands in the documentation, and is never sent.
+    Example(&'static str),
+}
+
+impl<T> Param<T> {
+    pub fn example(text: &'static str) -> Self {
+        Self(Sent::Example(text))
+    }
+}
+
+impl<T: Value> ToJSON for Param<T> {
+    fn to_json(&self) -> Option<serde_json::Value> {
+        match self.0 {
+            Sent::Example(text) => Some(text.into()),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Value> Type for Param<T> {
+    const IS_REQUIRED: bool = false;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        T::expected().into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(T::schema()))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        None
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::empty())
+    }
+}
+
+impl<T: Value> ParseFromParameter for Param<T> {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
+        Ok(Self(T::parse(text).map_or_else(|| Sent::Invalid(text.to_owned()), Sent::Valid)))
+    }
+
+    fn parse_from_parameters<I: IntoIterator<Item = A>, A: AsRef<str>>(texts: I) -> ParseResult<Self> {
+        let mut texts = texts.into_iter();
+        match (texts.next(), texts.next()) {
+            (None, _) => Ok(Self(Sent::Absent)),
+            (Some(text), None) => Self::parse_from_parameter(text.as_ref()),
+            (Some(_), Some(_)) => Err(ParseError::custom("the parameter was sent more than once")),
+        }
+    }
+}
+
+/// Judges the parameters of one request.
+#[derive(Default)]
+pub struct Checks {
+    parameters: usize,
+    errors: Vec<FieldError>,
+}
+
+impl Checks {
+    /// A parameter that must be there. Nothing, if it is not or is not valid: [`Checks::finish`] tells.
+    pub fn required<T: Value>(&mut self, name: &'static str, param: Param<T>) -> Option<T> {
+        if matches!(param.0, Sent::Absent) {
+            self.parameters += 1;
+            self.refuse(name, "missing", format!("expected {}", T::expected()));
+        }
+        self.optional(name, param)
+    }
+
+    pub fn optional<T: Value>(&mut self, name: &'static str, param: Param<T>) -> Option<T> {
+        match param.0 {
+            Sent::Absent | Sent::Example(_) => None,
+            Sent::Valid(value) => {
+                self.parameters += 1;
+                Some(value)
+            }
+            Sent::Invalid(text) => {
+                self.parameters += 1;
+                self.refuse(name, T::INVALID, format!("expected {}, got '{text}'", T::expected()));
+                None
+            }
+        }
+    }
+
+    /// Refuses a parameter for a reason that lies beyond its own form.
+    pub fn refuse(&mut self, name: &'static str, code: &'static str, message: String) {
+        let field_error =
+            FieldError { index: None, event_id: None, field: Some(name.into()), code: code.into(), message };
+        self.errors.push(field_error);
+    }
+
+    /// The parameters if all are valid; otherwise everything that is wrong with them.
+    pub fn finish<T>(self, parameters: Option<T>) -> Result<T, Problem> {
+        match parameters {
+            Some(parameters) if self.errors.is_empty() => Ok(parameters),
+            _ => {
+                let (wrong, all) = (self.errors.len(), self.parameters);
+                let detail = format!(
+                    "{wrong} of {all} parameters {}",
+                    if wrong == 1 { "is not valid" } else { "are not valid" }
+                );
+                Err(Problem::invalid(Code::ValidationFailed, detail, self.errors))
+            }
+        }
+    }
+}
+
+impl Value for NaiveDate {
+    const INVALID: &'static str = "invalid_date";
+
+    fn expected() -> String {
+        "YYYY-MM-DD".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // Four digits: PostgreSQL and people know no other years.
+        text.parse().ok().filter(|_| text.len() == 10)
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema::new_with_format("string", "date")
+    }
+}
+
+impl Value for String {
+    const INVALID: &'static str = "invalid_text";
+
+    fn expected() -> String {
+        "1 to 200 characters".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        ((1..=200).contains(&text.chars().count()) && !text.contains('\0')).then(|| text.to_owned())
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema { min_length: Some(1), max_length: Some(200), ..MetaSchema::new("string") }
+    }
+}
+
+/// A number from 1 to `MAX`.
+#[derive(Clone, Copy, Debug)]
+pub struct UpTo<const MAX: u32>(pub u32);
+
+impl<const MAX: u32> Value for UpTo<MAX> {
+    const INVALID: &'static str = "out_of_range";
+
+    fn expected() -> String {
+        format!("a number from 1 to {MAX}")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number| (1..=MAX).contains(number)).map(Self)
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            minimum: Some(1.0),
+            maximum: Some(MAX.into()),
+            ..MetaSchema::new_with_format("integer", "uint32")
+        }
+    }
+}
+
+/// The query parameters that each operation knows, from the OpenAPI document itself: so none can be forgotten.
+pub struct KnownParameters {
+    operations: BTreeMap<(String, Method), Vec<String>>,
+}
+
+impl KnownParameters {
+    /// # Panics
+    /// If `spec` is not an OpenAPI document.
+    pub fn from_spec(spec: &str) -> Self {
+        let spec: serde_json::Value = serde_json::from_str(spec).expect("the document is JSON");
+        let mut operations = BTreeMap::new();
+        for (path, methods) in spec["paths"].as_object().expect("the document has paths") {
+            for (method, operation) in methods.as_object().expect("a path has methods") {
+                let names = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let names = names.iter().filter(|parameter| parameter["in"] == "query");
+                let names = names.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned));
+                let method = method.to_uppercase().parse().expect("a method");
+                operations.insert((path.clone(), method), names.collect());
+            }
+        }
+        Self { operations }
+    }
+
+    /// The path, if it is one of the document's.
+    pub fn known_path(&self, path: &str) -> Option<&str> {
+        self.operations.keys().find(|(known, _)| known == path).map(|(known, _)| known.as_str())
+    }
+
+    /// Refuses parameters that the operation does not know.
+    pub fn check(&self, method: &Method, path: &str, query: Option<&str>) -> Result<(), Problem> {
+        let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
+        let Some(known) = self.operations.get(&(path.to_owned(), method.clone())) else { return Ok(()) };
+        let mut checks = Vec::new();
+        let mut sent = 0;
+        for pair in query.split('&') {
+            sent += 1;
+            let name = pair.split('=').next().unwrap_or_default();
+            if known.iter().any(|known| known == name) {
+                continue;
+            }
+            let nearest = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+            let message = match nearest {
+                Some((distance, known)) if distance <= 3 => format!("did you mean '{known}'?"),
+                _ if known.is_empty() => "this path takes no parameters".into(),
+                _ => format!("this path takes {}", known.join(", ")),
+            };
+            let field = name.chars().take(64).collect();
+            checks.push(FieldError {
+                index: None,
+                event_id: None,
+                field: Some(field),
+                code: "unknown_parameter".into(),
+                message,
+            });
+        }
+        if checks.is_empty() {
+            return Ok(());
+        }
+        let detail = format!("{} of {sent} parameters unknown to this path", checks.len());
+        Err(Problem::invalid(Code::ValidationFailed, detail, checks))
+    }
+}

@@ -1,0 +1,265 @@
+//! `weir import`: history from a CSV file, by the path of live events from the stream on.
+//!
+//! The filter in Redis is left out: it knows the last day, history is older, and the store recognises what it has. So an
+//! import can be repeated and interrupted at any time.
+
+use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use chrono::{SubsecRound, Utc};
+use clap::Args;
+use csv::StringRecord;
+use futures::{StreamExt, stream::FuturesOrdered};
+use indicatif::{ProgressBar, ProgressStyle};
+use weir::{
+    config,
+    event::Batch,
+    ingest::{
+        self,
+        validate::{Rejection, Rules, Texts},
+    },
+    project::ProjectId,
+    store,
+    stream::{
+        Stream,
+        publish::{NotPublished, Publisher},
+    },
+};
+
+const COLUMNS: [&str; 5] = ["event_id", "occurred_at", "user_id", "event_type", "properties_json"];
+/// Events in a message.
+const CHUNK: usize = 1_000;
+/// Messages that wait for their ack.
+const IN_FLIGHT: usize = 8;
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How often the workers are asked how far they are.
+const WAIT_PAUSE: Duration = Duration::from_millis(200);
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// A CSV file; its first line names its columns, in any order: `event_id`, `occurred_at`, `user_id`, `event_type`,
+    /// `properties_json`. Only `event_type` is required
+    file: PathBuf,
+    /// The project's name
+    #[arg(long, env = "WEIR_PROJECT", default_value = "dev")]
+    project: String,
+    /// Do not wait until the workers have stored the events
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    limits: config::Limits,
+    #[command(flatten)]
+    database: config::Database,
+    #[command(flatten)]
+    nats: config::Nats,
+}
+
+/// Lines that were read together.
+struct Chunk {
+    records: Vec<StringRecord>,
+    /// Bytes of the file up to the end of these lines.
+    end: u64,
+}
+
+/// What became of a chunk.
+struct Sent {
+    events: usize,
+    refused: Vec<(u64, Rejection)>,
+    last_sequence: u64,
+    end: u64,
+}
+
+pub(super) async fn run(options: Options) -> anyhow::Result<()> {
+    let name = options.file.display().to_string();
+    let file = File::open(&options.file).with_context(|| format!("cannot open {name}"))?;
+    let size = file.metadata()?.len();
+    let mut reader = csv::Reader::from_reader(file);
+    let columns = columns(reader.headers().with_context(|| format!("cannot read {name}"))?)?;
+
+    let pool = store::connect(&options.database)?;
+    let project = super::project_named(&pool, &options.project).await?;
+    let stream = Stream::open(&options.nats).await?;
+    let publisher = Publisher::new(stream.clone(), &options.nats);
+    let import =
+        Import { columns: &columns, limits: &options.limits, project_id: project.id, publisher: &publisher };
+
+    let progress = progress(size);
+    let mut total = Total::default();
+    let mut sending = FuturesOrdered::new();
+    loop {
+        let chunk = read(&mut reader, &mut total.unreadable)?;
+        let last = chunk.records.is_empty();
+        if !last {
+            sending.push_back(import.send(chunk));
+        }
+        while sending.len() >= if last { 1 } else { IN_FLIGHT } {
+            if let Some(sent) = sending.next().await {
+                total.add(sent?, &progress);
+            }
+        }
+        if last {
+            break;
+        }
+    }
+    progress.finish_and_clear();
+    total.report(&name, &options.project);
+    if !options.no_wait && total.events > 0 {
+        wait_until_stored(&stream, total.last_sequence).await?;
+    }
+    let refused = total.refused + total.unreadable.len();
+    ensure!(
+        refused == 0,
+        "{refused} lines were refused, for the reasons above; the other lines are imported"
+    );
+    Ok(())
+}
+
+/// The index of each known column in the file.
+fn columns(header: &StringRecord) -> anyhow::Result<BTreeMap<&'static str, usize>> {
+    let mut columns = BTreeMap::new();
+    for (index, name) in header.iter().enumerate() {
+        let Some(known) =
+            COLUMNS.into_iter().find(|known| *known == name.trim_start_matches('\u{feff}').trim())
+        else {
+            bail!("the file has a column '{name}'; expected {}", COLUMNS.join(", "));
+        };
+        ensure!(columns.insert(known, index).is_none(), "the file has two columns '{known}'");
+    }
+    ensure!(columns.contains_key("event_type"), "the file has no column event_type");
+    Ok(columns)
+}
+
+/// The next lines; lines that are no CSV go to `unreadable`.
+fn read<R: Read>(reader: &mut csv::Reader<R>, unreadable: &mut Vec<String>) -> anyhow::Result<Chunk> {
+    let mut records = Vec::with_capacity(CHUNK);
+    while records.len() < CHUNK {
+        let mut record = StringRecord::new();
+        match reader.read_record(&mut record) {
+            Ok(true) => records.push(record),
+            Ok(false) => break,
+            Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => return Err(error.into()),
+            Err(error) => {
+                eprintln!("{error}");
+                unreadable.push(error.to_string());
+            }
+        }
+    }
+    Ok(Chunk { records, end: reader.position().byte() })
+}
+
+struct Import<'a> {
+    columns: &'a BTreeMap<&'static str, usize>,
+    limits: &'a config::Limits,
+    project_id: ProjectId,
+    publisher: &'a Publisher,
+}
+
+impl Import<'_> {
+    async fn send(&self, chunk: Chunk) -> anyhow::Result<Sent> {
+        let received_at = Utc::now().trunc_subsecs(6);
+        let rules = Rules { limits: self.limits, project_id: self.project_id, now: received_at };
+        let mut sent = Sent { events: 0, refused: Vec::new(), last_sequence: 0, end: chunk.end };
+        let mut events = Vec::with_capacity(chunk.records.len());
+        for record in &chunk.records {
+            match self.texts(record).and_then(|texts| rules.texts(texts)) {
+                Ok(valid) => events.push(valid.event),
+                Err(rejection) => sent.refused.push((line(record), rejection)),
+            }
+        }
+        sent.events = events.len();
+        for events in ingest::split(events, self.publisher.largest_message()) {
+            let batch =
+                Batch { project_id: self.project_id, request_id: "import".into(), received_at, events };
+            let sequence = self.publish(&batch).await?;
+            sent.last_sequence = sent.last_sequence.max(sequence);
+        }
+        Ok(sent)
+    }
+
+    /// A line's fields; an empty one is as good as absent.
+    fn texts<'r>(&self, record: &'r StringRecord) -> Result<Texts<'r>, Rejection> {
+        let field = |name| {
+            let text = self.columns.get(name).and_then(|&index| record.get(index));
+            text.filter(|text| !text.is_empty())
+        };
+        let properties = field("properties_json");
+        if let Some(Err(error)) = properties.map(serde_json::from_str::<&serde_json::value::RawValue>) {
+            return Err(Rejection::invalid_json("properties_json", &error));
+        }
+        Ok(Texts {
+            event_id: field("event_id").map(Into::into),
+            user_id: field("user_id").map(Into::into),
+            event_type: field("event_type").map(Into::into),
+            occurred_at: field("occurred_at").map(Into::into),
+            properties: properties.map(str::trim),
+        })
+    }
+
+    /// Publishes, and waits while the stream is full or away.
+    async fn publish(&self, batch: &Batch<'_>) -> anyhow::Result<u64> {
+        loop {
+            match self.publisher.publish(batch).await {
+                Ok(published) => return Ok(published.sequence),
+                Err(NotPublished::Full(_) | NotPublished::Busy | NotPublished::Disconnected) => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Err(error @ NotPublished::Failed(_)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn line(record: &StringRecord) -> u64 {
+    record.position().map_or(0, csv::Position::line)
+}
+
+#[derive(Default)]
+struct Total {
+    events: usize,
+    refused: usize,
+    unreadable: Vec<String>,
+    last_sequence: u64,
+}
+
+impl Total {
+    fn add(&mut self, sent: Sent, progress: &ProgressBar) {
+        for (line, Rejection { field, message, .. }) in &sent.refused {
+            let field = field.as_deref().unwrap_or("event");
+            progress.suspend(|| eprintln!("line {line}: {field}: {message}"));
+        }
+        self.events += sent.events;
+        self.refused += sent.refused.len();
+        self.last_sequence = self.last_sequence.max(sent.last_sequence);
+        progress.set_position(sent.end);
+        progress.set_message(format!("{} events", self.events));
+    }
+
+    fn report(&self, file: &str, project: &str) {
+        println!("{} events of {file} are durable in the stream, for project '{project}'.", self.events);
+    }
+}
+
+fn progress(size: u64) -> ProgressBar {
+    let style = "{bar:40} {bytes}/{total_bytes} {msg}, {eta} left";
+    ProgressBar::new(size).with_style(ProgressStyle::with_template(style).expect("a valid template"))
+}
+
+async fn wait_until_stored(stream: &Stream, sequence: u64) -> anyhow::Result<()> {
+    let style = ProgressStyle::with_template("{spinner} {msg}").expect("a valid template");
+    let progress = ProgressBar::new_spinner().with_style(style);
+    loop {
+        let stored = stream.stored_up_to().await?;
+        if stored >= sequence {
+            break;
+        }
+        progress.set_message(format!(
+            "{} messages wait for weir-worker; Ctrl-C is safe, they wait on",
+            sequence - stored
+        ));
+        progress.tick();
+        tokio::time::sleep(WAIT_PAUSE).await;
+    }
+    progress.finish_and_clear();
+    println!("All of them are stored, each once.");
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! `weir serve`.
+
+use anyhow::Context;
+use clap::Args;
+use poem::{Server, listener::TcpAcceptor};
+use tracing::{info, warn};
+use weir::{
+    api, config,
+    ingest::{Ingest, filter::Filter},
+    metrics, shutdown,
+    store::{
+        self,
+        migrate::{self, SchemaError},
+    },
+    stream::{Stream, publish::Publisher},
+    telemetry,
+};
+
+#[derive(Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    http: config::Http,
+    #[command(flatten)]
+    limits: config::Limits,
+    #[command(flatten)]
+    database: config::Database,
+    #[command(flatten)]
+    nats: config::Nats,
+    #[command(flatten)]
+    redis: config::Redis,
+}
+
+pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result<()> {
+    telemetry::start(logs);
+    let metrics = metrics::start();
+    let ending = shutdown::on_signal()?;
+
+    let address = options.http.http_addr;
+    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; set WEIR_HTTP_ADDR to an address that is free")
+    })?;
+    let pool = store::connect(&options.database)?;
+    match migrate::check(&pool).await {
+        Ok(()) => {}
+        // Events are taken without the database; what needs it answers 503 until it is there.
+        Err(error @ SchemaError::Database(_)) => {
+            warn!(error = telemetry::chain(&error), "starting without database")
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let stream = tokio::select! {
+        stream = Stream::open_when_up(&options.nats) => stream?,
+        () = ending.cancelled() => return Ok(()),
+    };
+    let ingest = Ingest {
+        filter: Filter::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?,
+        publisher: Publisher::new(stream.clone(), &options.nats),
+        limits: options.limits,
+    };
+    let app = api::app(api::Parts { pool, stream: stream.clone(), ingest, metrics, ending: ending.clone() });
+
+    info!(address = %listener.local_addr()?, "listening");
+    Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+        .run_with_graceful_shutdown(app, ending.cancelled(), Some(options.http.shutdown_grace))
+        .await?;
+    // Whatever was answered with 202 has its ack; this lets the connection end in order.
+    stream.context.client().drain().await.ok();
+    info!("ended");
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! Configuration: every option is a flag and an environment variable with a default, `--help` is its documentation.
+//!
+//! Each command takes the sections that it needs and no others. [`parse`] turns a wrong value into a sentence that
+//! names the variable.
+
+use std::{ffi::OsString, net::SocketAddr, time::Duration};
+
+use bytesize::ByteSize;
+use clap::{Args, Parser, error::ContextKind, error::ContextValue, error::ErrorKind};
+
+/// Where TimescaleDB is.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database")]
+pub struct Database {
+    /// PostgreSQL with the extensions timescaledb and roaringbitmap
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "postgres://weir@127.0.0.1:55432/weir"
+    )]
+    pub database_url: String,
+    /// Most connections that this process opens
+    #[arg(long, env = "WEIR_DATABASE_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub database_connections: u32,
+    /// How long to wait for a connection before the question is answered with 503
+    #[arg(long, env = "WEIR_DATABASE_TIMEOUT", default_value = "5s", value_parser = duration)]
+    pub database_timeout: Duration,
+}
+
+/// Where NATS is, and how its streams are bounded.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "NATS JetStream")]
+pub struct Nats {
+    /// One or several addresses, separated by commas
+    #[arg(long, env = "NATS_URL", hide_env_values = true, default_value = "nats://127.0.0.1:54222")]
+    pub nats_url: String,
+    /// Prefix of weir's streams, subjects and Redis keys, so that several weirs can share servers
+    #[arg(long, env = "WEIR_NAMESPACE", default_value = "weir", value_parser = namespace)]
+    pub namespace: String,
+    /// Size at which the stream of events is full, and `POST /events` answers 503
+    #[arg(long, env = "WEIR_STREAM_MAX_BYTES", default_value = "10GiB", value_parser = bytes)]
+    pub stream_max_bytes: ByteSize,
+    /// Age at which the stream drops an event that no worker has stored; 0s keeps it until it is stored, which is
+    /// what a 202 promises
+    #[arg(long, env = "WEIR_STREAM_MAX_AGE", default_value = "0s", value_parser = duration)]
+    pub stream_max_age: Duration,
+    /// Copies of the stream in a NATS cluster
+    #[arg(long, env = "WEIR_STREAM_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    pub stream_replicas: u16,
+    /// How long the stream recognises a message that is published again
+    #[arg(long, env = "WEIR_STREAM_DUPLICATE_WINDOW", default_value = "2m", value_parser = duration)]
+    pub stream_duplicate_window: Duration,
+    /// How long to wait for the stream's ack; a publish is tried twice
+    #[arg(long, env = "WEIR_PUBLISH_TIMEOUT", default_value = "5s", value_parser = duration)]
+    pub publish_timeout: Duration,
+    /// Most messages that wait for the stream's ack; one more is answered with 503
+    #[arg(long, env = "WEIR_PUBLISH_IN_FLIGHT", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
+    pub publish_in_flight: u16,
+}
+
+/// Where Redis is, the filter for duplicates.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Redis")]
+pub struct Redis {
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:56379",
+        help = "Redis or Valkey"
+    )]
+    pub redis_url: String,
+    /// How long an event id is remembered at least; the database remembers for as long as it keeps the event
+    #[arg(long, env = "WEIR_DEDUPLICATION_WINDOW", default_value = "24h", value_parser = duration)]
+    pub deduplication_window: Duration,
+    /// How long a request waits for Redis before it goes on without
+    #[arg(long, env = "WEIR_REDIS_TIMEOUT", default_value = "250ms", value_parser = duration)]
+    pub redis_timeout: Duration,
+}
+
+/// How the HTTP server runs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct Http {
+    /// Address of the API
+    #[arg(long, env = "WEIR_HTTP_ADDR", default_value = "127.0.0.1:8000")]
+    pub http_addr: SocketAddr,
+    /// How long requests under way may take to end after SIGTERM
+    #[arg(long, env = "WEIR_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration)]
+    pub shutdown_grace: Duration,
+}
+
+/// Where the worker shows its signs of life.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct WorkerHttp {
+    /// Address of /health, /ready and /metrics
+    #[arg(long, env = "WEIR_WORKER_HTTP_ADDR", default_value = "127.0.0.1:8001")]
+    pub worker_http_addr: SocketAddr,
+}
+
+/// What a request and an event may be at most.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits of what is sent")]
+pub struct Limits {
+    /// Events in a request
+    #[arg(long, env = "WEIR_MAX_EVENTS", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_events: u32,
+    /// Bytes of a request's body
+    #[arg(long, env = "WEIR_MAX_BODY", default_value = "5MiB", value_parser = bytes)]
+    pub max_body: ByteSize,
+    /// Bytes of an event's properties, as sent
+    #[arg(long, env = "WEIR_MAX_PROPERTIES", default_value = "32KiB", value_parser = bytes)]
+    pub max_properties: ByteSize,
+    /// Levels of objects and arrays in an event's properties
+    #[arg(long, env = "WEIR_MAX_PROPERTIES_DEPTH", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub max_properties_depth: u16,
+    /// Age of an event; without a bound one client could create ten thousand chunks
+    #[arg(long, env = "WEIR_MAX_EVENT_AGE", default_value = "1826days", value_parser = duration)]
+    pub max_event_age: Duration,
+    /// How far ahead of weir's clock an event may lie
+    #[arg(long, env = "WEIR_MAX_EVENT_AHEAD", default_value = "24h", value_parser = duration)]
+    pub max_event_ahead: Duration,
+}
+
+/// How the consumer writes to the database.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Writing")]
+pub struct Writing {
+    /// Transactions that are written side by side
+    #[arg(long, env = "WEIR_WRITERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub writers: u16,
+    /// Events at which a transaction is full
+    #[arg(long, env = "WEIR_WRITE_EVENTS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub write_events: u32,
+    /// How long a transaction waits for more events
+    #[arg(long, env = "WEIR_WRITE_WAIT", default_value = "100ms", value_parser = duration)]
+    pub write_wait: Duration,
+    /// How often activity is rolled up at most
+    #[arg(long, env = "WEIR_ROLL_UP_INTERVAL", default_value = "1s", value_parser = duration)]
+    pub roll_up_interval: Duration,
+}
+
+/// How logs are written.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
+pub struct Logs {
+    /// error, warn, info, debug, trace, or directives such as `info,weir=debug`
+    #[arg(long, env = "LOG_LEVEL", default_value = "info,async_nats=warn,poem=warn", global = true, value_parser = log_level)]
+    pub log_level: String,
+    /// json for machines, text for people
+    #[arg(long, env = "LOG_FORMAT", default_value = "json", global = true)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration such as 250ms, 5s, 24h or 30days".into())
+}
+
+fn bytes(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "expected a size such as 512KiB, 5MiB or 10GB".into())
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let valid = (1..=32).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if valid { Ok(text.into()) } else { Err("expected 1 to 32 of a-z, 0-9 and -".into()) }
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    match text.to_lowercase().parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(text.to_lowercase()),
+        Err(_) => {
+            Err("expected error, warn, info, debug or trace, or directives such as info,weir=debug".into())
+        }
+    }
+}
+
+/// Reads flags and environment, or ends the process: with the text that was asked for (`--help`), or with a sentence
+/// that names the wrong variable or flag.
+pub fn parse<T: Parser>() -> T {
+    match parse_from::<T>(std::env::args_os()) {
+        Ok(options) => options,
+        Err(error) => error.exit(),
+    }
+}
+
+fn parse_from<T: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
+    T::try_parse_from(arguments).map_err(|error| match wrong_variable(&error, &T::command()) {
+        Some(sentence) => clap::Error::raw(ErrorKind::ValueValidation, sentence + "\n"),
+        None => error,
+    })
+}
+
+/// clap names the flag of a wrong value even if the value came from the environment. This names the variable.
+fn wrong_variable(error: &clap::Error, command: &clap::Command) -> Option<String> {
+    let (Some(ContextValue::String(flag)), Some(ContextValue::String(value))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return None;
+    };
+    let flag = flag.split(' ').next()?.strip_prefix("--")?;
+    let variable = variable_of(command, flag)?;
+    if std::env::var(&variable).ok()? != *value {
+        return None; // the flag itself was given, and overrides the variable
+    }
+    let reason = match std::error::Error::source(error) {
+        Some(source) => source.to_string(),
+        None => format!("expected {}", possible_values(error)?),
+    };
+    Some(format!("{variable}: '{value}' is not valid: {reason}"))
+}
+
+fn possible_values(error: &clap::Error) -> Option<String> {
+    match error.get(ContextKind::ValidValue)? {
+        ContextValue::Strings(values) => Some(values.join(" or ")),
+        _ => None,
+    }
+}
+
+fn variable_of(command: &clap::Command, flag: &str) -> Option<String> {
+    command
+        .get_arguments()
+        .find(|argument| argument.get_long() == Some(flag))
+        .and_then(|argument| argument.get_env())
+        .map(|variable| variable.to_string_lossy().into_owned())
+        .or_else(|| command.get_subcommands().find_map(|inner| variable_of(inner, flag)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[derive(Parser, Debug)]
+    struct Options {
+        #[command(flatten)]
+        _limits: Limits,
+        #[command(flatten)]
+        _logs: Logs,
+    }
+
+    fn refusal(arguments: &[&str]) -> String {
+        let arguments = std::iter::once("weir").chain(arguments.iter().copied()).map(OsString::from);
+        parse_from::<Options>(arguments).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn a_wrong_flag_is_named_with_what_was_expected() {
+        assert!(refusal(&["--max-body", "large"]).contains("expected a size such as"));
+        assert!(refusal(&["--max-body", "large"]).contains("--max-body"));
+        assert!(refusal(&["--log-level", "info,weir=loud"]).contains("expected error, warn"));
+    }
+
+    #[test]
+    fn every_option_has_a_variable_and_a_help() {
+        for argument in Options::command().get_arguments().filter(|argument| argument.get_id() != "help") {
+            assert!(argument.get_env().is_some(), "{} has no environment variable", argument.get_id());
+            assert!(argument.get_help().is_some(), "{} has no help", argument.get_id());
+        }
+    }
+}

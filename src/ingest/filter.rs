@@ -1,0 +1,116 @@
+//! The filter for duplicates in Redis: which ids were accepted lately? It is never the truth. Without it the stream and
+//! the store remove duplicates, later and at more cost.
+//!
+//! A set per project and time bucket holds the ids' 16 bytes; the bucket of now and the one before are asked, so an id
+//! is remembered for one to two buckets.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use redis::{
+    Client, Pipeline, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::{config, metrics, project::ProjectId};
+
+/// Remembers accepted ids in Redis.
+#[derive(Clone)]
+pub struct Filter {
+    connection: ConnectionManager,
+    key_prefix: String,
+    bucket: Duration,
+    /// Whether the last command failed, so that a change is logged once and not per request.
+    down: Arc<AtomicBool>,
+}
+
+impl Filter {
+    /// Connects when first used, and again whenever the connection broke.
+    pub fn new(config: &config::Redis, namespace: &str) -> Result<Self, RedisError> {
+        let client = Client::open(config.redis_url.as_str())?;
+        let options = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(config.redis_timeout))
+            .set_response_timeout(Some(config.redis_timeout))
+            .set_number_of_retries(0);
+        Ok(Self {
+            connection: ConnectionManager::new_lazy_with_config(client, options)?,
+            key_prefix: format!("{namespace}:seen"),
+            bucket: config.deduplication_window.max(Duration::from_secs(1)),
+            down: Arc::default(),
+        })
+    }
+
+    /// For each id whether it was marked before. Without Redis none was.
+    pub async fn check(&self, project_id: ProjectId, ids: &[Uuid], now: DateTime<Utc>) -> Vec<bool> {
+        let bucket = self.bucket_of(now);
+        let mut pipeline = redis::pipe();
+        for bucket in [bucket, bucket - 1] {
+            let command = pipeline.cmd("SMISMEMBER").arg(self.key(project_id, bucket));
+            for id in ids {
+                command.arg(id.as_bytes());
+            }
+        }
+        match self.run::<(Vec<bool>, Vec<bool>)>(&pipeline).await {
+            Some((current, previous)) if current.len() == ids.len() && previous.len() == ids.len() => {
+                current.iter().zip(previous).map(|(current, previous)| *current || previous).collect()
+            }
+            _ => vec![false; ids.len()],
+        }
+    }
+
+    /// Marks ids as accepted. If that fails, the stream or the store will recognise them.
+    pub async fn mark(&self, project_id: ProjectId, ids: &[Uuid], now: DateTime<Utc>) {
+        let key = self.key(project_id, self.bucket_of(now));
+        let mut pipeline = redis::pipe();
+        let command = pipeline.cmd("SADD").arg(&key);
+        for id in ids {
+            command.arg(id.as_bytes());
+        }
+        pipeline.expire(&key, (2 * self.bucket).as_secs().cast_signed()).ignore();
+        self.run::<redis::Value>(&pipeline).await;
+    }
+
+    /// Whether Redis answers now.
+    pub async fn is_up(&self) -> bool {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("PING");
+        self.run::<redis::Value>(&pipeline).await.is_some()
+    }
+
+    async fn run<T: redis::FromRedisValue>(&self, pipeline: &Pipeline) -> Option<T> {
+        let result = pipeline.query_async(&mut self.connection.clone()).await;
+        let was_down = self.down.swap(result.is_err(), Ordering::Relaxed);
+        match result {
+            Ok(answer) => {
+                if was_down {
+                    info!("Redis answers again; duplicates are filtered");
+                }
+                Some(answer)
+            }
+            Err(error) => {
+                metrics::filter_unavailable();
+                if !was_down {
+                    let error = crate::telemetry::chain(&error);
+                    warn!(error, "Redis does not answer; going on without it, the store removes duplicates");
+                }
+                None
+            }
+        }
+    }
+
+    fn bucket_of(&self, now: DateTime<Utc>) -> i64 {
+        now.timestamp().div_euclid(self.bucket.as_secs().cast_signed())
+    }
+
+    fn key(&self, project_id: ProjectId, bucket: i64) -> String {
+        format!("{}:{project_id}:{bucket}", self.key_prefix)
+    }
+}

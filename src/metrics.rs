@@ -1,0 +1,132 @@
+//! Every metric of weir: its name, its labels, what it means. No other module writes a name.
+//!
+//! Names follow Prometheus: seconds and bytes as units, `_total` for counters.
+#![allow(clippy::disallowed_macros, reason = "this is the module that may")]
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+const EVENTS_RECEIVED: &str = "events_received_total";
+const EVENTS_INGESTED: &str = "events_ingested_total";
+const EVENTS_DUPLICATE: &str = "events_duplicate_total";
+const EVENTS_REJECTED: &str = "events_rejected_total";
+const EVENTS_STORED: &str = "events_stored_total";
+const EVENTS_DEAD: &str = "events_dead_lettered_total";
+const INGESTION_DURATION: &str = "ingestion_duration_seconds";
+const API_REQUESTS: &str = "api_requests_total";
+const API_REQUEST_DURATION: &str = "api_request_duration_seconds";
+const FILTER_UNAVAILABLE: &str = "filter_unavailable_total";
+const WRITE_DURATION: &str = "write_duration_seconds";
+const WRITE_RETRIES: &str = "write_retries_total";
+const INGEST_TO_STORED: &str = "ingest_to_stored_seconds";
+const ROLL_UP_DURATION: &str = "roll_up_duration_seconds";
+
+/// Seconds; from a fast request to a long outage.
+const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// Starts recording for the whole process; the handle renders what Prometheus scrapes.
+///
+/// # Panics
+/// If recording was started before.
+pub fn start() -> PrometheusHandle {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), BUCKETS)
+        .expect("the buckets are not empty")
+        .install_recorder()
+        .expect("recording is started once");
+    describe_counter!(EVENTS_RECEIVED, "Events in requests and imports, before any check");
+    describe_counter!(EVENTS_INGESTED, "Events that are durable in the stream and were new to it");
+    describe_counter!(EVENTS_DUPLICATE, "Events dropped as duplicates, by what recognised them");
+    describe_counter!(EVENTS_REJECTED, "Events refused, by reason");
+    describe_counter!(EVENTS_STORED, "Events written to the database");
+    describe_counter!(EVENTS_DEAD, "Events set aside in the dead-letter stream, by reason");
+    describe_histogram!(INGESTION_DURATION, "From a read body to the stream's ack");
+    describe_counter!(API_REQUESTS, "Requests, by endpoint and status");
+    describe_histogram!(API_REQUEST_DURATION, "From a read head to an answer, by endpoint");
+    describe_counter!(FILTER_UNAVAILABLE, "Requests that went on without Redis");
+    describe_histogram!(WRITE_DURATION, "One transaction of the writer");
+    describe_counter!(WRITE_RETRIES, "Transactions tried again because the database or the stream was away");
+    describe_histogram!(INGEST_TO_STORED, "From the receipt of an event to its commit");
+    describe_histogram!(ROLL_UP_DURATION, "One roll-up of activity");
+    handle
+}
+
+/// What recognised a duplicate.
+#[derive(Clone, Copy, Debug)]
+pub enum CaughtBy {
+    /// The same id twice in one request.
+    Request,
+    /// The filter in Redis.
+    Filter,
+    /// The stream, by the message's id.
+    Stream,
+    /// The database's unique index.
+    Store,
+}
+
+impl CaughtBy {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Filter => "filter",
+            Self::Stream => "stream",
+            Self::Store => "store",
+        }
+    }
+}
+
+pub fn events_received(events: usize) {
+    counter!(EVENTS_RECEIVED).increment(events as u64);
+}
+
+pub fn events_ingested(events: usize) {
+    counter!(EVENTS_INGESTED).increment(events as u64);
+}
+
+pub fn events_duplicate(caught_by: CaughtBy, events: usize) {
+    counter!(EVENTS_DUPLICATE, "caught_by" => caught_by.label()).increment(events as u64);
+}
+
+pub fn event_rejected(reason: &'static str) {
+    counter!(EVENTS_REJECTED, "reason" => reason).increment(1);
+}
+
+pub fn events_stored(events: usize) {
+    counter!(EVENTS_STORED).increment(events as u64);
+}
+
+pub fn events_dead_lettered(reason: &'static str, events: usize) {
+    counter!(EVENTS_DEAD, "reason" => reason).increment(events as u64);
+}
+
+pub fn ingestion(duration: Duration) {
+    histogram!(INGESTION_DURATION).record(duration);
+}
+
+/// `endpoint` is a path of the interface or `other`, never the path as sent: labels must be few.
+pub fn api_request(endpoint: &str, status: u16, duration: Duration) {
+    counter!(API_REQUESTS, "endpoint" => endpoint.to_owned(), "status" => status.to_string()).increment(1);
+    histogram!(API_REQUEST_DURATION, "endpoint" => endpoint.to_owned()).record(duration);
+}
+
+pub fn filter_unavailable() {
+    counter!(FILTER_UNAVAILABLE).increment(1);
+}
+
+pub fn write(duration: Duration) {
+    histogram!(WRITE_DURATION).record(duration);
+}
+
+pub fn write_retry() {
+    counter!(WRITE_RETRIES).increment(1);
+}
+
+pub fn ingest_to_stored(age: Duration) {
+    histogram!(INGEST_TO_STORED).record(age);
+}
+
+pub fn roll_up(duration: Duration) {
+    histogram!(ROLL_UP_DURATION).record(duration);
+}

@@ -1,0 +1,104 @@
+//! A project is the tenant. Whatever reads or writes data takes its id first.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike, Utc, Weekday};
+use chrono_tz::Tz;
+use uuid::Uuid;
+
+/// The number of a project. It comes from a key's lookup or from the command line, never from a request's body, so a
+/// request cannot name another project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProjectId(i32);
+
+impl ProjectId {
+    /// For the store and the stream, which write the numbers that they were given.
+    pub(crate) fn from_stored(number: i32) -> Self {
+        Self(number)
+    }
+
+    pub fn get(self) -> i32 {
+        self.0
+    }
+
+    /// The namespace of the project's ids: what is derived from a text differs between projects.
+    fn uuid_namespace(self) -> Uuid {
+        const WEIR: Uuid = Uuid::from_u128(0x7765_6972_2d65_7665_6e74_2d69_642d_7631);
+        Uuid::new_v5(&WEIR, &self.0.to_be_bytes())
+    }
+
+    /// The id under which an event is kept: a UUID as it is, any other text as UUIDv5 of project and text.
+    pub fn event_id(self, text: &str) -> Uuid {
+        Uuid::try_parse(text).unwrap_or_else(|_| Uuid::new_v5(&self.uuid_namespace(), text.as_bytes()))
+    }
+
+    /// The id of a message that carries these events: the same events make the same id, so that the stream recognises
+    /// a message that is published again.
+    pub(crate) fn message_id(self, event_ids: impl Iterator<Item = Uuid>) -> Uuid {
+        let bytes: Vec<u8> = event_ids.flat_map(Uuid::into_bytes).collect();
+        Uuid::new_v5(&self.uuid_namespace(), &bytes)
+    }
+}
+
+impl std::fmt::Display for ProjectId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A project and its settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    pub id: ProjectId,
+    pub name: String,
+    /// Days, weeks and months of the project are those of this zone.
+    pub timezone: Tz,
+    /// First day of a week.
+    pub week_start: Weekday,
+}
+
+impl Project {
+    /// The hour of the project's wall clock in which `instant` lies. The hour that a change to winter time repeats is
+    /// one hour here.
+    pub fn local_hour(&self, instant: DateTime<Utc>) -> NaiveDateTime {
+        let local = instant.with_timezone(&self.timezone).naive_local();
+        local.date().and_hms_opt(local.hour(), 0, 0).expect("an hour of a day that exists")
+    }
+
+    /// The date on the project's calendar at `instant`.
+    pub fn local_date(&self, instant: DateTime<Utc>) -> NaiveDate {
+        instant.with_timezone(&self.timezone).date_naive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(timezone: Tz) -> Project {
+        Project { id: ProjectId(1), name: "p".into(), timezone, week_start: Weekday::Mon }
+    }
+
+    fn hour(timezone: Tz, instant: &str) -> String {
+        project(timezone).local_hour(instant.parse().expect("an instant")).to_string()
+    }
+
+    #[test]
+    fn hours_are_those_of_the_wall_clock() {
+        assert_eq!(hour(Tz::Asia__Kolkata, "2024-03-09T18:29:59Z"), "2024-03-09 23:00:00");
+        assert_eq!(hour(Tz::Asia__Kolkata, "2024-03-09T18:30:00Z"), "2024-03-10 00:00:00");
+        // Clocks in New York went from 2 to 3 on 2024-03-10, and twice through 1 on 2024-11-03.
+        assert_eq!(hour(Tz::America__New_York, "2024-03-10T06:59:59Z"), "2024-03-10 01:00:00");
+        assert_eq!(hour(Tz::America__New_York, "2024-03-10T07:00:00Z"), "2024-03-10 03:00:00");
+        assert_eq!(hour(Tz::America__New_York, "2024-11-03T05:30:00Z"), "2024-11-03 01:00:00");
+        assert_eq!(hour(Tz::America__New_York, "2024-11-03T06:30:00Z"), "2024-11-03 01:00:00");
+    }
+
+    #[test]
+    fn an_id_is_kept_as_it_is_or_derived_from_project_and_text() {
+        let (one, two) = (ProjectId(1), ProjectId(2));
+        let text = "018e9b6e-7b1c-7000-8000-000000000001";
+        assert_eq!(one.event_id(text).to_string(), text);
+        assert_eq!(one.event_id("order-1"), one.event_id("order-1"));
+        assert_ne!(one.event_id("order-1"), one.event_id("order-2"));
+        assert_ne!(one.event_id("order-1"), two.event_id("order-1"));
+    }
+}

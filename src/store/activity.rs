@@ -1,0 +1,106 @@
+//! Reading activity: bitmaps of users, and counts. What they mean is decided in [`crate::stats`].
+
+use std::collections::BTreeMap;
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use roaring::RoaringBitmap;
+use sqlx::{Connection, PgPool};
+
+use super::StoreError;
+use crate::project::ProjectId;
+
+/// Events and users of one event type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTypeCount {
+    pub event_type: String,
+    pub events: i64,
+    pub users: i64,
+}
+
+/// Who was active on each day from `from` to `to`, both included. Days without users are absent.
+pub async fn daily_users(
+    pool: &PgPool,
+    project_id: ProjectId,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<BTreeMap<NaiveDate, RoaringBitmap>, StoreError> {
+    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
+        "select local_day, rb_or_agg(users)::bytea
+         from activity_daily
+         where project_id = $1 and local_day between $2 and $3
+         group by local_day",
+    )
+    .bind(project_id.get())
+    .bind(midnight(from))
+    .bind(midnight(to))
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(|(day, bytes)| Ok((day.date(), bitmap(&bytes)?))).collect()
+}
+
+/// Who was active on any day before `date`, over all history.
+pub async fn users_before(
+    pool: &PgPool,
+    project_id: ProjectId,
+    date: NaiveDate,
+) -> Result<RoaringBitmap, StoreError> {
+    let bytes: Option<Vec<u8>> = sqlx::query_scalar(
+        "select rb_or_agg(users)::bytea from activity_daily where project_id = $1 and local_day < $2",
+    )
+    .bind(project_id.get())
+    .bind(midnight(date))
+    .fetch_one(pool)
+    .await?;
+    bytes.map_or_else(|| Ok(RoaringBitmap::new()), |bytes| bitmap(&bytes))
+}
+
+/// The event types of a range of days, most events first, then by name.
+pub async fn top_events(
+    pool: &PgPool,
+    project_id: ProjectId,
+    from: NaiveDate,
+    to: NaiveDate,
+    limit: u32,
+) -> Result<Vec<EventTypeCount>, StoreError> {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
+         from activity_daily
+         where project_id = $1 and local_day between $2 and $3
+         group by event_type
+         order by events desc, event_type
+         limit $4",
+    )
+    .bind(project_id.get())
+    .bind(midnight(from))
+    .bind(midnight(to))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(event_type, events, users)| EventTypeCount { event_type, events, users })
+        .collect())
+}
+
+/// Sums up the deltas of the hours before `horizon`, see `sql/`; false if someone else is at it.
+///
+/// The lock belongs to the session, because the procedure may commit in between. If it fails, the session is closed.
+pub async fn roll_up(pool: &PgPool, horizon: NaiveDateTime) -> Result<bool, StoreError> {
+    let mut connection = pool.acquire().await?.detach();
+    let mine: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('weir.roll_up'))")
+        .fetch_one(&mut connection)
+        .await?;
+    if mine {
+        sqlx::query("call roll_up($1)").bind(horizon).execute(&mut connection).await?;
+    }
+    connection.close().await?;
+    Ok(mine)
+}
+
+fn midnight(date: NaiveDate) -> NaiveDateTime {
+    date.and_time(NaiveTime::MIN)
+}
+
+fn bitmap(bytes: &[u8]) -> Result<RoaringBitmap, StoreError> {
+    RoaringBitmap::deserialize_from(bytes).map_err(StoreError::Bitmap)
+}

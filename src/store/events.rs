@@ -1,0 +1,53 @@
+//! Reading single events.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{StoreError, users};
+use crate::project::ProjectId;
+
+/// An event as it is stored.
+#[derive(Debug, sqlx::FromRow)]
+pub struct StoredEvent {
+    pub event_id: Uuid,
+    pub event_type: String,
+    pub occurred_at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
+    /// JSON.
+    pub properties: String,
+}
+
+/// A place in a user's timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub occurred_at: DateTime<Utc>,
+    pub event_id: Uuid,
+}
+
+/// At most `limit` events of a user, newest first, from behind `after` on.
+pub async fn of_user(
+    pool: &PgPool,
+    project_id: ProjectId,
+    user_id: &str,
+    after: Option<Place>,
+    limit: u32,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let Some(user_no) = users::number(pool, project_id, user_id).await? else { return Ok(Vec::new()) };
+    let after = after.unwrap_or(Place { occurred_at: DateTime::<Utc>::MAX_UTC, event_id: Uuid::max() });
+    let latest = DateTime::from_timestamp(253_402_300_799, 0).expect("the year 9999");
+    Ok(sqlx::query_as(
+        "select event_id, event_type, occurred_at, received_at, properties::text as properties
+         from events
+         where project_id = $1 and user_no = $2 and (occurred_at, event_id) < ($3, $4)
+         order by occurred_at desc, event_id desc
+         limit $5",
+    )
+    .bind(project_id.get())
+    .bind(user_no)
+    .bind(after.occurred_at.min(latest))
+    .bind(after.event_id)
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?)
+}

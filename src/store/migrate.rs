@@ -1,0 +1,130 @@
+//! The database's schema: the files of `sql/`, and of the folder of the edition that the database runs.
+//!
+//! Both editions' files share one sequence of versions, so a database has one version, whatever its edition.
+
+use sqlx::{
+    PgPool,
+    migrate::{MigrateError, Migrator},
+};
+
+static SHARED: Migrator = sqlx::migrate!("./sql");
+static COMMUNITY: Migrator = sqlx::migrate!("./sql/community");
+static APACHE: Migrator = sqlx::migrate!("./sql/apache");
+
+/// Which TimescaleDB the database runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edition {
+    /// Under the Timescale License: has continuous aggregates.
+    Community,
+    /// Under the Apache License.
+    Apache,
+}
+
+/// Why the schema is not what this weir needs.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    #[error("cannot ask the database")]
+    Database(#[from] sqlx::Error),
+    #[error(
+        "the extension timescaledb cannot be created: it must be installed, stand in `shared_preload_libraries`, and \
+         the user must be allowed to create it"
+    )]
+    NoTimescale(#[source] sqlx::Error),
+    #[error(
+        "the database has version {0}, which this weir does not know: run a newer weir, or give this one another database"
+    )]
+    Newer(i64),
+    #[error(
+        "version {0} of the database is not the one of this weir: either another edition of TimescaleDB made it, \
+         or its migration was changed"
+    )]
+    Different(i64),
+    #[error("the database has version {found}, this weir needs {needed}: run `weir migrate`")]
+    Older { found: i64, needed: i64 },
+    #[error("a migration failed")]
+    Failed(#[source] MigrateError),
+}
+
+/// What [`migrate`] found and did.
+#[derive(Clone, Copy, Debug)]
+pub struct Migrated {
+    pub edition: Edition,
+    /// 0: the database was empty.
+    pub from: i64,
+    pub to: i64,
+}
+
+/// Brings the database to the newest version. Safe to run again, and from several places at once: a lock in the
+/// database lets one run at a time.
+pub async fn migrate(pool: &PgPool) -> Result<Migrated, SchemaError> {
+    let edition = edition(pool).await?;
+    let from = version(pool).await?;
+    let migrator = migrator(edition);
+    migrator.run(pool).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => SchemaError::Newer(version),
+        MigrateError::VersionMismatch(version) => SchemaError::Different(version),
+        error => SchemaError::Failed(error),
+    })?;
+    Ok(Migrated { edition, from, to: newest(&migrator) })
+}
+
+/// Whether the database has the version that this weir was built for.
+pub async fn check(pool: &PgPool) -> Result<(), SchemaError> {
+    let (found, needed) = (version(pool).await?, newest(&migrator(Edition::Apache)));
+    match found.cmp(&needed) {
+        std::cmp::Ordering::Less => Err(SchemaError::Older { found, needed }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(SchemaError::Newer(found)),
+    }
+}
+
+/// The setting that names the edition exists once the extension does, so this makes it.
+async fn edition(pool: &PgPool) -> Result<Edition, SchemaError> {
+    let mut transaction = pool.begin().await?;
+    // `if not exists` alone would fail when two do it at once.
+    sqlx::query("select pg_advisory_xact_lock(hashtext('weir.migrate'))").execute(&mut *transaction).await?;
+    sqlx::query("create extension if not exists timescaledb").execute(&mut *transaction).await.map_err(
+        |error| match error {
+            sqlx::Error::Database(_) => SchemaError::NoTimescale(error),
+            error => error.into(),
+        },
+    )?;
+    let license: String = sqlx::query_scalar("show timescaledb.license").fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(if license == "apache" { Edition::Apache } else { Edition::Community })
+}
+
+async fn version(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    let has_table: bool =
+        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?;
+    if !has_table {
+        return Ok(0);
+    }
+    sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
+        .fetch_one(pool)
+        .await
+}
+
+fn migrator(edition: Edition) -> Migrator {
+    let own = match edition {
+        Edition::Community => &COMMUNITY,
+        Edition::Apache => &APACHE,
+    };
+    Migrator::with_migrations(SHARED.iter().chain(own.iter()).cloned().collect())
+}
+
+fn newest(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_editions_have_the_same_versions_and_each_version_one_file() {
+        let versions = |edition| migrator(edition).iter().map(|one| one.version).collect::<Vec<_>>();
+        assert_eq!(versions(Edition::Community), versions(Edition::Apache));
+        assert!(versions(Edition::Apache).is_sorted_by(|a, b| a < b));
+    }
+}

@@ -1,0 +1,126 @@
+//! What a message of the stream carries: one [`Batch`], in a compact binary form (postcard) that names its version.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::{Batch, Event},
+    project::ProjectId,
+};
+
+/// The first byte of a message is the number of the variant: a new form gets a new variant, and the old ones stay
+/// readable for as long as they can be in a stream.
+#[derive(Serialize, Deserialize)]
+enum Versioned<'a> {
+    #[serde(borrow)]
+    V1(V1<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct V1<'a> {
+    project_id: i32,
+    request_id: &'a str,
+    #[serde(with = "chrono::serde::ts_microseconds")]
+    received_at: DateTime<Utc>,
+    #[serde(borrow)]
+    events: Cow<'a, [Event<'a>]>,
+}
+
+/// The bytes are not a message of this or an earlier version.
+#[derive(Debug, thiserror::Error)]
+#[error("the message cannot be decoded")]
+pub struct DecodeError(#[from] postcard::Error);
+
+/// The bytes of a message.
+///
+/// # Panics
+/// Never: every batch can be encoded.
+pub fn encode(batch: &Batch<'_>) -> Vec<u8> {
+    let message = Versioned::V1(V1 {
+        project_id: batch.project_id.get(),
+        request_id: &batch.request_id,
+        received_at: batch.received_at,
+        events: Cow::Borrowed(&batch.events),
+    });
+    let expected = batch.events.iter().map(encoded_size).sum::<usize>() + 64;
+    postcard::to_extend(&message, Vec::with_capacity(expected))
+        .expect("a batch has no part that cannot be encoded")
+}
+
+/// About how many bytes an event takes in a message.
+pub fn encoded_size(event: &Event<'_>) -> usize {
+    const FIXED: usize = 40; // id, time, lengths
+    FIXED
+        + event.user_id.as_ref().map_or(0, |user| user.len())
+        + event.event_type.len()
+        + event.properties.len()
+}
+
+/// The batch that [`encode`] was given; its texts are borrowed from `bytes`.
+pub fn decode(bytes: &[u8]) -> Result<Batch<'_>, DecodeError> {
+    let Versioned::V1(message) = postcard::from_bytes(bytes)?;
+    Ok(Batch {
+        project_id: ProjectId::from_stored(message.project_id),
+        request_id: message.request_id.into(),
+        received_at: message.received_at,
+        events: message.events.into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn batch() -> Batch<'static> {
+        Batch {
+            project_id: ProjectId::from_stored(7),
+            request_id: "r-1".into(),
+            received_at: DateTime::from_timestamp_micros(1_700_000_000_123_456).expect("a time"),
+            events: vec![
+                Event {
+                    event_id: Uuid::from_u128(1),
+                    user_id: Some("ользователь".into()),
+                    event_type: "page_view".into(),
+                    occurred_at: DateTime::from_timestamp_micros(-1),
+                    properties: r#"{"a": "\u00e9"}"#,
+                },
+                Event {
+                    event_id: Uuid::max(),
+                    user_id: None,
+                    event_type: "job".into(),
+                    occurred_at: None,
+                    properties: "{}",
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        let bytes = encode(&batch());
+        assert_eq!(decode(&bytes).expect("a message"), batch());
+        assert!(matches!(decode(&bytes).expect("a message").events[0].user_id, Some(Cow::Borrowed(_))));
+    }
+
+    /// Messages of this version may lie in streams: their form must not change.
+    #[test]
+    fn version_1_is_what_it_was() {
+        let mut batch = batch();
+        batch.events.remove(0);
+        let mut expected = b"\x00\x0e\x03r-1\x80\x89\x81\x82\x83\x89\x85\x06\x01".to_vec();
+        expected.extend([0xff; 16]);
+        expected.extend(b"\x00\x03job\x00\x02{}");
+        assert_eq!(encode(&batch), expected);
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        for bytes in [&b""[..], b"{\"events\":[]}", &[1, 2, 3], &encode(&batch())[..20]] {
+            assert!(decode(bytes).is_err());
+        }
+    }
+}

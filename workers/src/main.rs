@@ -1,0 +1,120 @@
+//! The binary `weir-worker`: takes events from the stream into the database, and rolls their activity up.
+
+mod health;
+mod rollup;
+mod writer;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use poem::{Server, listener::TcpAcceptor};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use weir::{
+    config::{self, Database, Logs, Nats, WorkerHttp, Writing},
+    metrics, shutdown,
+    store::{
+        self,
+        migrate::{self, SchemaError},
+        users::Users,
+    },
+    stream::Stream,
+    telemetry,
+};
+
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Stores what weir has accepted.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 110)]
+struct Options {
+    #[command(flatten)]
+    logs: Logs,
+    #[command(flatten)]
+    writing: Writing,
+    #[command(flatten)]
+    http: WorkerHttp,
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    nats: Nats,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options: Options = config::parse();
+    telemetry::start(&options.logs);
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!(error = format!("{failure:#}"), "weir-worker cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let metrics = metrics::start();
+    let ending = shutdown::on_signal()?;
+    let address = options.http.worker_http_addr;
+    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; set WEIR_WORKER_HTTP_ADDR to an address that is free")
+    })?;
+    let pool = store::connect(&options.database)?;
+    let stream = tokio::select! {
+        ready = servers(&pool, &options.nats) => ready?,
+        () = ending.cancelled() => return Ok(()),
+    };
+    info!(address = %listener.local_addr()?, "listening");
+
+    let mut tasks = JoinSet::new();
+    let users = Users::new(pool.clone());
+    for _ in 0..options.writing.writers {
+        let writer = writer::Writer::new(stream.clone(), pool.clone(), users.clone(), &options.writing);
+        tasks.spawn(writer.run(ending.clone()));
+    }
+    tasks.spawn(rollup::run(pool.clone(), options.writing.roll_up_interval, ending.clone()));
+    let signs = health::routes(pool, stream.clone(), metrics);
+    let serving = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
+    let served = ending.clone();
+    tasks.spawn(async move {
+        let end = served.cancelled();
+        if let Err(error) = serving.run_with_graceful_shutdown(signs, end, Some(RETRY_PAUSE)).await {
+            error!(%error, "the signs of life cannot be served");
+        }
+    });
+    wait(tasks, &ending).await?;
+    // Acks are only queued when they are sent.
+    stream.context.client().drain().await.ok();
+    info!("ended");
+    Ok(())
+}
+
+/// Waits for database and stream: servers that start together come up in any order.
+async fn servers(pool: &sqlx::PgPool, nats: &Nats) -> anyhow::Result<Stream> {
+    loop {
+        match migrate::check(pool).await {
+            Ok(()) => break,
+            Err(error @ SchemaError::Database(_)) => {
+                warn!(error = telemetry::chain(&error), "the database is not ready; trying again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Stream::open_when_up(nats).await?)
+}
+
+/// Waits for all tasks. If one fails, the others end and so does the process: whatever started it starts it again.
+async fn wait(mut tasks: JoinSet<()>, ending: &CancellationToken) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    while let Some(task) = tasks.join_next().await {
+        if let Err(error) = task {
+            ending.cancel();
+            result = Err(error).context("a task of weir-worker failed");
+        }
+    }
+    result
+}
