@@ -51,6 +51,9 @@ pub struct Nats {
     /// How long the stream recognises a message that is published again
     #[arg(long, env = "WEIR_STREAM_DUPLICATE_WINDOW", default_value = "2m", value_parser = duration)]
     pub stream_duplicate_window: Duration,
+    /// How long a worker may take for a message before it comes again; workers prolong it while they try
+    #[arg(long, env = "WEIR_ACK_WAIT", default_value = "1m", value_parser = duration)]
+    pub ack_wait: Duration,
     /// How long to wait for the stream's ack; a publish is tried twice
     #[arg(long, env = "WEIR_PUBLISH_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub publish_timeout: Duration,

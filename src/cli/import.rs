@@ -94,7 +94,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         }
         while sending.len() >= if last { 1 } else { IN_FLIGHT } {
             if let Some(sent) = sending.next().await {
-                total.add(sent?, &progress);
+                total.add(&sent?, &progress);
             }
         }
         if last {
@@ -222,7 +222,7 @@ struct Total {
 }
 
 impl Total {
-    fn add(&mut self, sent: Sent, progress: &ProgressBar) {
+    fn add(&mut self, sent: &Sent, progress: &ProgressBar) {
         for (line, Rejection { field, message, .. }) in &sent.refused {
             let field = field.as_deref().unwrap_or("event");
             progress.suspend(|| eprintln!("line {line}: {field}: {message}"));

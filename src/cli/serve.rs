@@ -44,7 +44,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
         Ok(()) => {}
         // Events are taken without the database; what needs it answers 503 until it is there.
         Err(error @ SchemaError::Database(_)) => {
-            warn!(error = telemetry::chain(&error), "starting without database")
+            warn!(error = telemetry::chain(&error), "starting without database");
         }
         Err(error) => return Err(error.into()),
     }

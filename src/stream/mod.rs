@@ -21,8 +21,6 @@ use crate::config::Nats;
 
 /// The durable consumer that stores events.
 const WRITER: &str = "writer";
-/// An unacked message comes again after this; longer than any transaction should take.
-const ACK_WAIT: Duration = Duration::from_mins(1);
 /// Messages that may be with workers at a time.
 const MAX_ACK_PENDING: i64 = 4_096;
 /// How much of what could not be stored is kept for a person to look at.
@@ -82,6 +80,7 @@ impl Names {
 pub struct Stream {
     pub context: Context,
     pub names: Names,
+    ack_wait: Duration,
 }
 
 impl Stream {
@@ -96,8 +95,9 @@ impl Stream {
             .build(client);
         let names = Names::new(&config.namespace);
         create_streams(&context, &names, config).await?;
-        create_writer(&context, &names).await?;
-        Ok(Self { context, names })
+        let stream = Self { context, names, ack_wait: config.ack_wait };
+        stream.writer().await?;
+        Ok(stream)
     }
 
     /// [`Stream::open`], as often as it takes: servers that start together come up in any order.
@@ -121,7 +121,18 @@ impl Stream {
 
     /// The durable consumer that stores events.
     pub async fn writer(&self) -> Result<Consumer<pull::Config>, StreamError> {
-        create_writer(&self.context, &self.names).await
+        let name = self.names.events_stream();
+        let stream =
+            self.context.get_stream(&name).await.map_err(|source| StreamError::Get { name, source })?;
+        let config = pull::Config {
+            durable_name: Some(WRITER.into()),
+            description: Some("Stores events in the database".into()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.ack_wait,
+            max_ack_pending: MAX_ACK_PENDING,
+            ..Default::default()
+        };
+        Ok(stream.create_consumer(config).await?)
     }
 
     /// The sequence up to which the writer has acked everything, without a gap.
@@ -186,18 +197,4 @@ async fn create_streams(context: &Context, names: &Names, config: &Nats) -> Resu
             .map_err(|source| StreamError::Create { name, source })?;
     }
     Ok(())
-}
-
-async fn create_writer(context: &Context, names: &Names) -> Result<Consumer<pull::Config>, StreamError> {
-    let name = names.events_stream();
-    let stream = context.get_stream(&name).await.map_err(|source| StreamError::Get { name, source })?;
-    let config = pull::Config {
-        durable_name: Some(WRITER.into()),
-        description: Some("Stores events in the database".into()),
-        ack_policy: AckPolicy::Explicit,
-        ack_wait: ACK_WAIT,
-        max_ack_pending: MAX_ACK_PENDING,
-        ..Default::default()
-    };
-    Ok(stream.create_consumer(config).await?)
 }

@@ -1,0 +1,28 @@
+# What the scripts have in common; sourced, not run.
+# shellcheck shell=bash
+
+say() { echo "${0##*/}: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+# Rust needs a linker, and on a fresh machine there is none.
+require_toolchain() {
+  local as_root=()
+  PATH=$PATH:$HOME/.cargo/bin # rustup has put it there, but this shell may be older
+  command -v cargo >/dev/null || die "cargo is missing: install Rust as https://rustup.rs says"
+  command -v cc >/dev/null && return
+  command -v apt-get >/dev/null || die "a C compiler is missing, which Rust links with: install gcc"
+  ((EUID == 0)) || as_root=(sudo)
+  say "installs with apt-get: gcc, libc6-dev (Rust links with them)"
+  "${as_root[@]}" apt-get -qq update >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install --yes --no-install-recommends gcc libc6-dev </dev/null >/dev/null
+}
+
+# About what the programs in debug form and the servers take together.
+require_space() {
+  local free
+  free=$(df --output=avail --block-size=1G . | tail -n 1)
+  ((free >= 6)) || die "only $free GB are free here, about 6 GB are needed to build and run: free some, or move the checkout"
+}
+
+port_open() { (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; }

@@ -1,0 +1,73 @@
+//! The command line: what it refuses, and how it says so.
+
+use std::fmt::Write;
+
+use super::support::{Process, Weir};
+
+#[tokio::test]
+async fn a_wrong_variable_stops_the_start_with_a_sentence_that_names_it() {
+    for (program, arguments, variable, value, expected) in [
+        ("weir", &["serve"][..], "WEIR_HTTP_ADDR", "everywhere", "WEIR_HTTP_ADDR: 'everywhere' is not valid"),
+        ("weir", &["serve"], "WEIR_MAX_BODY", "large", "expected a size such as 512KiB"),
+        ("weir", &["serve"], "WEIR_NAMESPACE", "A.B", "WEIR_NAMESPACE: 'A.B' is not valid: expected 1 to 32"),
+        ("weir", &["serve"], "LOG_FORMAT", "xml", "LOG_FORMAT: 'xml' is not valid: expected json or text"),
+        ("weir-worker", &[], "WEIR_WRITERS", "0", "WEIR_WRITERS: '0' is not valid"),
+        ("weir-worker", &[], "WEIR_WRITE_WAIT", "soon", "expected a duration such as 250ms"),
+    ] {
+        let refused = Process::run(program, arguments, &[(variable.into(), value.into())]).await;
+        assert!(!refused.status.success());
+        assert!(refused.stderr.contains(expected), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn projects_and_keys_are_managed_by_name() {
+    let weir = Weir::start().await;
+    weir.project("shop", "Europe/Kyiv").await;
+    let again = weir.run(&["project", "create", "shop"]).await;
+    assert!(
+        !again.status.success() && again.stderr.contains("there is a project 'shop' already"),
+        "{again:?}"
+    );
+    let unknown = weir.run(&["key", "create", "--project", "shopp", "--kind", "read"]).await;
+    assert!(unknown.stderr.contains("there is no project 'shopp'"), "{unknown:?}");
+    let wrong = weir.run(&["project", "create", "No Spaces"]).await;
+    assert!(wrong.stderr.contains("expected 1 to 63 of a-z"), "{wrong:?}");
+    let zone = weir.run(&["project", "create", "x", "--timezone", "Mars/Olympus"]).await;
+    assert!(zone.stderr.contains("expected an IANA time zone"), "{zone:?}");
+    let list = weir.run(&["project", "list"]).await.succeeded();
+    assert!(list.stdout.contains("Europe/Kyiv"), "{list:?}");
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn an_import_names_each_bad_line_and_takes_the_others() {
+    let weir = Weir::start().await;
+    weir.project("p", "UTC").await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("events.csv");
+    let mut text = "user_id,event_type,occurred_at,properties_json,event_id\n".to_owned();
+    writeln!(text, "anna,view,2024-01-01T00:00:00Z,\"{{\"\"a\"\": \"\"x\ny\"\"}}\",1").unwrap(); // lines 2 and 3
+    writeln!(text, "anna,view,yesterday,,2").unwrap();
+    writeln!(text, "anna,view,2024-01-01T00:00:00Z,{{,3").unwrap();
+    writeln!(text, ",tick,2024-01-01T00:00:01Z,,").unwrap();
+    writeln!(text, "too,few").unwrap();
+    std::fs::write(&file, text.replace("x\ny", "x\\ny")).unwrap();
+    let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
+    assert!(!import.status.success(), "scripts see that lines were refused");
+    assert!(import.stdout.contains("2 events"), "{import:?}");
+    for line in [
+        "line 3: occurred_at: expected a time of RFC 3339",
+        "line 4: properties_json: not valid JSON",
+        "line: 6",
+    ] {
+        assert!(import.stderr.contains(line), "{import:?}");
+    }
+    assert!(import.stderr.contains("3 lines were refused"), "{import:?}");
+    weir.wait_for_events(2).await;
+
+    std::fs::write(&file, "event_type,when\nview,now\n").unwrap();
+    let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
+    assert!(import.stderr.contains("the file has a column 'when'; expected event_id"), "{import:?}");
+    weir.stop().await;
+}

@@ -1,0 +1,22 @@
+//! weir from outside: its real processes on real servers, through its HTTP interface and command line.
+//!
+//! `./scripts/test` starts the servers and sets their addresses. Every test has a database, a stream and keys in Redis
+//! of its own, so tests disturb neither each other nor anything else on the servers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a test may panic, and tells a story from top to bottom"
+)]
+
+mod command_line;
+mod contract;
+mod dead_letters;
+mod durability;
+mod ingest;
+mod isolation;
+mod late_events;
+mod schema;
+mod shop;
+mod support;
+mod timezones;

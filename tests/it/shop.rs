@@ -1,0 +1,134 @@
+//! A shop's clickstream of half a year, against numbers that `tests/expected/shop.py` worked out independently.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::support::Weir;
+
+const EVENTS: i64 = 31_106;
+
+/// The clickstream, unpacked into a file.
+pub fn clickstream(directory: &Path) -> String {
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/shop_clickstream.csv.gz");
+    let mut reader = flate2::read::GzDecoder::new(std::fs::File::open(packed).unwrap());
+    let path = directory.join("shop_clickstream.csv");
+    std::io::copy(&mut reader, &mut std::fs::File::create(&path).unwrap()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn expected() -> Value {
+    serde_json::from_str(include_str!("../expected/shop.json")).unwrap()
+}
+
+/// The clickstream as batches of a hundred events, as an SDK would send them.
+fn batches(path: &str) -> Vec<Value> {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    let events: Vec<Value> = reader
+        .records()
+        .map(|record| {
+            let record = record.unwrap();
+            let properties: Value = serde_json::from_str(&record[4]).unwrap();
+            json!({"event_id": record[0], "occurred_at": record[1], "user_id": record[2],
+                   "event_type": record[3], "properties": properties})
+        })
+        .collect();
+    events.chunks(100).map(|events| json!({ "events": events })).collect()
+}
+
+#[tokio::test]
+async fn every_answer_equals_the_oracle_in_every_time_zone() {
+    let weir = Weir::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = clickstream(directory.path());
+    let expected = expected();
+    let zones = expected["zones"].as_object().unwrap();
+    for (number, (timezone, of_zone)) in zones.iter().enumerate() {
+        let project = weir.project(&format!("shop-{number}"), timezone).await;
+        let import = weir.run(&["import", &file, "--project", &project.name]).await.succeeded();
+        assert!(import.stdout.contains("31106 events"), "{import:?}");
+
+        let (from, to) = (&expected["first_day"][timezone], &expected["last_day"][timezone]);
+        let range = format!("from={}&to={}", from.as_str().unwrap(), to.as_str().unwrap());
+        let answer = weir.ask(&project, &format!("/stats/dau?{range}")).await;
+        assert_eq!(answer["timezone"], **timezone);
+        assert_eq!(answer["data"], of_zone["dau"], "dau in {timezone}");
+        let answer = weir.ask(&project, &format!("/stats/top-events?{range}&limit=100")).await;
+        assert_eq!(answer["data"], of_zone["top_events"], "top events in {timezone}");
+        for window_type in ["daily", "weekly", "monthly"] {
+            let table = &of_zone[&format!("retention_{window_type}")];
+            let path = format!(
+                "/stats/retention?from={}&to={}&windows={}&window_type={window_type}",
+                table["from"].as_str().unwrap(),
+                table["to"].as_str().unwrap(),
+                table["windows"]
+            );
+            let mut answer = weir.ask(&project, &path).await;
+            for cohort in answer["cohorts"].as_array_mut().unwrap() {
+                for cell in cohort["periods"].as_array_mut().unwrap() {
+                    let complete = cell.as_object_mut().unwrap().remove("complete");
+                    assert_eq!(complete, Some(true.into()), "all of it is long over");
+                }
+            }
+            assert_eq!(answer["cohorts"], table["cohorts"], "{window_type} cohorts in {timezone}");
+            assert_eq!(answer["overall"], table["overall"], "{window_type} overall in {timezone}");
+        }
+    }
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_imported_and_sent_again_stays_once() {
+    let weir = Weir::start().await;
+    let project = weir.project("shop", "UTC").await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = clickstream(directory.path());
+    for _ in 0..2 {
+        weir.run(&["import", &file, "--project", "shop"]).await.succeeded();
+        assert_eq!(weir.counts().await, (EVENTS, EVENTS));
+    }
+
+    let mut total = (0, 0);
+    for batch in batches(&file) {
+        let (status, answer) = weir.send(&project, &batch).await;
+        assert!(status == 202 || status == 200, "{answer}");
+        total.0 += answer["accepted"].as_i64().unwrap();
+        total.1 += answer["duplicates"].as_i64().unwrap();
+    }
+    assert_eq!(total.0 + total.1, EVENTS);
+    weir.wait_until_drained().await;
+    // An import tells the filter nothing, and its messages were others: the store is what recognised them.
+    assert_eq!(total.1, 0);
+    assert!((weir.metric(&weir.worker, "events_stored_total").await - 31_106.0).abs() < 0.5);
+    assert!(weir.metric(&weir.worker, "events_duplicate_total").await >= 31_106.0);
+    assert_eq!(weir.counts().await, (EVENTS, EVENTS));
+
+    // Now the filter knows them all.
+    for batch in batches(&file).iter().take(3) {
+        let (status, answer) = weir.send(&project, batch).await;
+        assert_eq!((status.as_u16(), &answer["duplicates"]), (200, &json!(100)), "{answer}");
+    }
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_of_an_import_loses_and_doubles_nothing() {
+    // Small transactions, so that there is a middle.
+    let variables = [("WEIR_WRITE_EVENTS", "500"), ("WEIR_WRITERS", "1"), ("WEIR_ACK_WAIT", "2s")];
+    let mut weir = Weir::start_with(&variables).await;
+    let project = weir.project("shop", "UTC").await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = clickstream(directory.path());
+    weir.run(&["import", &file, "--project", "shop", "--no-wait"]).await.succeeded();
+    super::support::eventually("the worker has begun", || weir.counts(), |counts| counts.0 > 0).await;
+    weir.worker.kill().await;
+    let (killed_at, _) = weir.counts().await;
+    assert!(killed_at < EVENTS, "the worker was done before it was killed");
+
+    weir.start_worker().await;
+    // What the dead worker held comes again when its time is over.
+    weir.wait_for_events(EVENTS).await;
+    let users = weir.ask(&project, "/stats/top-events?from=2024-01-01&to=2024-12-31&limit=1").await;
+    assert_eq!(users["data"][0], expected()["zones"]["UTC"]["top_events"][0]);
+    weir.stop().await;
+}
