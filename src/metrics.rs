@@ -22,6 +22,7 @@ const WRITE_DURATION: &str = "write_duration_seconds";
 const WRITE_RETRIES: &str = "write_retries_total";
 const INGEST_TO_STORED: &str = "ingest_to_stored_seconds";
 const ROLL_UP_DURATION: &str = "roll_up_duration_seconds";
+const ROLL_UP_FAILURES: &str = "roll_up_failures_total";
 
 /// Seconds; from a fast request to a long outage.
 const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
@@ -50,6 +51,10 @@ pub fn start() -> PrometheusHandle {
     describe_counter!(WRITE_RETRIES, "Transactions tried again because the database or the stream was away");
     describe_histogram!(INGEST_TO_STORED, "From the receipt of an event to its commit");
     describe_histogram!(ROLL_UP_DURATION, "One roll-up of activity");
+    describe_counter!(
+        ROLL_UP_FAILURES,
+        "Roll-ups that failed; late events are not in the statistics until one succeeds"
+    );
     handle
 }
 
@@ -129,4 +134,8 @@ pub fn ingest_to_stored(age: Duration) {
 
 pub fn roll_up(duration: Duration) {
     histogram!(ROLL_UP_DURATION).record(duration);
+}
+
+pub fn roll_up_failed() {
+    counter!(ROLL_UP_FAILURES).increment(1);
 }

@@ -39,7 +39,14 @@ begin
     from moved
     group by project_id, event_type, local_hour;
     commit;
-    call refresh_continuous_aggregate('activity_hourly', null, horizon);
-    call refresh_continuous_aggregate('activity_daily', null, horizon);
+    -- In one pass: newer versions would refresh the latest buckets first and move the watermark with them, and what
+    -- lies before would be invisible until its turn. Older versions know no options and have always one pass.
+    if exists (select from pg_proc where proname = 'refresh_continuous_aggregate' and 'options' = any(proargnames)) then
+        call refresh_continuous_aggregate('activity_hourly', null, horizon, options => '{"buckets_per_batch": 0}');
+        call refresh_continuous_aggregate('activity_daily', null, horizon, options => '{"buckets_per_batch": 0}');
+    else
+        call refresh_continuous_aggregate('activity_hourly', null, horizon);
+        call refresh_continuous_aggregate('activity_daily', null, horizon);
+    end if;
 end
 $$;

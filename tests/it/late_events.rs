@@ -1,5 +1,7 @@
 //! Events that arrive days after they happened.
 
+use std::cell::Cell;
+
 use chrono::{Days, SecondsFormat, Utc};
 use serde_json::json;
 
@@ -23,5 +25,36 @@ async fn an_event_of_three_days_ago_counts_on_its_day_also_after_that_day_was_ro
         let rounds = || weir.metric(&weir.worker, "roll_up_duration_seconds_count");
         eventually("a roll-up", rounds, |rounds| *rounds >= rolled_up + 2.0).await;
     }
+    weir.stop().await;
+}
+
+/// What arrives during a roll-up may have to wait for the next one; what was there before must not be hidden by it.
+#[tokio::test]
+async fn while_history_is_rolled_up_nothing_vanishes_from_the_statistics() {
+    let mut weir = Weir::start_with(&[("WEIR_ROLL_UP_INTERVAL", "1h")]).await;
+    let project = weir.project("history", "UTC").await;
+    let event = |n: u32| {
+        let (month, day, hour) = (n % 12 + 1, n / 12 % 28 + 1, n % 24);
+        json!({"event_type": format!("type-{}", n % 7), "user_id": (n % 100).to_string(),
+               "occurred_at": format!("2024-{month:02}-{day:02}T{hour:02}:00:00Z")})
+    };
+    for begin in (0..12_000).step_by(1_000) {
+        let events: Vec<_> = (begin..begin + 1_000).map(event).collect();
+        assert_eq!(weir.send(&project, &json!(events)).await.0, 202);
+    }
+    weir.wait_for_events(12_000).await;
+
+    let counted = Cell::new(12_000);
+    weir.worker.kill().await;
+    weir.set("WEIR_ROLL_UP_INTERVAL", "100ms");
+    weir.start_worker().await;
+    let rolled_up = || weir.metric(&weir.worker, "roll_up_duration_seconds_count");
+    let watch = || async {
+        let (_, _, by_day) = weir.counts().await;
+        let before = counted.replace(by_day);
+        assert!(by_day >= before, "{before} events were counted, now {by_day} are");
+        (by_day, rolled_up().await)
+    };
+    eventually("history is rolled up", watch, |(_, rounds)| *rounds >= 3.0).await;
     weir.stop().await;
 }

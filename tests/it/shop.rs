@@ -47,6 +47,7 @@ async fn every_answer_equals_the_oracle_in_every_time_zone() {
         let project = weir.project(&format!("shop-{number}"), timezone).await;
         let import = weir.run(&["import", &file, "--project", &project.name]).await.succeeded();
         assert!(import.stdout.contains("31106 events"), "{import:?}");
+        weir.wait_for_events(EVENTS * (i64::try_from(number).unwrap() + 1)).await;
 
         let (from, to) = (&expected["first_day"][timezone], &expected["last_day"][timezone]);
         let range = format!("from={}&to={}", from.as_str().unwrap(), to.as_str().unwrap());
@@ -85,7 +86,7 @@ async fn what_is_imported_and_sent_again_stays_once() {
     let file = clickstream(directory.path());
     for _ in 0..2 {
         weir.run(&["import", &file, "--project", "shop"]).await.succeeded();
-        assert_eq!(weir.counts().await, (EVENTS, EVENTS));
+        weir.wait_for_events(EVENTS).await;
     }
 
     let mut total = (0, 0);
@@ -101,7 +102,7 @@ async fn what_is_imported_and_sent_again_stays_once() {
     assert_eq!(total.1, 0);
     assert!((weir.metric(&weir.worker, "events_stored_total").await - 31_106.0).abs() < 0.5);
     assert!(weir.metric(&weir.worker, "events_duplicate_total").await >= 31_106.0);
-    assert_eq!(weir.counts().await, (EVENTS, EVENTS));
+    weir.wait_for_events(EVENTS).await;
 
     // Now the filter knows them all.
     for batch in batches(&file).iter().take(3) {
@@ -122,7 +123,7 @@ async fn a_worker_killed_in_the_middle_of_an_import_loses_and_doubles_nothing() 
     weir.run(&["import", &file, "--project", "shop", "--no-wait"]).await.succeeded();
     super::support::eventually("the worker has begun", || weir.counts(), |counts| counts.0 > 0).await;
     weir.worker.kill().await;
-    let (killed_at, _) = weir.counts().await;
+    let (killed_at, ..) = weir.counts().await;
     assert!(killed_at < EVENTS, "the worker was done before it was killed");
 
     weir.start_worker().await;

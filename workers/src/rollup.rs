@@ -18,7 +18,10 @@ pub(crate) async fn run(pool: PgPool, interval: Duration, ending: CancellationTo
         match activity::roll_up(&pool, horizon()).await {
             Ok(true) => metrics::roll_up(begun.elapsed()),
             Ok(false) => debug!("another worker rolls up"),
-            Err(error) => warn!(error = telemetry::chain(&error), "activity was not rolled up; trying again"),
+            Err(error) => {
+                metrics::roll_up_failed();
+                warn!(error = telemetry::chain(&error), "activity was not rolled up; trying again");
+            }
         }
         let rest = interval.max(begun.elapsed() * REST);
         tokio::select! {

@@ -80,6 +80,11 @@ impl Weir {
         Process::run("weir", arguments, &self.variables).await
     }
 
+    /// Sets a variable for the processes that are started from now on.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.variables.push((variable.into(), value.into()));
+    }
+
     pub async fn start_worker(&mut self) {
         self.worker = Process::start("weir-worker", &[], &self.variables).await;
     }
@@ -123,11 +128,12 @@ impl Weir {
         json(self.post(project, body).send().await.unwrap()).await
     }
 
-    /// Rows in `events`, and the sum of `activity`.
-    pub async fn counts(&self) -> (i64, i64) {
+    /// Rows in `events`, and the events that activity counts by hour and by day.
+    pub async fn counts(&self) -> (i64, i64, i64) {
         sqlx::query_as(
             "select (select count(*) from events),
-                    (select coalesce(sum(events), 0)::bigint from activity_hourly)",
+                    (select coalesce(sum(events), 0)::bigint from activity_hourly),
+                    (select coalesce(sum(events), 0)::bigint from activity_daily)",
         )
         .fetch_one(&self.pool)
         .await
@@ -136,8 +142,10 @@ impl Weir {
 
     /// Waits until so many events are stored and counted.
     pub async fn wait_for_events(&self, events: i64) {
-        let stored = eventually("events are stored", || self.counts(), |counts| counts.0 >= events).await;
-        assert_eq!(stored, (events, events), "rows in events, sum of activity");
+        let all_there =
+            |counts: &(i64, i64, i64)| [counts.0, counts.1, counts.2].iter().all(|sum| *sum >= events);
+        let counts = eventually("events are stored and counted", || self.counts(), all_there).await;
+        assert_eq!(counts, (events, events, events), "rows in events, sums of activity by hour and by day");
     }
 
     /// Waits until the workers have acked everything that the stream held.
