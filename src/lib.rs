@@ -1,4 +1,40 @@
-//! weir
+//! weir takes batches of events, keeps each of them exactly once, and answers questions about them in milliseconds.
+//!
+//! # The path of an event
+//!
+//! ```text
+//! SDK ──HTTP──► API ──► Redis: seen this id?  ──► JetStream: durable ack ──► 202
+//!                                                      │
+//!                                  durable consumer ◄──┘
+//!                                        │  one transaction
+//!                                        ├──► events    (every event, once)
+//!                                        └──► activity  (who did what in which hour, as bitmaps)
+//!                                                   │
+//!                                         roll-up: activity_hourly, activity_daily
+//!                                                   │
+//! product teams ◄──HTTP── stats: set algebra over daily bitmaps
+//! ```
+//!
+//! 1. A request comes to [`api`], which gives it an id, and finds by its key who asks ([`key`], [`project`]). All that
+//!    follows carries the project's id.
+//! 2. [`ingest::decode`] takes the body apart in one pass, without copying; [`ingest::validate`] judges each event on its
+//!    own, so a bad one costs its neighbours nothing. What passes can be stored.
+//! 3. [`ingest`] then **checks, publishes, marks**: ids that [`ingest::filter`] has seen in Redis are duplicates; the
+//!    rest goes as one message ([`stream::message`]) to JetStream ([`stream::publish`]); only after the stream's ack are
+//!    the ids marked, and the client reads 202. Marked earlier, an event whose publish fails would be lost: its retry
+//!    would look like a duplicate.
+//! 4. `weir-worker` pulls messages from the durable consumer, collects them, and hands them to [`store::write`]: one
+//!    transaction stores the events, with users as dense numbers ([`store::users`]), and the activity of exactly those
+//!    that were new to the table. After the commit it acks. A crash anywhere means that messages come again, and the
+//!    unique index knows what it has. What the database refuses goes to [`stream::dead`], and its neighbours get through.
+//! 5. The worker also rolls activity up, on both editions of TimescaleDB: `sql/` hides the difference.
+//! 6. A question fetches bitmaps ([`store::activity`]) and is answered by pure functions ([`stats`]).
+//!
+//! Redis is a filter and never the truth; without it everything works, at more cost. The stream is the buffer: without
+//! the database events are taken, and stored when it is back.
+//!
+//! [`config`] is every option, [`metrics`] every metric, [`api`]'s module `problem` every error answer.
+
 pub mod api;
 pub mod config;
 pub mod event;

@@ -1,5 +1,7 @@
 //! Logs, as JSON lines on standard output.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::config::{LogFormat, Logs};
@@ -15,7 +17,9 @@ pub fn start(logs: &Logs) {
         LogFormat::Json => {
             registry.with(fmt::layer().json().flatten_event(true).with_span_list(false)).init();
         }
-        LogFormat::Text => registry.with(fmt::layer()).init(),
+        LogFormat::Text => {
+            registry.with(fmt::layer().with_ansi(std::io::stdout().is_terminal())).init();
+        }
     }
 }
 

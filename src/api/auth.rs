@@ -28,6 +28,8 @@ use crate::{
 
 /// A change of a key takes effect within this time.
 const FRESH: Duration = Duration::from_secs(5);
+/// How long a request waits for the database when something is known of its key.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Keys remembered, unknown ones among them.
 const REMEMBERED: u64 = 100_000;
 
@@ -67,22 +69,20 @@ impl Keys {
                 if before.as_ref().is_some_and(|known| known.looked_up.elapsed() < FRESH) {
                     return Ok(Op::Nop);
                 }
-                match store::keys::lookup(&self.pool, &hash).await {
-                    Ok(found) => {
-                        let holder = found.map(|(project, kind)| (Arc::new(project), kind));
-                        Ok(Op::Put(Known { holder, looked_up: Instant::now() }))
-                    }
-                    Err(error) => match before {
-                        Some(known) if error.is_transient() => {
-                            warn!(
-                                error = crate::telemetry::chain(&error),
-                                "a key cannot be looked up; it holds on"
-                            );
-                            Ok(Op::Put(Known { looked_up: Instant::now(), ..known }))
+                let lookup = store::keys::lookup(&self.pool, &hash);
+                let found = match before {
+                    None => lookup.await?,
+                    Some(known) => match tokio::time::timeout(PATIENCE, lookup).await {
+                        Ok(Ok(found)) => found,
+                        Ok(Err(error)) if !error.is_transient() => return Err(error),
+                        _ => {
+                            warn!("a key cannot be looked up; what was known of it holds on");
+                            return Ok(Op::Put(Known { looked_up: Instant::now(), ..known }));
                         }
-                        _ => Err(error),
                     },
-                }
+                };
+                let holder = found.map(|(project, kind)| (Arc::new(project), kind));
+                Ok(Op::Put(Known { holder, looked_up: Instant::now() }))
             })
             .await?;
         Ok(match looked_up {

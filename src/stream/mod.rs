@@ -15,7 +15,7 @@ use async_nats::{
         stream::{self, ConsumerError, DiscardPolicy, RetentionPolicy, StorageType},
     },
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::Nats;
 
@@ -150,6 +150,8 @@ async fn connect(url: &str) -> Result<Client, StreamError> {
         .event_callback(|event| async move {
             match event {
                 Event::Connected => info!("connected to NATS"),
+                // One per failed try to connect again, and what we do ourselves.
+                event @ (Event::ClientError(_) | Event::Draining | Event::Closed) => debug!(%event, "NATS"),
                 event => warn!(%event, "the connection to NATS changed"),
             }
         })

@@ -71,3 +71,24 @@ async fn an_import_names_each_bad_line_and_takes_the_others() {
     assert!(import.stderr.contains("the file has a column 'when'; expected event_id"), "{import:?}");
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn the_readme_has_every_variable_with_its_default() {
+    let readme = include_str!("../../README.md");
+    for (program, arguments) in
+        [("weir", &["serve", "--help"][..]), ("weir", &["import", "--help"]), ("weir-worker", &["--help"])]
+    {
+        let help = Process::run(program, arguments, &[]).await.succeeded().stdout;
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut variables = 0;
+        for option in help.split("[env: ").skip(1) {
+            let (variable, rest) = option.split_once([']', '=']).unwrap();
+            let (_, default) = rest.split_once("[default: ").unwrap();
+            let (default, _) = default.split_once(']').unwrap();
+            let row = format!("| `{variable}` | `{default}` |");
+            assert!(readme.contains(&row), "README.md has no row {row}");
+            variables += 1;
+        }
+        assert!(variables > 10, "only {variables} variables in the help of {program}");
+    }
+}

@@ -54,6 +54,9 @@ async fn a_full_stream_is_told_and_nothing_is_marked_as_seen() {
     assert!(response.headers().contains_key("retry-after"));
     let (status, problem) = json_of(response).await;
     assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("stream_unavailable")), "{problem}");
+    let logged =
+        |line: &Value| line["error"].as_str().is_some_and(|error| error.contains("the stream is full"));
+    assert!(weir.api.log().iter().any(logged), "the log says why");
 
     weir.start_worker().await;
     weir.wait_for_events(sent.into()).await;
