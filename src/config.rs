@@ -3,7 +3,7 @@
 //! Each command takes the sections that it needs and no others. [`parse`] turns a wrong value into a sentence that
 //! names the variable.
 
-use std::{ffi::OsString, net::SocketAddr, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, error::ContextKind, error::ContextValue, error::ErrorKind};
@@ -113,6 +113,12 @@ pub struct Limits {
     /// Bytes of a request's body
     #[arg(long, env = "WEIR_MAX_BODY", default_value = "5MiB", value_parser = bytes)]
     pub max_body: ByteSize,
+    /// Events that a project may send in a second, in the long run, to each instance of the API
+    #[arg(long, env = "WEIR_RATE_LIMIT", default_value = "50000")]
+    pub rate_limit: NonZeroU32,
+    /// Events that a project may send at once after a rest
+    #[arg(long, env = "WEIR_RATE_BURST", default_value = "100000")]
+    pub rate_burst: NonZeroU32,
     /// Bytes of an event's properties, as sent
     #[arg(long, env = "WEIR_MAX_PROPERTIES", default_value = "32KiB", value_parser = bytes)]
     pub max_properties: ByteSize,

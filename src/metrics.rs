@@ -17,6 +17,7 @@ const EVENTS_DEAD: &str = "events_dead_lettered_total";
 const INGESTION_DURATION: &str = "ingestion_duration_seconds";
 const API_REQUESTS: &str = "api_requests_total";
 const API_REQUEST_DURATION: &str = "api_request_duration_seconds";
+const RATE_LIMIT_EXCEEDED: &str = "rate_limit_exceeded_total";
 const FILTER_UNAVAILABLE: &str = "filter_unavailable_total";
 const WRITE_DURATION: &str = "write_duration_seconds";
 const WRITE_RETRIES: &str = "write_retries_total";
@@ -46,6 +47,7 @@ pub fn start() -> PrometheusHandle {
     describe_histogram!(INGESTION_DURATION, "From a read body to the stream's ack");
     describe_counter!(API_REQUESTS, "Requests, by endpoint and status");
     describe_histogram!(API_REQUEST_DURATION, "From a read head to an answer, by endpoint");
+    describe_counter!(RATE_LIMIT_EXCEEDED, "Requests refused because their project's bucket was empty");
     describe_counter!(FILTER_UNAVAILABLE, "Requests that went on without Redis");
     describe_histogram!(WRITE_DURATION, "One transaction of the writer");
     describe_counter!(WRITE_RETRIES, "Transactions tried again because the database or the stream was away");
@@ -114,6 +116,10 @@ pub fn ingestion(duration: Duration) {
 pub fn api_request(endpoint: &str, status: u16, duration: Duration) {
     counter!(API_REQUESTS, "endpoint" => endpoint.to_owned(), "status" => status.to_string()).increment(1);
     histogram!(API_REQUEST_DURATION, "endpoint" => endpoint.to_owned()).record(duration);
+}
+
+pub fn rate_limit_exceeded() {
+    counter!(RATE_LIMIT_EXCEEDED).increment(1);
 }
 
 pub fn filter_unavailable() {

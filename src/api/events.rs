@@ -65,10 +65,26 @@ enum TakenStatus {
 enum TakenResponse {
     /// At least one event was accepted, and is durable
     #[oai(status = 202)]
-    Accepted(Json<Taken>),
+    Accepted(
+        Json<Taken>,
+        /// Events that a full bucket of the project holds, and the seconds in which it fills.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+        /// Events that the project may still send, and the seconds until its bucket is full.
+        #[oai(header = "RateLimit")]
+        String,
+    ),
     /// Nothing new: every valid event was taken before
     #[oai(status = 200)]
-    Duplicate(Json<Taken>),
+    Duplicate(
+        Json<Taken>,
+        /// Events that a full bucket of the project holds, and the seconds in which it fills.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+        /// Events that the project may still send, and the seconds until its bucket is full.
+        #[oai(header = "RateLimit")]
+        String,
+    ),
 }
 
 /// Events of a user, newest first.
@@ -155,14 +171,16 @@ impl EventsApi {
 }
 
 fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Problem> {
-    let Receipt { accepted, duplicates, rejected, single } = receipt;
+    let Receipt { accepted, duplicates, rejected, single, allowance } = receipt;
     let rejected: Vec<FieldError> = rejected.iter().map(FieldError::from).collect();
     if accepted + duplicates == 0 {
         let detail = match rejected.as_slice() {
             [only] if only.index == Some(0) => "the event is not valid".into(),
             all => format!("none of the {} events is valid", all.len()),
         };
-        return Err(Problem::invalid(Code::ValidationFailed, detail, rejected));
+        let mut problem = Problem::invalid(Code::ValidationFailed, detail, rejected);
+        problem.allowance = Some(allowance);
+        return Err(problem);
     }
     let taken = match single {
         Some(event_id) => {
@@ -176,10 +194,11 @@ fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Prob
             request_id: request_id.as_str().into(),
         }),
     };
+    let (policy, limit) = (allowance.policy(), allowance.limit());
     Ok(if accepted > 0 {
-        TakenResponse::Accepted(Json(taken))
+        TakenResponse::Accepted(Json(taken), policy, limit)
     } else {
-        TakenResponse::Duplicate(Json(taken))
+        TakenResponse::Duplicate(Json(taken), policy, limit)
     })
 }
 

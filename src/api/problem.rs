@@ -13,17 +13,21 @@ use poem::{
 use poem_openapi::{
     ApiResponse, Object,
     error::{ContentTypeError, ParseParamError},
-    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
     types::{ToJSON, Type},
 };
 
 use crate::{
-    ingest::{NotTaken, Rejected, decode::BodyError},
+    ingest::{
+        NotTaken, Rejected,
+        decode::BodyError,
+        rate::{Allowance, OverRate},
+    },
     store::StoreError,
 };
 
-/// How long a client waits before it tries again, in seconds.
-const RETRY_AFTER: &str = "2";
+/// How long a client waits when nobody knows how long the trouble lasts, in seconds.
+const RETRY_AFTER: u64 = 2;
 
 /// What went wrong, as a client may tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +42,9 @@ pub enum Code {
     MethodNotAllowed,
     BodyTooLarge,
     TooManyEvents,
+    BatchExceedsBurst,
     UnsupportedMediaType,
+    RateLimited,
     BadRequest,
     Internal,
     StreamUnavailable,
@@ -65,6 +71,8 @@ impl Code {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path has no such method"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::TooManyEvents => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", "The batch has too many events"),
+            Self::BatchExceedsBurst => (StatusCode::PAYLOAD_TOO_LARGE, "batch_exceeds_burst", "The batch can never pass"),
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many events"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's type is not supported"),
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request", "The request cannot be read"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in weir"),
@@ -82,6 +90,10 @@ pub struct Problem {
     pub code: Code,
     pub detail: Cow<'static, str>,
     pub errors: Vec<FieldError>,
+    /// What the project may still send, if that was looked at.
+    pub allowance: Option<Allowance>,
+    /// In seconds.
+    retry_after: Option<u64>,
     #[source]
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -126,7 +138,8 @@ struct Document {
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), cause: None }
+        let retry_after = (code.facts().status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
+        Self { code, detail: detail.into(), errors: Vec::new(), allowance: None, retry_after, cause: None }
     }
 
     /// Parameters or events that are not valid.
@@ -192,13 +205,19 @@ impl Problem {
         if status == StatusCode::UNAUTHORIZED {
             response = response.header(header::WWW_AUTHENTICATE, "Bearer realm=\"weir\"");
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response = response.header(header::RETRY_AFTER, RETRY_AFTER);
+        if let Some(seconds) = self.retry_after {
+            response = response.header(header::RETRY_AFTER, seconds);
+        }
+        if let Some(allowance) = &self.allowance {
+            response = response.header(RATE_LIMIT_POLICY, allowance.policy());
+            response = response.header(RATE_LIMIT, allowance.limit());
         }
         response.body(document.to_json_string())
     }
 }
 
+pub(super) const RATE_LIMIT_POLICY: &str = "RateLimit-Policy";
+pub(super) const RATE_LIMIT: &str = "RateLimit";
 const CONTENT_TYPE: &str = "application/problem+json";
 
 impl ResponseError for Problem {
@@ -224,6 +243,15 @@ impl From<NotTaken> for Problem {
             NotTaken::Body(BodyError::Empty) => Code::EmptyBatch,
             NotTaken::Body(BodyError::TooManyEvents { .. }) => Code::TooManyEvents,
             NotTaken::Body(_) => Code::InvalidJson,
+            NotTaken::OverRate(OverRate::ExceedsBurst { .. }) => Code::BatchExceedsBurst,
+            NotTaken::OverRate(OverRate::Limited { retry_after, allowance }) => {
+                let detail = "Nothing of the request was taken; send it again after Retry-After.";
+                return Self {
+                    allowance: Some(*allowance),
+                    retry_after: Some(retry_after.as_secs() + 1),
+                    ..Self::new(Code::RateLimited, detail)
+                };
+            }
             NotTaken::NotPublished(_) => {
                 let detail = "The events could not be made durable; send them again with the same ids.";
                 return Self::new(Code::StreamUnavailable, detail).caused(error);
@@ -274,6 +302,7 @@ impl Statuses for Sending {
         (403, "The key may not send events"),
         (413, "The body or the batch is too large"),
         (415, "The body's type or encoding is not supported"),
+        (429, "The project has sent more than its rate allows; nothing of the request was taken"),
         (500, "A failure of weir"),
         (503, "The events cannot be made durable now: send them again after `Retry-After`"),
     ];
@@ -323,6 +352,27 @@ fn response(status: u16, description: &'static str) -> MetaResponse {
         status: Some(status),
         status_range: None,
         content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema }],
-        headers: Vec::new(),
+        headers: headers(status),
     }
+}
+
+fn headers(status: u16) -> Vec<MetaHeader> {
+    let documented: &[(&str, &str)] = match status {
+        401 => &[("WWW-Authenticate", "How to present a key.")],
+        429 => &[
+            ("Retry-After", "Seconds after which the same request passes."),
+            (RATE_LIMIT_POLICY, "Events that a full bucket holds, and the seconds in which it fills."),
+            (RATE_LIMIT, "Events that remain, and the seconds until the bucket is full."),
+        ],
+        503 => &[("Retry-After", "Seconds after which to try again.")],
+        _ => &[],
+    };
+    let header = |&(name, description): &(&str, &str)| MetaHeader {
+        name: name.into(),
+        description: Some(description.into()),
+        required: true,
+        deprecated: false,
+        schema: String::schema_ref(),
+    };
+    documented.iter().map(header).collect()
 }

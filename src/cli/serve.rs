@@ -6,7 +6,7 @@ use poem::{Server, listener::TcpAcceptor};
 use tracing::{info, warn};
 use weir::{
     api, config,
-    ingest::{Ingest, filter::Filter},
+    ingest::{Ingest, filter::Filter, rate::Rates},
     metrics, shutdown,
     store::{
         self,
@@ -55,6 +55,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let ingest = Ingest {
         filter: Filter::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?,
         publisher: Publisher::new(stream.clone(), &options.nats),
+        rates: Rates::new(&options.limits),
         limits: options.limits,
     };
     let app = api::app(api::Parts { pool, stream: stream.clone(), ingest, metrics, ending: ending.clone() });

@@ -3,9 +3,10 @@
 pub mod decode;
 pub mod filter;
 mod properties;
+pub mod rate;
 pub mod validate;
 
-use std::{borrow::Cow, collections::HashSet, time::Instant};
+use std::{borrow::Cow, collections::HashSet, num::NonZeroU32, time::Instant};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use self::{
     decode::BodyError,
     filter::Filter,
+    rate::{Allowance, OverRate, Rates},
     validate::{Rejection, Rules},
 };
 use crate::{
@@ -32,17 +34,20 @@ use crate::{
 pub struct Ingest {
     pub filter: Filter,
     pub publisher: Publisher,
+    pub rates: Rates,
     pub limits: Limits,
 }
 
 /// What became of a request's events: `accepted + duplicates + rejected.len()` is their number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Receipt {
     pub accepted: usize,
     pub duplicates: usize,
     pub rejected: Vec<Rejected>,
     /// The id of the event if the body was a single one, as it was sent or as weir gave it.
     pub single: Option<String>,
+    /// What the project may still send.
+    pub allowance: Allowance,
 }
 
 /// An event that was refused.
@@ -60,6 +65,8 @@ pub struct Rejected {
 pub enum NotTaken {
     #[error(transparent)]
     Body(#[from] BodyError),
+    #[error(transparent)]
+    OverRate(#[from] OverRate),
     #[error("the events cannot be made durable")]
     NotPublished(#[from] NotPublished),
 }
@@ -77,8 +84,11 @@ impl Ingest {
         let received_at = Utc::now().trunc_subsecs(6);
         let decoded = decode::decode(body, self.limits.max_events as usize)?;
         metrics::events_received(decoded.events.len());
+        let sent = u32::try_from(decoded.events.len()).ok().and_then(NonZeroU32::new);
+        let allowance = self.rates.take(project_id, sent.unwrap_or(NonZeroU32::MAX))?;
 
-        let mut receipt = Receipt::default();
+        let mut receipt =
+            Receipt { accepted: 0, duplicates: 0, rejected: Vec::new(), single: None, allowance };
         let mut seen = HashSet::with_capacity(decoded.events.len());
         let mut events = Vec::with_capacity(decoded.events.len());
         let rules = Rules { limits: &self.limits, project_id, now: received_at };

@@ -91,6 +91,32 @@ async fn bodies_that_cannot_be_taken_say_why() {
 }
 
 #[tokio::test]
+async fn a_project_that_sends_too_much_is_told_when_to_send_again() {
+    // A thousandth of the bucket comes back in a second: nothing that this test could notice.
+    let weir = Weir::start_with(&[("WEIR_RATE_LIMIT", "1"), ("WEIR_RATE_BURST", "1000")]).await;
+    let (one, two) = (weir.project("one", "UTC").await, weir.project("two", "UTC").await);
+    let batch = |events: usize| json!(vec![json!({"event_type": "e"}); events]);
+    let response = weir.post(&one, &batch(600)).send().await.unwrap();
+    assert_eq!(response.status(), 202);
+    assert_eq!(response.headers()["ratelimit-policy"], "\"events\";q=1000;w=1000");
+    assert!(response.headers()["ratelimit"].to_str().unwrap().starts_with("\"events\";r=40"), "{response:?}");
+
+    let response = weir.post(&one, &batch(600)).send().await.unwrap();
+    let retry_after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((100..=201).contains(&retry_after), "200 events are missing, one comes a second: {retry_after}");
+    assert!(response.headers().contains_key("ratelimit"));
+    let (status, problem) = json_of(response).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (429, &json!("rate_limited")), "{problem}");
+    let (status, problem) = weir.send(&one, &batch(1_001)).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (413, &json!("batch_exceeds_burst")), "{problem}");
+
+    assert_eq!(weir.send(&two, &batch(600)).await.0, 202, "another project has a bucket of its own");
+    weir.wait_for_events(1_200).await;
+    assert!((weir.metric(&weir.api, "rate_limit_exceeded_total").await - 1.0).abs() < 0.5);
+    weir.stop().await;
+}
+
+#[tokio::test]
 async fn a_users_events_come_in_pages_newest_first() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
