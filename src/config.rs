@@ -28,7 +28,7 @@ pub struct Database {
     pub database_timeout: Duration,
 }
 
-/// Where NATS is, and how its streams are bounded.
+/// Where NATS is.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "NATS JetStream")]
 pub struct Nats {
@@ -38,6 +38,12 @@ pub struct Nats {
     /// Prefix of weir's streams, subjects and Redis keys, so that several weirs can share servers
     #[arg(long, env = "WEIR_NAMESPACE", default_value = "weir", value_parser = namespace)]
     pub namespace: String,
+}
+
+/// How the streams are bounded. The API creates them, or brings them to these settings.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Stream")]
+pub struct StreamSettings {
     /// Size at which the stream of events is full, and `POST /events` answers 503
     #[arg(long, env = "WEIR_STREAM_MAX_BYTES", default_value = "10GiB", value_parser = bytes)]
     pub stream_max_bytes: ByteSize,
@@ -54,6 +60,12 @@ pub struct Nats {
     /// How long a worker may take for a message before it comes again; workers prolong it while they try
     #[arg(long, env = "WEIR_ACK_WAIT", default_value = "1m", value_parser = duration)]
     pub ack_wait: Duration,
+}
+
+/// How events are published.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Publishing")]
+pub struct Publishing {
     /// How long to wait for the stream's ack; a publish is tried twice
     #[arg(long, env = "WEIR_PUBLISH_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub publish_timeout: Duration,

@@ -52,6 +52,8 @@ pub(super) struct Options {
     database: config::Database,
     #[command(flatten)]
     nats: config::Nats,
+    #[command(flatten)]
+    publishing: config::Publishing,
 }
 
 /// Lines that were read together.
@@ -78,8 +80,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
 
     let pool = store::connect(&options.database)?;
     let project = super::project_named(&pool, &options.project).await?;
-    let stream = Stream::open(&options.nats).await?;
-    let publisher = Publisher::new(stream.clone(), &options.nats);
+    let stream = Stream::attach(&options.nats).await?;
+    let publisher = Publisher::new(stream.clone(), &options.publishing);
     let import =
         Import { columns: &columns, limits: &options.limits, project_id: project.id, publisher: &publisher };
 

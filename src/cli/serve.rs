@@ -12,7 +12,7 @@ use weir::{
         self,
         migrate::{self, SchemaError},
     },
-    stream::{Stream, publish::Publisher},
+    stream::{self, Stream, publish::Publisher},
     telemetry,
 };
 
@@ -26,6 +26,10 @@ pub(super) struct Options {
     database: config::Database,
     #[command(flatten)]
     nats: config::Nats,
+    #[command(flatten)]
+    stream: config::StreamSettings,
+    #[command(flatten)]
+    publishing: config::Publishing,
     #[command(flatten)]
     redis: config::Redis,
 }
@@ -49,12 +53,12 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
         Err(error) => return Err(error.into()),
     }
     let stream = tokio::select! {
-        stream = Stream::open_when_up(&options.nats) => stream?,
+        stream = stream::when_up(|| Stream::create(&options.nats, &options.stream)) => stream?,
         () = ending.cancelled() => return Ok(()),
     };
     let ingest = Ingest {
         filter: Filter::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?,
-        publisher: Publisher::new(stream.clone(), &options.nats),
+        publisher: Publisher::new(stream.clone(), &options.publishing),
         rates: Rates::new(&options.limits),
         limits: options.limits,
     };

@@ -11,13 +11,13 @@ use async_nats::{
     jetstream::{
         self, Context,
         consumer::{AckPolicy, Consumer, pull},
-        context::{CreateStreamError, GetStreamError},
+        context::CreateStreamError,
         stream::{self, ConsumerError, DiscardPolicy, RetentionPolicy, StorageType},
     },
 };
 use tracing::{debug, info, warn};
 
-use crate::config::Nats;
+use crate::config::{Nats, StreamSettings};
 
 /// The durable consumer that stores events.
 const WRITER: &str = "writer";
@@ -27,6 +27,8 @@ const MAX_ACK_PENDING: i64 = 4_096;
 const DEAD_MAX_BYTES: i64 = 1 << 30;
 /// Below this version NATS could lose a stream when a process dies.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 23);
+/// How long JetStream may take for what is not a publish.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why the stream cannot be used.
@@ -38,10 +40,10 @@ pub enum StreamError {
     TooOld(String),
     #[error("cannot create or update the stream {name}")]
     Create { name: String, source: CreateStreamError },
-    #[error("cannot read the stream {name}")]
-    Get { name: String, source: GetStreamError },
     #[error("cannot create or update the consumer {WRITER}")]
-    Consumer(#[from] ConsumerError),
+    CreateWriter(#[source] ConsumerError),
+    #[error("the stream of events is not there yet: `weir serve` creates it")]
+    NoWriter(#[source] ConsumerError),
 }
 
 /// Names of streams and subjects under one namespace.
@@ -75,43 +77,37 @@ impl Names {
     }
 }
 
-/// A connection to JetStream whose streams and consumer exist as configured.
+/// A connection to JetStream, where weir's streams and its consumer are.
 #[derive(Clone)]
 pub struct Stream {
     pub context: Context,
     pub names: Names,
-    ack_wait: Duration,
 }
 
 impl Stream {
-    /// Connects, and creates or updates streams and consumer.
-    pub async fn open(config: &Nats) -> Result<Self, StreamError> {
-        let client = connect(&config.nats_url).await?;
-        let context = jetstream::context::ContextBuilder::new()
-            .timeout(config.publish_timeout)
-            // The publisher bounds what is in flight itself, and answers at once when there is no room.
-            .backpressure_on_inflight(false)
-            .ack_timeout(config.publish_timeout)
-            .build(client);
-        let names = Names::new(&config.namespace);
-        create_streams(&context, &names, config).await?;
-        let stream = Self { context, names, ack_wait: config.ack_wait };
+    /// Connects, and creates the streams and the consumer or brings them to these settings. Only the API does so: the
+    /// settings have one owner.
+    pub async fn create(nats: &Nats, settings: &StreamSettings) -> Result<Self, StreamError> {
+        let stream = Self::connect(nats).await?;
+        stream.create_streams(settings).await?;
+        stream.create_writer(settings).await?;
+        Ok(stream)
+    }
+
+    /// Connects to what the API has created.
+    pub async fn attach(nats: &Nats) -> Result<Self, StreamError> {
+        let stream = Self::connect(nats).await?;
         stream.writer().await?;
         Ok(stream)
     }
 
-    /// [`Stream::open`], as often as it takes: servers that start together come up in any order.
-    pub async fn open_when_up(config: &Nats) -> Result<Self, StreamError> {
-        loop {
-            match Self::open(config).await {
-                Err(error @ StreamError::TooOld(_)) => return Err(error),
-                Err(error) => {
-                    warn!(error = crate::telemetry::chain(&error), "NATS is not ready; trying again");
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
-                Ok(stream) => return Ok(stream),
-            }
-        }
+    async fn connect(nats: &Nats) -> Result<Self, StreamError> {
+        let context = jetstream::context::ContextBuilder::new()
+            .timeout(API_TIMEOUT)
+            // The publisher bounds what is in flight itself, and answers at once when there is no room.
+            .backpressure_on_inflight(false)
+            .build(connect(&nats.nats_url).await?);
+        Ok(Self { context, names: Names::new(&nats.namespace) })
     }
 
     /// Whether messages can be published and consumed now.
@@ -121,23 +117,79 @@ impl Stream {
 
     /// The durable consumer that stores events.
     pub async fn writer(&self) -> Result<Consumer<pull::Config>, StreamError> {
-        let name = self.names.events_stream();
-        let stream =
-            self.context.get_stream(&name).await.map_err(|source| StreamError::Get { name, source })?;
-        let config = pull::Config {
-            durable_name: Some(WRITER.into()),
-            description: Some("Stores events in the database".into()),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: self.ack_wait,
-            max_ack_pending: MAX_ACK_PENDING,
-            ..Default::default()
-        };
-        Ok(stream.create_consumer(config).await?)
+        let stream = self.names.events_stream();
+        self.context.get_consumer_from_stream(WRITER, &stream).await.map_err(StreamError::NoWriter)
     }
 
     /// The sequence up to which the writer has acked everything, without a gap.
     pub async fn stored_up_to(&self) -> Result<u64, StreamError> {
         Ok(self.writer().await?.cached_info().ack_floor.stream_sequence)
+    }
+
+    async fn create_streams(&self, settings: &StreamSettings) -> Result<(), StreamError> {
+        let events = stream::Config {
+            name: self.names.events_stream(),
+            description: Some("Events that are accepted and wait to be stored".into()),
+            subjects: vec![self.names.events_subject("*")],
+            // What is acked goes, what is not stays, whatever happens to the consumer.
+            retention: RetentionPolicy::WorkQueue,
+            // Full means refusing, never forgetting.
+            discard: DiscardPolicy::New,
+            max_bytes: i64::try_from(settings.stream_max_bytes.as_u64()).unwrap_or(i64::MAX),
+            max_age: settings.stream_max_age,
+            duplicate_window: settings.stream_duplicate_window,
+            num_replicas: settings.stream_replicas.into(),
+            storage: StorageType::File,
+            ..Default::default()
+        };
+        let dead = stream::Config {
+            name: self.names.dead_stream(),
+            description: Some("Messages that could not be stored, with the reason".into()),
+            subjects: vec![self.names.dead_subject(">")],
+            discard: DiscardPolicy::New,
+            max_bytes: DEAD_MAX_BYTES,
+            num_replicas: settings.stream_replicas.into(),
+            storage: StorageType::File,
+            ..Default::default()
+        };
+        for stream in [events, dead] {
+            let name = stream.name.clone();
+            self.context
+                .create_or_update_stream(stream)
+                .await
+                .map_err(|source| StreamError::Create { name, source })?;
+        }
+        Ok(())
+    }
+
+    async fn create_writer(&self, settings: &StreamSettings) -> Result<(), StreamError> {
+        let writer = pull::Config {
+            durable_name: Some(WRITER.into()),
+            description: Some("Stores events in the database".into()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: settings.ack_wait,
+            max_ack_pending: MAX_ACK_PENDING,
+            ..Default::default()
+        };
+        let stream = self.names.events_stream();
+        self.context.create_consumer_on_stream(writer, stream).await.map_err(StreamError::CreateWriter)?;
+        Ok(())
+    }
+}
+
+/// Tries until NATS is there: servers that start together come up in any order.
+pub async fn when_up<F: Future<Output = Result<Stream, StreamError>>>(
+    open: impl Fn() -> F,
+) -> Result<Stream, StreamError> {
+    loop {
+        match open().await {
+            Err(error @ StreamError::TooOld(_)) => return Err(error),
+            Err(error) => {
+                warn!(error = crate::telemetry::chain(&error), "the stream is not ready; trying again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            Ok(stream) => return Ok(stream),
+        }
     }
 }
 
@@ -163,40 +215,4 @@ async fn connect(url: &str) -> Result<Client, StreamError> {
     } else {
         Err(StreamError::TooOld(client.server_info().version))
     }
-}
-
-async fn create_streams(context: &Context, names: &Names, config: &Nats) -> Result<(), StreamError> {
-    let events = stream::Config {
-        name: names.events_stream(),
-        description: Some("Events that are accepted and wait to be stored".into()),
-        subjects: vec![names.events_subject("*")],
-        // What is acked goes, what is not stays, whatever happens to the consumer.
-        retention: RetentionPolicy::WorkQueue,
-        // Full means refusing, never forgetting.
-        discard: DiscardPolicy::New,
-        max_bytes: i64::try_from(config.stream_max_bytes.as_u64()).unwrap_or(i64::MAX),
-        max_age: config.stream_max_age,
-        duplicate_window: config.stream_duplicate_window,
-        num_replicas: config.stream_replicas.into(),
-        storage: StorageType::File,
-        ..Default::default()
-    };
-    let dead = stream::Config {
-        name: names.dead_stream(),
-        description: Some("Messages that could not be stored, with the reason".into()),
-        subjects: vec![names.dead_subject(">")],
-        discard: DiscardPolicy::New,
-        max_bytes: DEAD_MAX_BYTES,
-        num_replicas: config.stream_replicas.into(),
-        storage: StorageType::File,
-        ..Default::default()
-    };
-    for stream in [events, dead] {
-        let name = stream.name.clone();
-        context
-            .create_or_update_stream(stream)
-            .await
-            .map_err(|source| StreamError::Create { name, source })?;
-    }
-    Ok(())
 }

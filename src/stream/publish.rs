@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{Stream, message};
-use crate::{config::Nats, event::Batch};
+use crate::{config::Publishing, event::Batch};
 
 /// Larger messages gain nothing: the cost per message is spread over thousands of events by then.
 const LARGEST_MESSAGE: usize = 1 << 20;
@@ -51,7 +51,7 @@ pub enum NotPublished {
 }
 
 impl Publisher {
-    pub fn new(stream: Stream, config: &Nats) -> Self {
+    pub fn new(stream: Stream, config: &Publishing) -> Self {
         let in_flight = Arc::new(Semaphore::new(config.publish_in_flight.into()));
         Self { stream, timeout: config.publish_timeout, in_flight }
     }

@@ -20,7 +20,7 @@ use weir::{
         migrate::{self, SchemaError},
         users::Users,
     },
-    stream::Stream,
+    stream::{self, Stream},
     telemetry,
 };
 
@@ -104,7 +104,7 @@ async fn servers(pool: &sqlx::PgPool, nats: &Nats) -> anyhow::Result<Stream> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Stream::open_when_up(nats).await?)
+    Ok(stream::when_up(|| Stream::attach(nats)).await?)
 }
 
 /// Waits for all tasks. If one fails, the others end and so does the process: whatever started it starts it again.
