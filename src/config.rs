@@ -135,7 +135,7 @@ pub struct Limits {
     #[arg(long, env = "WEIR_MAX_PROPERTIES", default_value = "32KiB", value_parser = bytes)]
     pub max_properties: ByteSize,
     /// Levels of objects and arrays in an event's properties
-    #[arg(long, env = "WEIR_MAX_PROPERTIES_DEPTH", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=500))]
+    #[arg(long, env = "WEIR_MAX_PROPERTIES_DEPTH", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=120))]
     pub max_properties_depth: u16,
     /// Age of an event; without a bound one client could create ten thousand chunks
     #[arg(long, env = "WEIR_MAX_EVENT_AGE", default_value = "1826days", value_parser = duration)]

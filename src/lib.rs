@@ -41,6 +41,7 @@ pub mod event;
 pub mod ingest;
 pub mod key;
 pub mod metrics;
+mod nearest;
 pub mod project;
 pub mod shutdown;
 pub mod stats;

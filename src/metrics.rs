@@ -28,7 +28,10 @@ const ROLL_UP_FAILURES: &str = "roll_up_failures_total";
 /// Seconds; from a fast request to a long outage.
 const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
-/// Starts recording for the whole process; the handle renders what Prometheus scrapes.
+/// Samples are summed up this often, whether somebody reads the metrics or not: they would pile up.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Starts recording for the whole process; the handle renders what Prometheus scrapes. Must be called in a runtime.
 ///
 /// # Panics
 /// If recording was started before.
@@ -38,6 +41,13 @@ pub fn start() -> PrometheusHandle {
         .expect("the buckets are not empty")
         .install_recorder()
         .expect("recording is started once");
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
     describe_counter!(EVENTS_RECEIVED, "Events in requests and imports, before any check");
     describe_counter!(EVENTS_INGESTED, "Events that are durable in the stream and were new to it");
     describe_counter!(EVENTS_DUPLICATE, "Events dropped as duplicates, by what recognised them");

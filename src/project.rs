@@ -30,6 +30,15 @@ impl ProjectId {
         Uuid::try_parse(text).unwrap_or_else(|_| Uuid::new_v5(&self.uuid_namespace(), text.as_bytes()))
     }
 
+    /// The id of an event that came without one, at a place in a request with an `Idempotency-Key`: a replay of the
+    /// request derives the same.
+    pub fn replayable_event_id(self, idempotency_key: &str, index: usize) -> Uuid {
+        Uuid::new_v5(
+            &self.uuid_namespace(),
+            format!("idempotency-key\0{idempotency_key}\0{index}").as_bytes(),
+        )
+    }
+
     /// The id of a message that carries these events: the same events make the same id, so that the stream recognises
     /// a message that is published again.
     pub(crate) fn message_id(self, event_ids: impl Iterator<Item = Uuid>) -> Uuid {

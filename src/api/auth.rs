@@ -7,10 +7,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use moka::{
-    future::Cache,
-    ops::compute::{CompResult, Op},
-};
+use moka::future::Cache;
 use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -24,12 +21,13 @@ use crate::{
     key::{Key, KeyHash, KeyKind},
     project::Project,
     store::{self, StoreError},
+    telemetry,
 };
 
 /// A change of a key takes effect within this time.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long a request waits for the database when something is known of its key.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a request waits for the database to say whose its key is.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Keys remembered, unknown ones among them.
 const REMEMBERED: u64 = 100_000;
 
@@ -55,43 +53,24 @@ impl Keys {
     /// The project and kind of a key. While the database is away, what was known of the key holds on.
     async fn holder(&self, key: &Key) -> Result<Option<(Arc<Project>, KeyKind)>, StoreError> {
         let hash = key.hash();
-        if let Some(known) = self.known.get(&hash).await
-            && known.looked_up.elapsed() < FRESH
-        {
-            return Ok(known.holder);
+        let known = self.known.get(&hash).await;
+        if let Some(known) = known.as_ref().filter(|known| known.looked_up.elapsed() < FRESH) {
+            return Ok(known.holder.clone());
         }
-        // One lookup per key at a time; who waited finds it done.
-        let looked_up = self
-            .known
-            .entry(hash)
-            .and_try_compute_with(|before| async {
-                let before = before.map(moka::Entry::into_value);
-                if before.as_ref().is_some_and(|known| known.looked_up.elapsed() < FRESH) {
-                    return Ok(Op::Nop);
-                }
-                let lookup = store::keys::lookup(&self.pool, &hash);
-                let found = match before {
-                    None => lookup.await?,
-                    Some(known) => match tokio::time::timeout(PATIENCE, lookup).await {
-                        Ok(Ok(found)) => found,
-                        Ok(Err(error)) if !error.is_transient() => return Err(error),
-                        _ => {
-                            warn!("a key cannot be looked up; what was known of it holds on");
-                            return Ok(Op::Put(Known { looked_up: Instant::now(), ..known }));
-                        }
-                    },
-                };
-                let holder = found.map(|(project, kind)| (Arc::new(project), kind));
-                Ok(Op::Put(Known { holder, looked_up: Instant::now() }))
-            })
-            .await?;
-        Ok(match looked_up {
-            CompResult::Inserted(entry)
-            | CompResult::ReplacedWith(entry)
-            | CompResult::Unchanged(entry)
-            | CompResult::Removed(entry) => entry.into_value().holder,
-            CompResult::StillNone(_) => None,
-        })
+        let lookup = tokio::time::timeout(PATIENCE, store::keys::lookup(&self.pool, &hash)).await;
+        let holder = match (lookup.unwrap_or(Err(StoreError::TimedOut)), known) {
+            (Ok(found), _) => found.map(|(project, kind)| (Arc::new(project), kind)),
+            (Err(error), Some(known)) => {
+                warn!(
+                    error = telemetry::chain(&error),
+                    "a key cannot be looked up; what was known of it holds on"
+                );
+                known.holder
+            }
+            (Err(error), None) => return Err(error),
+        };
+        self.known.insert(hash, Known { holder: holder.clone(), looked_up: Instant::now() }).await;
+        Ok(holder)
     }
 }
 
@@ -195,8 +174,11 @@ impl<N: Needs> Caller<N> {
         let key = presented(request).ok_or_else(|| {
             unauthorized("Send a key of the project as `X-API-Key: KEY` or `Authorization: Bearer KEY`.")
         })?;
-        let (project, kind) =
-            keys.holder(&key).await?.ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
+        let (project, kind) = keys
+            .holder(&key)
+            .await
+            .map_err(cannot_be_looked_up)?
+            .ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
         if kind.allows(N::KIND) {
             Ok(Self { project, needs: PhantomData })
         } else {
@@ -205,6 +187,12 @@ impl<N: Needs> Caller<N> {
             Err(Problem::new(Code::Forbidden, detail))
         }
     }
+}
+
+fn cannot_be_looked_up(error: StoreError) -> Problem {
+    let mut problem = Problem::from(error);
+    problem.detail = "The key cannot be looked up now.".into();
+    problem
 }
 
 /// The key that a request presents: `X-API-Key`, a bearer token, or the user name of basic authentication.

@@ -3,7 +3,12 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, SecondsFormat, Utc};
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Union, param::Query, payload::Json, types::Any};
+use poem_openapi::{
+    ApiResponse, Enum, Object, OpenApi, Union,
+    param::{Header, Query},
+    payload::Json,
+    types::Any,
+};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -120,9 +125,17 @@ impl EventsApi {
         &self,
         caller: Caller<Write>,
         Data(request_id): Data<&RequestId>,
+        /// Makes the request safe to repeat when its events have no ids: they are derived from this key and each
+        /// event's place. 1 to 200 characters.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Param<String>>,
         body: EventsBody,
     ) -> Result<TakenResponse, Refusal<Sending>> {
-        let receipt = self.ingest.take(caller.project.id, request_id.as_str(), &body.0).await?;
+        let mut checks = Checks::default();
+        let idempotency_key = checks.optional("Idempotency-Key", idempotency_key.0);
+        checks.finish(Some(()))?;
+        let key = idempotency_key.as_deref();
+        let receipt = self.ingest.take(caller.project.id, request_id.as_str(), key, &body.0).await?;
         Ok(taken(receipt, request_id)?)
     }
 
@@ -147,12 +160,11 @@ impl EventsApi {
         let after = checks.optional("cursor", cursor.0);
         let user_id = checks.finish(user_id)?;
 
-        // One more than asked tells whether there is a next page.
-        let mut found = events::of_user(&self.pool, caller.project.id, &user_id, after, limit + 1).await?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(|last| cursor_of(last.occurred_at, last.event_id));
-        let events: Vec<TimelineEvent> = found
+        let page = events::of_user(&self.pool, caller.project.id, &user_id, after, limit).await?;
+        let last = page.events.last().filter(|_| page.more);
+        let next = last.map(|last| cursor_of(last.occurred_at, last.event_id));
+        let events: Vec<TimelineEvent> = page
+            .events
             .into_iter()
             .map(|event| {
                 Ok(TimelineEvent {

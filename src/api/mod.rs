@@ -23,7 +23,6 @@ use poem_openapi::{
     registry::{MetaApi, Registry},
 };
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
@@ -41,8 +40,6 @@ pub struct Parts {
     pub stream: Stream,
     pub ingest: Ingest,
     pub metrics: PrometheusHandle,
-    /// Cancelled when the process is asked to end, so that it is no longer ready.
-    pub ending: CancellationToken,
 }
 
 /// Groups of operations in the documentation.
@@ -108,13 +105,13 @@ impl<T: OpenApi> OpenApi for Described<T> {
 /// The whole interface.
 pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let limit = BodyLimit(usize::try_from(parts.ingest.limits.max_body.as_u64()).unwrap_or(usize::MAX));
-    let Parts { pool, stream, ingest, metrics, ending } = parts;
+    let Parts { pool, stream, ingest, metrics } = parts;
     let keys = Keys::new(pool.clone());
     let filter = ingest.filter.clone();
     let operations: Operations = (
         EventsApi { ingest, pool: pool.clone() },
         StatsApi { pool: pool.clone() },
-        OperationApi { pool, stream, filter, metrics, ending },
+        OperationApi { pool, stream, filter, metrics },
     );
     let service = service(operations);
     let known = Arc::new(KnownParameters::from_spec(&service.spec()));

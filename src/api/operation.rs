@@ -16,8 +16,6 @@ pub struct OperationApi {
     pub stream: Stream,
     pub filter: Filter,
     pub metrics: PrometheusHandle,
-    /// Cancelled when the process is asked to end.
-    pub ending: tokio_util::sync::CancellationToken,
 }
 
 #[derive(Object)]
@@ -54,8 +52,6 @@ enum ReadyStatus {
     /// Works, without its filter for duplicates.
     Degraded,
     Unavailable,
-    /// Was asked to end, and takes no new requests.
-    Ending,
 }
 
 #[derive(ApiResponse)]
@@ -108,9 +104,7 @@ impl OperationApi {
             nats: check(self.stream.is_connected()),
             redis: check(self.filter.is_up().await),
         };
-        let status = if self.ending.is_cancelled() {
-            ReadyStatus::Ending
-        } else if checks.nats == CheckStatus::Down || checks.database == Some(CheckStatus::Down) {
+        let status = if checks.nats == CheckStatus::Down || checks.database == Some(CheckStatus::Down) {
             ReadyStatus::Unavailable
         } else if checks.redis == CheckStatus::Down {
             ReadyStatus::Degraded
@@ -120,7 +114,7 @@ impl OperationApi {
         let readiness = Json(Readiness { status, checks });
         match status {
             ReadyStatus::Ok | ReadyStatus::Degraded => ReadyResponse::Ready(readiness),
-            ReadyStatus::Unavailable | ReadyStatus::Ending => ReadyResponse::Unready(readiness),
+            ReadyStatus::Unavailable => ReadyResponse::Unready(readiness),
         }
     }
 }

@@ -6,10 +6,11 @@ use chrono::NaiveDate;
 use poem::http::Method;
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromParameter, ParseResult, ToJSON, Type},
+    types::{ParseFromParameter, ParseResult, ToJSON, Type},
 };
 
 use super::problem::{Code, FieldError, Problem};
+use crate::nearest::nearest;
 
 /// A value that a parameter can have.
 pub trait Value: Sized + Send + Sync {
@@ -28,6 +29,7 @@ enum Sent<T> {
     Absent,
     Valid(T),
     Invalid(String),
+    Repeated,
     /// Stands in the documentation, and is never sent.
     Example(&'static str),
 }
@@ -79,7 +81,7 @@ impl<T: Value> ParseFromParameter for Param<T> {
         match (texts.next(), texts.next()) {
             (None, _) => Ok(Self(Sent::Absent)),
             (Some(text), None) => Self::parse_from_parameter(text.as_ref()),
-            (Some(_), Some(_)) => Err(ParseError::custom("the parameter was sent more than once")),
+            (Some(_), Some(_)) => Ok(Self(Sent::Repeated)),
         }
     }
 }
@@ -107,6 +109,11 @@ impl Checks {
             Sent::Valid(value) => {
                 self.parameters += 1;
                 Some(value)
+            }
+            Sent::Repeated => {
+                self.parameters += 1;
+                self.refuse(name, "repeated", "expected one value, got several".into());
+                None
             }
             Sent::Invalid(text) => {
                 self.parameters += 1;
@@ -147,8 +154,10 @@ impl Value for NaiveDate {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // Four digits: PostgreSQL and people know no other years.
-        text.parse().ok().filter(|_| text.len() == 10)
+        // chrono takes signs, spaces and other lengths too.
+        let digit =
+            |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+        if text.len() == 10 && text.bytes().enumerate().all(digit) { text.parse().ok() } else { None }
     }
 
     fn schema() -> MetaSchema {
@@ -196,6 +205,9 @@ impl<const MAX: u32> Value for UpTo<MAX> {
     }
 }
 
+/// Unknown parameters that are told of at once.
+const MOST_TOLD: usize = 20;
+
 /// The query parameters that each operation knows, from the OpenAPI document itself: so none can be forgotten.
 pub struct KnownParameters {
     operations: BTreeMap<(String, Method), Vec<String>>,
@@ -229,18 +241,13 @@ impl KnownParameters {
         let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
         let Some(known) = self.operations.get(&(path.to_owned(), method.clone())) else { return Ok(()) };
         let mut checks = Vec::new();
-        let mut sent = 0;
-        for pair in query.split('&') {
-            sent += 1;
-            let name = pair.split('=').next().unwrap_or_default();
-            if known.iter().any(|known| known == name) {
-                continue;
-            }
-            let nearest = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
-            let message = match nearest {
-                Some((distance, known)) if distance <= 3 => format!("did you mean '{known}'?"),
-                _ if known.is_empty() => "this path takes no parameters".into(),
-                _ => format!("this path takes {}", known.join(", ")),
+        let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+        let unknown = names.filter(|name| !known.iter().any(|known| known == name));
+        for name in unknown.take(MOST_TOLD) {
+            let message = match nearest(name, known.iter().map(String::as_str)) {
+                Some(known) => format!("did you mean '{known}'?"),
+                None if known.is_empty() => "this path takes no parameters".into(),
+                None => format!("this path takes {}", known.join(", ")),
             };
             let field = name.chars().take(64).collect();
             checks.push(FieldError {
@@ -254,7 +261,7 @@ impl KnownParameters {
         if checks.is_empty() {
             return Ok(());
         }
-        let detail = format!("{} of {sent} parameters unknown to this path", checks.len());
+        let detail = "this path does not know every parameter that was sent";
         Err(Problem::invalid(Code::ValidationFailed, detail, checks))
     }
 }

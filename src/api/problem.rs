@@ -35,7 +35,6 @@ pub enum Code {
     InvalidJson,
     EmptyBatch,
     ValidationFailed,
-    InvalidParameter,
     Unauthorized,
     Forbidden,
     NotFound,
@@ -64,7 +63,6 @@ impl Code {
             Self::InvalidJson => (StatusCode::BAD_REQUEST, "invalid_json", "The body cannot be read"),
             Self::EmptyBatch => (StatusCode::BAD_REQUEST, "empty_batch", "The batch is empty"),
             Self::ValidationFailed => (StatusCode::BAD_REQUEST, "validation_failed", "Validation failed"),
-            Self::InvalidParameter => (StatusCode::BAD_REQUEST, "invalid_parameter", "A parameter is not valid"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid key is needed"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The key does not allow this"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such path"),
@@ -170,7 +168,7 @@ impl Problem {
                 code: "invalid".into(),
                 message: error.reason.clone(),
             };
-            return Self::invalid(Code::InvalidParameter, error.to_string(), vec![field_error]);
+            return Self::invalid(Code::ValidationFailed, error.to_string(), vec![field_error]);
         }
         let detail = error.to_string();
         match error.status() {

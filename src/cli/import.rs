@@ -38,7 +38,8 @@ const WAIT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Args)]
 pub(super) struct Options {
     /// A CSV file; its first line names its columns, in any order: `event_id`, `occurred_at`, `user_id`, `event_type`,
-    /// `properties_json`. Only `event_type` is required
+    /// `properties_json`. `event_type` and `occurred_at` are required; a line without an id gets one from its content
+    /// and its number, so the same file can be imported again
     file: PathBuf,
     /// The project's name
     #[arg(long, env = "WEIR_PROJECT", default_value = "dev")]
@@ -108,7 +109,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     if !options.no_wait && total.events > 0 {
         wait_until_stored(&stream, total.last_sequence).await?;
     }
-    let refused = total.refused + total.unreadable.len();
+    let refused = total.refused + total.unreadable;
     ensure!(
         refused == 0,
         "{refused} lines were refused, for the reasons above; the other lines are imported"
@@ -127,12 +128,14 @@ fn columns(header: &StringRecord) -> anyhow::Result<BTreeMap<&'static str, usize
         };
         ensure!(columns.insert(known, index).is_none(), "the file has two columns '{known}'");
     }
-    ensure!(columns.contains_key("event_type"), "the file has no column event_type");
+    for required in ["event_type", "occurred_at"] {
+        ensure!(columns.contains_key(required), "the file has no column {required}");
+    }
     Ok(columns)
 }
 
-/// The next lines; lines that are no CSV go to `unreadable`.
-fn read<R: Read>(reader: &mut csv::Reader<R>, unreadable: &mut Vec<String>) -> anyhow::Result<Chunk> {
+/// The next lines; lines that are no CSV are told of and counted.
+fn read<R: Read>(reader: &mut csv::Reader<R>, unreadable: &mut usize) -> anyhow::Result<Chunk> {
     let mut records = Vec::with_capacity(CHUNK);
     while records.len() < CHUNK {
         let mut record = StringRecord::new();
@@ -141,12 +144,22 @@ fn read<R: Read>(reader: &mut csv::Reader<R>, unreadable: &mut Vec<String>) -> a
             Ok(false) => break,
             Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => return Err(error.into()),
             Err(error) => {
-                eprintln!("{error}");
-                unreadable.push(error.to_string());
+                eprintln!("{}", unreadable_line(&error));
+                *unreadable += 1;
             }
         }
     }
     Ok(Chunk { records, end: reader.position().byte() })
+}
+
+fn unreadable_line(error: &csv::Error) -> String {
+    let line = error.position().map_or(0, csv::Position::line);
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("line {line}: expected {expected_len} fields, got {len}")
+        }
+        _ => format!("line {line}: {error}"),
+    }
 }
 
 struct Import<'a> {
@@ -159,7 +172,12 @@ struct Import<'a> {
 impl Import<'_> {
     async fn send(&self, chunk: Chunk) -> anyhow::Result<Sent> {
         let received_at = Utc::now().trunc_subsecs(6);
-        let rules = Rules { limits: self.limits, project_id: self.project_id, now: received_at };
+        let rules = Rules {
+            limits: self.limits,
+            project_id: self.project_id,
+            now: received_at,
+            idempotency_key: None,
+        };
         let mut sent = Sent { events: 0, refused: Vec::new(), last_sequence: 0, end: chunk.end };
         let mut events = Vec::with_capacity(chunk.records.len());
         for record in &chunk.records {
@@ -188,12 +206,21 @@ impl Import<'_> {
         if let Some(Err(error)) = properties.map(serde_json::from_str::<&serde_json::value::RawValue>) {
             return Err(Rejection::invalid_json("properties_json", &error));
         }
+        let given = || {
+            let content = record.iter().collect::<Vec<_>>().join("\0");
+            self.project_id
+                .replayable_event_id(&content, usize::try_from(line(record)).unwrap_or(usize::MAX))
+                .to_string()
+                .into()
+        };
         Ok(Texts {
-            event_id: field("event_id").map(Into::into),
+            event_id: Some(field("event_id").map_or_else(given, Into::into)),
             user_id: field("user_id").map(Into::into),
             event_type: field("event_type").map(Into::into),
-            occurred_at: field("occurred_at").map(Into::into),
+            // Empty is no time, and an error: history must say when it happened.
+            occurred_at: Some(field("occurred_at").unwrap_or_default().into()),
             properties: properties.map(str::trim),
+            index: 0,
         })
     }
 
@@ -219,7 +246,7 @@ fn line(record: &StringRecord) -> u64 {
 struct Total {
     events: usize,
     refused: usize,
-    unreadable: Vec<String>,
+    unreadable: usize,
     last_sequence: u64,
 }
 
@@ -262,6 +289,6 @@ async fn wait_until_stored(stream: &Stream, sequence: u64) -> anyhow::Result<()>
         tokio::time::sleep(WAIT_PAUSE).await;
     }
     progress.finish_and_clear();
-    println!("All of them are stored, each once.");
+    println!("weir-worker is done with all of them.");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! `weir serve`.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use clap::Args;
 use poem::{Server, listener::TcpAcceptor};
@@ -15,6 +17,9 @@ use weir::{
     stream::{self, Stream, publish::Publisher},
     telemetry,
 };
+
+/// A connection without a request is closed after this.
+const IDLE: Duration = Duration::from_mins(2);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -62,14 +67,13 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
         rates: Rates::new(&options.limits),
         limits: options.limits,
     };
-    let app = api::app(api::Parts { pool, stream: stream.clone(), ingest, metrics, ending: ending.clone() });
+    let app = api::app(api::Parts { pool, stream: stream.clone(), ingest, metrics });
 
     info!(address = %listener.local_addr()?, "listening");
     Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+        .idle_timeout(IDLE)
         .run_with_graceful_shutdown(app, ending.cancelled(), Some(options.http.shutdown_grace))
         .await?;
-    // Whatever was answered with 202 has its ack; this lets the connection end in order.
-    stream.context.client().drain().await.ok();
     info!("ended");
     Ok(())
 }

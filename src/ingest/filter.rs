@@ -28,7 +28,8 @@ pub struct Filter {
     connection: ConnectionManager,
     key_prefix: String,
     bucket: Duration,
-    /// Whether the last command failed, so that a change is logged once and not per request.
+    /// Whether Redis failed and has not taken a mark since: a change is logged once, not per request. A Redis that is full
+    /// answers and takes nothing, so an answer alone does not count.
     down: Arc<AtomicBool>,
 }
 
@@ -75,34 +76,35 @@ impl Filter {
             command.arg(id.as_bytes());
         }
         pipeline.expire(&key, (2 * self.bucket).as_secs().cast_signed()).ignore();
-        self.run::<redis::Value>(&pipeline).await;
+        if self.run::<redis::Value>(&pipeline).await.is_some() {
+            self.takes_marks();
+        }
     }
 
-    /// Whether Redis answers now.
+    /// Whether Redis takes marks now.
     pub async fn is_up(&self) -> bool {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("PING");
-        self.run::<redis::Value>(&pipeline).await.is_some()
+        pipeline.cmd("SET").arg(format!("{}:probe", self.key_prefix)).arg(1).arg("EX").arg(10);
+        self.run::<redis::Value>(&pipeline).await.inspect(|_| self.takes_marks()).is_some()
     }
 
     async fn run<T: redis::FromRedisValue>(&self, pipeline: &Pipeline) -> Option<T> {
-        let result = pipeline.query_async(&mut self.connection.clone()).await;
-        let was_down = self.down.swap(result.is_err(), Ordering::Relaxed);
-        match result {
-            Ok(answer) => {
-                if was_down {
-                    info!("Redis answers again; duplicates are filtered");
-                }
-                Some(answer)
-            }
+        match pipeline.query_async(&mut self.connection.clone()).await {
+            Ok(answer) => Some(answer),
             Err(error) => {
                 metrics::filter_unavailable();
-                if !was_down {
+                if !self.down.swap(true, Ordering::Relaxed) {
                     let error = crate::telemetry::chain(&error);
                     warn!(error, "Redis does not answer; going on without it, the store removes duplicates");
                 }
                 None
             }
+        }
+    }
+
+    fn takes_marks(&self) {
+        if self.down.swap(false, Ordering::Relaxed) {
+            info!("Redis takes marks again; duplicates are filtered");
         }
     }
 

@@ -78,6 +78,7 @@ impl Ingest {
         &self,
         project_id: ProjectId,
         request_id: &str,
+        idempotency_key: Option<&str>,
         body: &[u8],
     ) -> Result<Receipt, NotTaken> {
         let begun = Instant::now();
@@ -91,9 +92,9 @@ impl Ingest {
             Receipt { accepted: 0, duplicates: 0, rejected: Vec::new(), single: None, allowance };
         let mut seen = HashSet::with_capacity(decoded.events.len());
         let mut events = Vec::with_capacity(decoded.events.len());
-        let rules = Rules { limits: &self.limits, project_id, now: received_at };
+        let rules = Rules { limits: &self.limits, project_id, now: received_at, idempotency_key };
         for (index, raw) in decoded.events.iter().enumerate() {
-            match rules.event(raw) {
+            match rules.event(raw, index) {
                 Ok(valid) => {
                     if decoded.single {
                         receipt.single =

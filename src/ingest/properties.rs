@@ -12,7 +12,8 @@ pub enum Fault {
     NumberTooLarge,
 }
 
-/// Digits of a number and of its exponent's value. PostgreSQL takes more; nothing that is measured needs more.
+/// Digits of a number, and powers of ten. PostgreSQL takes more; but what is no finite 64-bit float cannot be given back
+/// as JSON that others read.
 const MAX_NUMBER: usize = 400;
 
 /// Looks at the text of a syntactically valid JSON value.
@@ -79,6 +80,8 @@ fn end_of_number(bytes: &[u8], start: usize) -> Result<usize, Fault> {
         .take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
         .count();
     let number = &bytes[start..start + length];
+    let finite =
+        std::str::from_utf8(number).ok().and_then(|number| number.parse().ok()).is_some_and(f64::is_finite);
     let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E')).map(|e| &number[e + 1..]);
     let exponent_fits = exponent.is_none_or(|digits| {
         let digits = digits.strip_prefix(b"+").or(digits.strip_prefix(b"-")).unwrap_or(digits);
@@ -87,7 +90,11 @@ fn end_of_number(bytes: &[u8], start: usize) -> Result<usize, Fault> {
             .and_then(|digits| digits.parse().ok())
             .is_some_and(|e: usize| e <= MAX_NUMBER)
     });
-    if length <= MAX_NUMBER && exponent_fits { Ok(start + length) } else { Err(Fault::NumberTooLarge) }
+    if length <= MAX_NUMBER && exponent_fits && finite {
+        Ok(start + length)
+    } else {
+        Err(Fault::NumberTooLarge)
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +121,8 @@ mod tests {
             (r#"{"a": "\ud83d"}"#, Fault::LoneSurrogate),
             (r#"{"a": "\ud83d\u0041"}"#, Fault::LoneSurrogate),
             (r#"{"a": "\ude00\ud83d"}"#, Fault::LoneSurrogate),
-            (r#"{"a": 1e401}"#, Fault::NumberTooLarge),
+            (r#"{"a": 1e309}"#, Fault::NumberTooLarge),
+            (r#"{"a": 1e-401}"#, Fault::NumberTooLarge),
             (r#"{"a": 1e-99999999999999999999}"#, Fault::NumberTooLarge),
             (r#"{"a": [[1]]}"#, Fault::TooDeep),
         ] {

@@ -10,7 +10,7 @@ use super::{
     decode::{FIELD_NAMES, RawEvent, RawFields, kind},
     properties::{self, Fault},
 };
-use crate::{config::Limits, event::Event, project::ProjectId};
+use crate::{config::Limits, event::Event, nearest::nearest, project::ProjectId};
 
 /// Characters of an id or a type.
 const MAX_TEXT: usize = 200;
@@ -99,6 +99,8 @@ pub struct Texts<'a> {
     pub occurred_at: Option<Cow<'a, str>>,
     /// Valid JSON.
     pub properties: Option<&'a str>,
+    /// The event's place in what was sent.
+    pub index: usize,
 }
 
 /// Applies the rules of a project's events, at one moment.
@@ -107,13 +109,15 @@ pub struct Rules<'l> {
     pub limits: &'l Limits,
     pub project_id: ProjectId,
     pub now: DateTime<Utc>,
+    /// Makes a request safe to repeat whose events have no ids.
+    pub idempotency_key: Option<&'l str>,
 }
 
 impl Rules<'_> {
-    /// An event as a client sent it.
-    pub fn event<'a>(&self, raw: &RawEvent<'a>) -> Result<Valid<'a>, Rejection> {
+    /// An event as a client sent it, at its place in the request.
+    pub fn event<'a>(&self, raw: &RawEvent<'a>, index: usize) -> Result<Valid<'a>, Rejection> {
         match raw {
-            RawEvent::Fields(fields) => self.fields(fields),
+            RawEvent::Fields(fields) => self.fields(fields, index),
             RawEvent::NotAnObject(kind) => Err(Rejection {
                 field: None,
                 reason: Reason::NotAnObject,
@@ -122,7 +126,7 @@ impl Rules<'_> {
         }
     }
 
-    fn fields<'a>(&self, fields: &RawFields<'a>) -> Result<Valid<'a>, Rejection> {
+    fn fields<'a>(&self, fields: &RawFields<'a>, index: usize) -> Result<Valid<'a>, Rejection> {
         if let Some(name) = &fields.unknown {
             return Err(unknown_field(name));
         }
@@ -135,6 +139,7 @@ impl Rules<'_> {
             event_type: string("event_type", fields.event_type)?,
             occurred_at: string("occurred_at", fields.occurred_at)?,
             properties: fields.properties.map(RawValue::get).filter(|text| *text != "null"),
+            index,
         })
     }
 
@@ -147,9 +152,10 @@ impl Rules<'_> {
         let user_id = bounded("user_id", texts.user_id)?;
         let occurred_at = texts.occurred_at.map(|text| self.time(&text)).transpose()?;
         let properties = texts.properties.map_or(Ok("{}"), |text| self.properties(text))?;
-        let event_id = match &sent_id {
-            Some(id) => self.project_id.event_id(id),
-            None => Uuid::now_v7(),
+        let event_id = match (&sent_id, self.idempotency_key) {
+            (Some(id), _) => self.project_id.event_id(id),
+            (None, Some(key)) => self.project_id.replayable_event_id(key, texts.index),
+            (None, None) => Uuid::now_v7(),
         };
         Ok(Valid { event: Event { event_id, user_id, event_type, occurred_at, properties }, sent_id })
     }
@@ -193,7 +199,7 @@ impl Rules<'_> {
                 refused(Reason::InvalidText, "half of a surrogate pair stands alone, such as \\ud83d".into())
             }
             Err(Fault::NumberTooLarge) => {
-                refused(Reason::NumberTooLarge, "a number has more than 400 digits or powers of ten".into())
+                refused(Reason::NumberTooLarge, "a number is beyond those of 64-bit floating point".into())
             }
         }
     }
@@ -204,14 +210,10 @@ fn rejection(field: &'static str, reason: Reason, message: String) -> Rejection 
 }
 
 fn unknown_field(name: &str) -> Rejection {
-    let nearest = FIELD_NAMES
-        .iter()
-        .map(|(known, _)| (strsim::damerau_levenshtein(name, known), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 3);
+    let known = nearest(name, FIELD_NAMES.iter().map(|(known, _)| *known));
     let name = shortened(name);
-    let message = match nearest {
-        Some((_, known)) => format!("'{name}' is not a field of an event; did you mean '{known}'?"),
+    let message = match known {
+        Some(known) => format!("'{name}' is not a field of an event; did you mean '{known}'?"),
         None => format!("'{name}' is not a field of an event; what is your own belongs into 'properties'"),
     };
     Rejection { field: Some(name.into()), reason: Reason::UnknownField, message }

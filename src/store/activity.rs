@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use roaring::RoaringBitmap;
-use sqlx::{Connection, PgPool};
+use sqlx::PgPool;
 
 use super::StoreError;
 use crate::project::ProjectId;
@@ -84,17 +84,21 @@ pub async fn top_events(
 
 /// Sums up the deltas of the hours before `horizon`, see `sql/`; false if someone else is at it.
 ///
-/// The lock belongs to the session, because the procedure may commit in between. If it fails, the session is closed.
+/// The lock belongs to the session, because the procedure may commit in between.
 pub async fn roll_up(pool: &PgPool, horizon: NaiveDateTime) -> Result<bool, StoreError> {
-    let mut connection = pool.acquire().await?.detach();
+    let mut connection = pool.acquire().await?;
     let mine: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('weir.roll_up'))")
-        .fetch_one(&mut connection)
+        .fetch_one(&mut *connection)
         .await?;
-    if mine {
-        sqlx::query("call roll_up($1)").bind(horizon).execute(&mut connection).await?;
+    if !mine {
+        return Ok(false);
     }
-    connection.close().await?;
-    Ok(mine)
+    if let Err(error) = sqlx::query("call roll_up($1)").bind(horizon).execute(&mut *connection).await {
+        connection.close_on_drop(); // and with it the lock
+        return Err(error.into());
+    }
+    sqlx::query("select pg_advisory_unlock(hashtext('weir.roll_up'))").execute(&mut *connection).await?;
+    Ok(true)
 }
 
 fn midnight(date: NaiveDate) -> NaiveDateTime {

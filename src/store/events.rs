@@ -1,6 +1,7 @@
 //! Reading single events.
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -25,6 +26,17 @@ pub struct Place {
     pub event_id: Uuid,
 }
 
+/// Events of a user, newest first.
+#[derive(Debug)]
+pub struct Page {
+    pub events: Vec<StoredEvent>,
+    /// There are more behind these.
+    pub more: bool,
+}
+
+/// Bytes of properties at which a page ends: what is stored can be many times longer as text.
+const PAGE_BYTES: usize = 8 << 20;
+
 /// At most `limit` events of a user, newest first, from behind `after` on.
 pub async fn of_user(
     pool: &PgPool,
@@ -32,11 +44,13 @@ pub async fn of_user(
     user_id: &str,
     after: Option<Place>,
     limit: u32,
-) -> Result<Vec<StoredEvent>, StoreError> {
-    let Some(user_no) = users::number(pool, project_id, user_id).await? else { return Ok(Vec::new()) };
+) -> Result<Page, StoreError> {
+    let Some(user_no) = users::number(pool, project_id, user_id).await? else {
+        return Ok(Page { events: Vec::new(), more: false });
+    };
     let after = after.unwrap_or(Place { occurred_at: DateTime::<Utc>::MAX_UTC, event_id: Uuid::max() });
     let latest = DateTime::from_timestamp(253_402_300_799, 0).expect("the year 9999");
-    Ok(sqlx::query_as(
+    let mut rows = sqlx::query_as::<_, StoredEvent>(
         "select event_id, event_type, occurred_at, received_at, properties::text as properties
          from events
          where project_id = $1 and user_no = $2 and (occurred_at, event_id) < ($3, $4)
@@ -47,7 +61,16 @@ pub async fn of_user(
     .bind(user_no)
     .bind(after.occurred_at.min(latest))
     .bind(after.event_id)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?)
+    // One more than asked tells whether there are more.
+    .bind(i64::from(limit) + 1)
+    .fetch(pool);
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(event) = rows.try_next().await? {
+        if events.len() == limit as usize || bytes > PAGE_BYTES {
+            return Ok(Page { events, more: true });
+        }
+        bytes += event.properties.len();
+        events.push(event);
+    }
+    Ok(Page { events, more: false })
 }

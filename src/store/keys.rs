@@ -39,7 +39,7 @@ pub async fn create(
 }
 
 pub async fn list(pool: &PgPool, project_id: ProjectId) -> Result<Vec<KeyRecord>, StoreError> {
-    let rows = sqlx::query("select * from api_keys where project_id = $1 order by key_id")
+    let rows = sqlx::query("select key_id, kind, hint, created_at, revoked_at from api_keys where project_id = $1 order by key_id")
         .bind(project_id.get())
         .fetch_all(pool)
         .await?;
@@ -71,7 +71,7 @@ pub async fn revoke(pool: &PgPool, project_id: ProjectId, key_id: i32) -> Result
 /// The project and the kind of a key that is known and not revoked.
 pub async fn lookup(pool: &PgPool, hash: &KeyHash) -> Result<Option<(Project, KeyKind)>, StoreError> {
     let row = sqlx::query(
-        "select projects.*, api_keys.kind
+        "select project_id, name, timezone, week_start, kind
          from api_keys join projects using (project_id)
          where key_hash = $1 and revoked_at is null",
     )

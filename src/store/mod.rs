@@ -20,6 +20,9 @@ use sqlx::{
 
 use crate::config::Database;
 
+/// The writer's statements rely on seeing what was committed before them, whatever the database's default is.
+const BEGIN: &str = "begin isolation level read committed";
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -31,6 +34,10 @@ pub enum StoreError {
     Timezone { project_id: i32, timezone: String },
     #[error("there is no project {0}")]
     NoProject(i32),
+    #[error("a user has no number")]
+    NoUserNumber,
+    #[error("the database did not answer in time")]
+    TimedOut,
 }
 
 impl StoreError {
@@ -50,7 +57,20 @@ impl StoreError {
                     | sqlx::Error::PoolClosed
                     | sqlx::Error::WorkerCrashed
             ),
-            Self::Bitmap(_) | Self::Timezone { .. } | Self::NoProject(_) => false,
+            Self::TimedOut => true,
+            Self::Bitmap(_) | Self::Timezone { .. } | Self::NoProject(_) | Self::NoUserNumber => false,
+        }
+    }
+
+    /// The database refuses these data, and would refuse them again. Everything else, a missing privilege or a
+    /// read-only server among it, is a matter of its operation, and no reason to give data up.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            // Data exception, integrity constraint violation, program limit exceeded.
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| ["22", "23", "54"].contains(&&code[..2]))
+            }
+            _ => false,
         }
     }
 }

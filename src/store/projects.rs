@@ -27,7 +27,7 @@ pub async fn create(
     week_start: Weekday,
 ) -> Result<Project, NotCreated> {
     let row =
-        sqlx::query("insert into projects (name, timezone, week_start) values ($1, $2, $3) returning *")
+        sqlx::query("insert into projects (name, timezone, week_start) values ($1, $2, $3) returning project_id, name, timezone, week_start")
             .bind(name)
             .bind(timezone.name())
             .bind(i16::try_from(week_start.number_from_monday()).expect("1 to 7"))
@@ -42,21 +42,27 @@ pub async fn create(
 }
 
 pub async fn list(pool: &PgPool) -> Result<Vec<Project>, StoreError> {
-    let rows = sqlx::query("select * from projects order by name").fetch_all(pool).await?;
+    let rows = sqlx::query("select project_id, name, timezone, week_start from projects order by name")
+        .fetch_all(pool)
+        .await?;
     rows.iter().map(from_row).collect()
 }
 
 pub async fn by_name(pool: &PgPool, name: &str) -> Result<Option<Project>, StoreError> {
-    let row = sqlx::query("select * from projects where name = $1").bind(name).fetch_optional(pool).await?;
+    let row = sqlx::query("select project_id, name, timezone, week_start from projects where name = $1")
+        .bind(name)
+        .fetch_optional(pool)
+        .await?;
     row.as_ref().map(from_row).transpose()
 }
 
 pub async fn by_id(pool: &PgPool, project_id: ProjectId) -> Result<Project, StoreError> {
-    let row = sqlx::query("select * from projects where project_id = $1")
-        .bind(project_id.get())
-        .fetch_optional(pool)
-        .await?
-        .ok_or(StoreError::NoProject(project_id.get()))?;
+    let row =
+        sqlx::query("select project_id, name, timezone, week_start from projects where project_id = $1")
+            .bind(project_id.get())
+            .fetch_optional(pool)
+            .await?
+            .ok_or(StoreError::NoProject(project_id.get()))?;
     from_row(&row)
 }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use moka::sync::Cache;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 
-use super::StoreError;
+use super::{BEGIN, StoreError};
 use crate::project::ProjectId;
 
 /// Users remembered between transactions.
@@ -14,18 +14,20 @@ const REMEMBERED: u64 = 1_000_000;
 /// Numbers of users, remembered.
 #[derive(Clone)]
 pub struct Users {
-    pool: PgPool,
     known: Cache<(ProjectId, Box<str>), i32>,
 }
 
-impl Users {
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool, known: Cache::new(REMEMBERED) }
+impl Default for Users {
+    fn default() -> Self {
+        Self { known: Cache::new(REMEMBERED) }
     }
+}
 
+impl Users {
     /// The numbers of these users; who is new gets one.
     pub async fn numbers<'a>(
         &self,
+        connection: &mut PgConnection,
         project_id: ProjectId,
         user_ids: impl Iterator<Item = &'a str>,
     ) -> Result<HashMap<&'a str, i32>, StoreError> {
@@ -42,17 +44,16 @@ impl Users {
         if unknown.is_empty() {
             return Ok(numbers);
         }
-        let mut found = find(&self.pool, project_id, &unknown).await?;
+        let mut found = find(connection, project_id, &unknown).await?;
         if found.len() < unknown.len() {
             let new: Vec<&str> = unknown.iter().copied().filter(|id| !found.contains_key(*id)).collect();
-            add(&self.pool, project_id, &new).await?;
-            found.extend(find(&self.pool, project_id, &new).await?);
+            add(connection, project_id, &new).await?;
+            found.extend(find(connection, project_id, &new).await?);
         }
         for user_id in unknown {
-            if let Some(&number) = found.get(user_id) {
-                self.known.insert((project_id, user_id.into()), number);
-                numbers.insert(user_id, number);
-            }
+            let &number = found.get(user_id).ok_or(StoreError::NoUserNumber)?;
+            self.known.insert((project_id, user_id.into()), number);
+            numbers.insert(user_id, number);
         }
         Ok(numbers)
     }
@@ -60,11 +61,11 @@ impl Users {
 
 /// The number of one user, if there is one.
 pub async fn number(pool: &PgPool, project_id: ProjectId, user_id: &str) -> Result<Option<i32>, StoreError> {
-    Ok(find(pool, project_id, &[user_id]).await?.remove(user_id))
+    Ok(find(&mut *pool.acquire().await?, project_id, &[user_id]).await?.remove(user_id))
 }
 
 async fn find(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     project_id: ProjectId,
     user_ids: &[&str],
 ) -> Result<HashMap<String, i32>, StoreError> {
@@ -72,7 +73,7 @@ async fn find(
         sqlx::query_as("select user_id, user_no from users where project_id = $1 and user_id = any($2)")
             .bind(project_id.get())
             .bind(user_ids)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await?;
     Ok(rows.into_iter().collect())
 }
@@ -80,8 +81,12 @@ async fn find(
 /// Numbers new users, in a short transaction of its own: it holds the project's row, and two writers with new users
 /// must not wait for each other's events. If the events fail afterwards, a user without events remains, which counts
 /// nowhere.
-async fn add(pool: &PgPool, project_id: ProjectId, user_ids: &[&str]) -> Result<(), StoreError> {
-    let mut transaction = pool.begin().await?;
+async fn add(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    user_ids: &[&str],
+) -> Result<(), StoreError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
     let last: i32 =
         sqlx::query_scalar("select last_user_no from projects where project_id = $1 for no key update")
             .bind(project_id.get())

@@ -3,14 +3,17 @@
 //! Straight COPY into the hypertable first; only when that meets an event which is stored already, the transaction is
 //! done again through a staging table that tells old from new.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use roaring::RoaringBitmap;
 use sqlx::{Connection, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
-use super::{StoreError, copy::CopyRows, users::Users};
+use super::{BEGIN, StoreError, copy::CopyRows, users::Users};
 use crate::{
     event::{Batch, Event},
     project::{Project, ProjectId},
@@ -19,6 +22,9 @@ use crate::{
 /// How far back an event without a time of its own is looked for: its time is that of its receipt, so a copy of it has
 /// another time, and the unique index cannot recognise it.
 const UNTIMED_WINDOW: TimeDelta = TimeDelta::days(2);
+
+/// A database that has not answered by then is lost: a host that vanishes says nothing.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a transaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,22 +56,37 @@ impl Row<'_> {
     }
 }
 
-/// Stores batches, each with its project. When this returns an error, nothing of them is stored.
+/// Stores batches, each with its project. When this returns an error, nothing of them is stored, or the database was lost
+/// before it could say so; storing them again is safe.
 pub async fn write(
     pool: &PgPool,
     users: &Users,
     batches: &[(&Project, &Batch<'_>)],
 ) -> Result<Written, StoreError> {
-    let mut rows = rows(users, batches).await?;
+    let mut connection = pool.acquire().await?;
+    let written = tokio::time::timeout(PATIENCE, write_on(&mut connection, users, batches)).await;
+    let written = written.unwrap_or(Err(StoreError::TimedOut));
+    if written.as_ref().is_err_and(|error| !error.is_refusal()) {
+        connection.close_on_drop(); // whatever is wrong with it, the next try has a new one
+    }
+    written
+}
+
+async fn write_on(
+    connection: &mut PgConnection,
+    users: &Users,
+    batches: &[(&Project, &Batch<'_>)],
+) -> Result<Written, StoreError> {
+    let mut rows = rows(connection, users, batches).await?;
     let received = rows.len();
-    // Every writer takes the index's entries in the same order, so two with the same events do not deadlock.
+    // Writers with the same events mostly meet them in the same order then. Where they deadlock nevertheless, one of
+    // them tries again.
     rows.sort_by_key(Row::identity);
     rows.dedup_by_key(|row| row.identity());
 
-    let mut connection = pool.acquire().await?;
-    let stored = match store(&mut connection, &mut rows, Way::Straight).await {
+    let stored = match store(connection, &mut rows, Way::Straight).await {
         Err(StoreError::Database(error)) if is_duplicate(&error) => {
-            store(&mut connection, &mut rows, Way::Staged).await?
+            store(connection, &mut rows, Way::Staged).await?
         }
         other => other?,
     };
@@ -77,6 +98,7 @@ fn is_duplicate(error: &sqlx::Error) -> bool {
 }
 
 async fn rows<'a>(
+    connection: &mut PgConnection,
     users: &Users,
     batches: &'a [(&'a Project, &'a Batch<'a>)],
 ) -> Result<Vec<Row<'a>>, StoreError> {
@@ -87,7 +109,7 @@ async fn rows<'a>(
     }
     let mut numbers = HashMap::new();
     for (project_id, user_ids) in user_ids {
-        numbers.insert(project_id, users.numbers(project_id, user_ids.into_iter()).await?);
+        numbers.insert(project_id, users.numbers(connection, project_id, user_ids.into_iter()).await?);
     }
     let rows = batches.iter().flat_map(|(project, batch)| {
         let numbers = &numbers[&project.id];
@@ -117,7 +139,7 @@ async fn store(
     rows: &mut Vec<Row<'_>>,
     way: Way,
 ) -> Result<usize, StoreError> {
-    let mut transaction = connection.begin().await?;
+    let mut transaction = connection.begin_with(BEGIN).await?;
     drop_known_untimed(&mut transaction, rows).await?;
     match way {
         Way::Straight => copy(&mut transaction, "events", rows).await?,

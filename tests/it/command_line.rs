@@ -51,6 +51,7 @@ async fn an_import_names_each_bad_line_and_takes_the_others() {
     writeln!(text, "anna,view,yesterday,,2").unwrap();
     writeln!(text, "anna,view,2024-01-01T00:00:00Z,{{,3").unwrap();
     writeln!(text, ",tick,2024-01-01T00:00:01Z,,").unwrap();
+    writeln!(text, ",tick,,,6").unwrap();
     writeln!(text, "too,few").unwrap();
     std::fs::write(&file, text.replace("x\ny", "x\\ny")).unwrap();
     let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
@@ -59,11 +60,16 @@ async fn an_import_names_each_bad_line_and_takes_the_others() {
     for line in [
         "line 3: occurred_at: expected a time of RFC 3339",
         "line 4: properties_json: not valid JSON",
-        "line: 6",
+        "line 6: occurred_at: expected a time",
+        "line 7: expected 5 fields, got 2",
     ] {
         assert!(import.stderr.contains(line), "{import:?}");
     }
-    assert!(import.stderr.contains("3 lines were refused"), "{import:?}");
+    assert!(import.stderr.contains("4 lines were refused"), "{import:?}");
+    weir.wait_for_events(2).await;
+    // Again: a line without an id is the same event as before.
+    weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
+    weir.wait_until_drained().await;
     weir.wait_for_events(2).await;
 
     std::fs::write(&file, "event_type,when\nview,now\n").unwrap();

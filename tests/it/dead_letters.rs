@@ -34,7 +34,7 @@ async fn an_event_that_the_store_refuses_is_alone_set_aside() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
     // A rule that validation does not know: as if it had let something pass.
-    sqlx::query("alter table events add check (event_type <> 'poison')").execute(&weir.pool).await.unwrap();
+    weir.execute("alter table events add check (event_type <> 'poison')").await;
     let event =
         |n: u32| json!({"event_id": n.to_string(), "event_type": if n % 10 == 7 { "poison" } else { "e" }});
     let events: Vec<_> = (0..40).map(event).collect();
@@ -43,5 +43,28 @@ async fn an_event_that_the_store_refuses_is_alone_set_aside() {
     let dead = || weir.metric(&weir.worker, "events_dead_lettered_total");
     eventually("the poison is set aside", dead, |dead| *dead >= 4.0).await;
     weir.wait_for_events(36).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_costs_no_event() {
+    let mut weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let read_only = |state| {
+        format!("alter database {} set default_transaction_read_only = {state}", weir.database_name())
+    };
+    let (on, off) = (read_only("on"), read_only("off"));
+    weir.worker.kill().await;
+    weir.execute(&on).await;
+    weir.start_worker().await;
+    let events: Vec<_> =
+        (0..20).map(|n| json!({"event_id": n.to_string(), "event_type": "e", "user_id": "u"})).collect();
+    assert_eq!(weir.send(&project, &json!(events)).await.0, 202);
+    let retries = || weir.metric(&weir.worker, "write_retries_total");
+    eventually("the worker tries again", retries, |retries| *retries >= 2.0).await;
+
+    weir.execute(&off).await;
+    weir.wait_for_events(20).await;
+    assert!(weir.metric(&weir.worker, "events_dead_lettered_total").await < 0.5, "nothing was given up");
     weir.stop().await;
 }

@@ -63,6 +63,35 @@ async fn one_event_is_answered_with_its_id() {
 }
 
 #[tokio::test]
+async fn a_request_with_an_idempotency_key_can_be_sent_again() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let event = json!({"event_name": "login", "properties": {"source": "web"}});
+    let send = async |key: &'static str, body: &Value| {
+        json_of(weir.post(&project, body).header("Idempotency-Key", key).send().await.unwrap()).await
+    };
+    let (status, first) = send("example1", &event).await;
+    assert_eq!((status.as_u16(), &first["status"]), (202, &json!("accepted")));
+    let (status, replay) = send("example1", &event).await;
+    assert_eq!((status.as_u16(), &replay["status"]), (200, &json!("duplicate")));
+    assert_eq!(first["event_id"], replay["event_id"]);
+    assert_eq!(send("example2", &event).await.0, 202);
+
+    let batch = json!([event, event, event]);
+    let (status, answer) = send("batch", &batch).await;
+    assert_eq!((status.as_u16(), &answer["accepted"]), (202, &json!(3)), "its events are three: {answer}");
+    assert_eq!(send("batch", &batch).await.1["duplicates"], 3);
+    let (status, problem) = send("", &event).await;
+    assert_eq!(
+        (status.as_u16(), &problem["errors"][0]["field"]),
+        (400, &json!("Idempotency-Key")),
+        "{problem}"
+    );
+    weir.wait_for_events(5).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
 async fn bodies_that_cannot_be_taken_say_why() {
     let weir = Weir::start_with(&[("WEIR_MAX_EVENTS", "3"), ("WEIR_MAX_BODY", "1KiB")]).await;
     let project = weir.project("p", "UTC").await;

@@ -70,7 +70,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     info!(address = %listener.local_addr()?, "listening");
 
     let mut tasks = JoinSet::new();
-    let users = Users::new(pool.clone());
+    let users = Users::default();
     for _ in 0..options.writing.writers {
         let writer = writer::Writer::new(stream.clone(), pool.clone(), users.clone(), &options.writing);
         tasks.spawn(writer.run(ending.clone()));
@@ -86,8 +86,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         }
     });
     wait(tasks, &ending).await?;
-    // Acks are only queued when they are sent.
-    stream.context.client().drain().await.ok();
+    // Acks are only queued when they are sent. Without them messages would come again, for nothing.
+    tokio::time::timeout(RETRY_PAUSE, stream.context.client().flush()).await.ok();
     info!("ended");
     Ok(())
 }

@@ -4,7 +4,8 @@
 //! stream. So delivery is at least once, and its effect exactly once.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -21,11 +22,7 @@ use weir::{
     event::Batch,
     metrics::{self, CaughtBy},
     project::{Project, ProjectId},
-    store::{
-        StoreError, projects,
-        users::Users,
-        write::{self, Written},
-    },
+    store::{StoreError, projects, users::Users, write},
     stream::{
         Stream,
         dead::{self, DeadLetter},
@@ -42,6 +39,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const EXPIRES: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often the stream is told that messages are being worked on; well below any sensible ack wait.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// When a message comes again that could not be set aside.
+const POSTPONED: Duration = Duration::from_secs(30);
 
 pub(crate) struct Writer {
     stream: Stream,
@@ -51,10 +52,18 @@ pub(crate) struct Writer {
     wait: Duration,
 }
 
-/// A message and what it carries.
-struct Delivered<'m> {
+/// Events that are written together, all of one message or a part of it.
+struct Piece<'m> {
     message: &'m Message,
+    project: Project,
     batch: Batch<'m>,
+}
+
+/// Why messages are not done with yet.
+#[derive(Debug, PartialEq, Eq)]
+enum Interrupted {
+    /// The process was asked to end.
+    Ending,
 }
 
 impl Writer {
@@ -84,14 +93,16 @@ impl Writer {
             .await?;
         loop {
             let first = tokio::select! {
-                message = messages.next() => message.context("the stream of messages ended")??,
+                biased;
                 () = ending.cancelled() => break,
+                message = messages.next() => message.context("the stream of messages ended")??,
             };
             let collected = self.collect(first, &mut messages).await;
             self.store(&collected, ending).await?;
         }
         // What was fetched and not begun goes back at once, instead of when its time is over.
-        while let Some(Some(Ok(message))) = messages.next().now_or_never() {
+        for _ in 0..FETCH_MESSAGES {
+            let Some(Some(Ok(message))) = messages.next().now_or_never() else { break };
             message.ack_with(AckKind::Nak(None)).await.ok();
         }
         Ok(())
@@ -113,136 +124,211 @@ impl Writer {
                         bytes += message.payload.len();
                         collected.push(message);
                     }
-                    _ => break, // told again by the next call
+                    Some(Err(error)) => {
+                        warn!(error = telemetry::chain(&error), "while collecting");
+                        break;
+                    }
+                    None => break, // the next call tells
                 },
             }
         }
         collected
     }
 
-    /// Stores messages and acks them; tries for as long as the database or the stream is away.
+    /// Stores messages and acks them. Meanwhile the stream is told that somebody is at it.
     async fn store(&self, messages: &[Message], ending: &CancellationToken) -> anyhow::Result<()> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let error = match self.try_store(messages).await {
-                Ok(()) => break,
-                Err(error) => error,
-            };
-            metrics::write_retry();
-            warn!(error = format!("{error:#}"), messages = messages.len(), "not stored yet; trying again");
+        let mut storing = pin!(self.store_all(messages, ending));
+        let postponed = loop {
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = ending.cancelled() => {
-                    for message in messages {
-                        message.ack_with(AckKind::Nak(None)).await.ok();
-                    }
-                    return Ok(());
-                }
+                done = &mut storing => break done,
+                () = tokio::time::sleep(PROGRESS) => for message in messages {
+                    message.ack_with(AckKind::Progress).await.map_err(anyhow::Error::from_boxed)?;
+                },
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            for message in messages {
-                // Still at it: nobody else needs to try meanwhile.
-                message.ack_with(AckKind::Progress).await.map_err(anyhow::Error::from_boxed)?;
-            }
-        }
+        };
         for message in messages {
-            message.ack().await.map_err(anyhow::Error::from_boxed)?;
+            let acked = match &postponed {
+                Err(Interrupted::Ending) => message.ack_with(AckKind::Nak(None)).await,
+                Ok(postponed) if postponed.contains(&sequence(message)) => {
+                    message.ack_with(AckKind::Nak(Some(POSTPONED))).await
+                }
+                Ok(_) => message.ack().await,
+            };
+            acked.map_err(anyhow::Error::from_boxed)?;
         }
         Ok(())
     }
 
-    /// Stores what can be stored and sets aside what cannot. An error means: later.
-    async fn try_store(&self, messages: &[Message]) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        let mut delivered = Vec::with_capacity(messages.len());
+    /// Stores what can be stored, and sets aside what the database refuses: it is cut in half until what is refused
+    /// stands alone, so that its neighbours get through. While the database is away this tries again.
+    ///
+    /// Returns the sequences of messages that could not be set aside, and must come again.
+    async fn store_all(
+        &self,
+        messages: &[Message],
+        ending: &CancellationToken,
+    ) -> Result<HashSet<u64>, Interrupted> {
+        let mut postponed = HashSet::new();
+        let mut waiting = vec![self.pieces(messages, &mut postponed, ending).await?];
+        waiting.retain(|pieces| !pieces.is_empty());
+        let mut pause = Pause::default();
+        while let Some(pieces) = waiting.pop() {
+            let begun = Instant::now();
+            let batches: Vec<_> = pieces.iter().map(|piece| (&piece.project, &piece.batch)).collect();
+            match write::write(&self.pool, &self.users, &batches).await {
+                Ok(written) => {
+                    metrics::events_stored(written.stored);
+                    metrics::events_duplicate(CaughtBy::Store, written.duplicates);
+                    metrics::write(begun.elapsed());
+                    pieces.iter().for_each(log_stored);
+                    pause = Pause::default();
+                }
+                Err(error) if error.is_refusal() => match halves(pieces) {
+                    Ok((first, second)) => waiting.extend([second, first]),
+                    Err(alone) => {
+                        let payload = Bytes::from(message::encode(&alone.batch));
+                        self.set_aside(
+                            alone.message,
+                            Some(&alone.batch),
+                            "refused",
+                            telemetry::chain(&error),
+                            payload,
+                            &mut postponed,
+                        )
+                        .await;
+                    }
+                },
+                Err(error) => {
+                    pause.later(&error, ending).await?;
+                    waiting.push(pieces);
+                }
+            }
+        }
+        Ok(postponed)
+    }
+
+    /// Decodes messages, and finds their projects. What cannot be read, or belongs to no project, is set aside.
+    async fn pieces<'m>(
+        &self,
+        messages: &'m [Message],
+        postponed: &mut HashSet<u64>,
+        ending: &CancellationToken,
+    ) -> Result<Vec<Piece<'m>>, Interrupted> {
+        let mut pieces = Vec::with_capacity(messages.len());
         let mut projects: HashMap<ProjectId, Project> = HashMap::new();
+        let mut pause = Pause::default();
         for message in messages {
+            let payload = || message.payload.clone();
             let batch = match message::decode(&message.payload) {
                 Ok(batch) => batch,
                 Err(error) => {
-                    self.bury(message, "unreadable", telemetry::chain(&error), message.payload.clone(), 0)
-                        .await?;
+                    self.set_aside(
+                        message,
+                        None,
+                        "unreadable",
+                        telemetry::chain(&error),
+                        payload(),
+                        postponed,
+                    )
+                    .await;
                     continue;
                 }
             };
-            if !projects.contains_key(&batch.project_id) {
-                match projects::by_id(&self.pool, batch.project_id).await {
-                    Ok(project) => drop(projects.insert(project.id, project)),
-                    Err(error @ StoreError::NoProject(_)) => {
-                        let events = batch.events.len();
-                        let error = telemetry::chain(&error);
-                        self.bury(message, "no_project", error, message.payload.clone(), events).await?;
-                        continue;
+            let project = loop {
+                if let Some(project) = projects.get(&batch.project_id) {
+                    break Ok(project.clone());
+                }
+                let found = projects::by_id(&self.pool, batch.project_id);
+                let found = tokio::time::timeout(LONGEST_PAUSE, found).await;
+                match found.unwrap_or(Err(StoreError::TimedOut)) {
+                    Ok(project) => drop(projects.insert(batch.project_id, project)),
+                    Err(error @ (StoreError::NoProject(_) | StoreError::Timezone { .. })) => {
+                        break Err(error);
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(error) => pause.later(&error, ending).await?,
+                }
+            };
+            match project {
+                Ok(project) => pieces.push(Piece { message, project, batch }),
+                Err(error) => {
+                    self.set_aside(
+                        message,
+                        Some(&batch),
+                        "no_project",
+                        telemetry::chain(&error),
+                        payload(),
+                        postponed,
+                    )
+                    .await;
                 }
             }
-            delivered.push(Delivered { message, batch });
         }
-        let written = self.write(&projects, delivered).await?;
-        metrics::events_stored(written.stored);
-        metrics::events_duplicate(CaughtBy::Store, written.duplicates);
-        metrics::write(begun.elapsed());
-        Ok(())
+        Ok(pieces)
     }
 
-    /// Writes in one transaction. If the database refuses it, it is cut in half until what is refused stands alone, so
-    /// that its neighbours get through.
-    async fn write(
-        &self,
-        projects: &HashMap<ProjectId, Project>,
-        delivered: Vec<Delivered<'_>>,
-    ) -> anyhow::Result<Written> {
-        if delivered.is_empty() {
-            return Ok(Written::default());
-        }
-        let batches: Vec<_> =
-            delivered.iter().map(|one| (&projects[&one.batch.project_id], &one.batch)).collect();
-        let error = match write::write(&self.pool, &self.users, &batches).await {
-            Ok(written) => {
-                delivered.iter().for_each(log_stored);
-                return Ok(written);
-            }
-            Err(error) if error.is_transient() => return Err(error.into()),
-            Err(error) => error,
-        };
-        match halves(delivered) {
-            Ok((first, second)) => {
-                let first = Box::pin(self.write(projects, first)).await?;
-                let second = Box::pin(self.write(projects, second)).await?;
-                Ok(Written {
-                    stored: first.stored + second.stored,
-                    duplicates: first.duplicates + second.duplicates,
-                })
-            }
-            Err(alone) => {
-                let payload = Bytes::from(message::encode(&alone.batch));
-                let events = alone.batch.events.len();
-                self.bury(alone.message, "refused", telemetry::chain(&error), payload, events).await?;
-                Ok(Written::default())
-            }
-        }
-    }
-
-    async fn bury(
+    /// Sets a message or a part of it aside. If that fails the message must come again: the rest flows on.
+    async fn set_aside(
         &self,
         message: &Message,
+        batch: Option<&Batch<'_>>,
         reason: &'static str,
         error: String,
         payload: Bytes,
-        events: usize,
-    ) -> anyhow::Result<()> {
-        let source_sequence = message.info().map_err(anyhow::Error::from_boxed)?.stream_sequence;
-        error!(reason, error, source_sequence, events, "set aside in the dead-letter stream");
-        let letter = DeadLetter { reason, error, source_sequence, payload };
-        dead::bury(&self.stream, letter).await.context("cannot set a message aside")?;
-        metrics::events_dead_lettered(reason, events);
+        postponed: &mut HashSet<u64>,
+    ) {
+        let source_sequence = sequence(message);
+        let request_id = batch.map(|batch| batch.request_id.as_ref());
+        let events = batch.map_or(0, |batch| batch.events.len());
+        let letter = DeadLetter { reason, error: error.clone(), source_sequence, payload };
+        match dead::bury(&self.stream, letter).await {
+            Ok(()) => {
+                metrics::events_dead_lettered(reason, events);
+                error!(
+                    reason,
+                    error, request_id, source_sequence, events, "set aside in the dead-letter stream"
+                );
+            }
+            Err(failure) => {
+                let failure = telemetry::chain(&failure);
+                error!(
+                    reason,
+                    error, request_id, source_sequence, failure, "cannot be set aside; it comes again"
+                );
+                postponed.insert(source_sequence);
+            }
+        }
+    }
+}
+
+/// The pause before the next try, longer each time.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pause {
+    async fn later(&mut self, error: &StoreError, ending: &CancellationToken) -> Result<(), Interrupted> {
+        metrics::write_retry();
+        warn!(error = telemetry::chain(error), "not stored yet; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(self.0) => {}
+            () = ending.cancelled() => return Err(Interrupted::Ending),
+        }
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
         Ok(())
     }
 }
 
-fn log_stored(delivered: &Delivered<'_>) {
-    let batch = &delivered.batch;
+/// The number of a message in the stream of events.
+fn sequence(message: &Message) -> u64 {
+    message.info().map_or(0, |info| info.stream_sequence)
+}
+
+fn log_stored(piece: &Piece<'_>) {
+    let batch = &piece.batch;
     let age = (Utc::now() - batch.received_at).to_std().unwrap_or_default();
     metrics::ingest_to_stored(age);
     let (project_id, events) = (batch.project_id.get(), batch.events.len());
@@ -250,18 +336,17 @@ fn log_stored(delivered: &Delivered<'_>) {
 }
 
 /// Two parts of about the same size; a single event cannot be cut.
-fn halves(
-    mut delivered: Vec<Delivered<'_>>,
-) -> Result<(Vec<Delivered<'_>>, Vec<Delivered<'_>>), Delivered<'_>> {
-    if delivered.len() > 1 {
-        let second = delivered.split_off(delivered.len() / 2);
-        return Ok((delivered, second));
+fn halves(mut pieces: Vec<Piece<'_>>) -> Result<(Vec<Piece<'_>>, Vec<Piece<'_>>), Piece<'_>> {
+    if pieces.len() > 1 {
+        let second = pieces.split_off(pieces.len() / 2);
+        return Ok((pieces, second));
     }
-    let mut first = delivered.remove(0);
+    let mut first = pieces.remove(0);
     if first.batch.events.len() <= 1 {
         return Err(first);
     }
     let events = first.batch.events.split_off(first.batch.events.len() / 2);
-    let second = Delivered { message: first.message, batch: Batch { events, ..first.batch.clone() } };
+    let batch = Batch { events, ..first.batch.clone() };
+    let second = Piece { message: first.message, project: first.project.clone(), batch };
     Ok((vec![first], vec![second]))
 }

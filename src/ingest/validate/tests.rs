@@ -12,10 +12,10 @@ type Taken = (String, Option<String>, String, Option<String>, String);
 fn validated(event: &str) -> Result<Taken, Rejection> {
     let limits = <Defaults as clap::Parser>::parse_from(["weir"]).limits;
     let now = "2024-06-01T12:00:00Z".parse().expect("a time");
-    let rules = Rules { limits: &limits, project_id: ProjectId::from_stored(1), now };
+    let rules = Rules { limits: &limits, project_id: ProjectId::from_stored(1), now, idempotency_key: None };
     let body = format!("[{event}]");
     let raw = decode(body.as_bytes(), 1).expect("a body").events.remove(0);
-    let event = rules.event(&raw)?.event;
+    let event = rules.event(&raw, 0)?.event;
     Ok((
         event.event_id.to_string(),
         event.user_id.map(Cow::into_owned),

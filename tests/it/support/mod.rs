@@ -89,6 +89,16 @@ impl Weir {
         self.worker = Process::start("weir-worker", &[], &self.variables).await;
     }
 
+    /// A statement on the test's database.
+    pub async fn execute(&self, statement: &str) {
+        sqlx::query(AssertSqlSafe(statement)).execute(&self.pool).await.unwrap();
+    }
+
+    /// The name of the test's database.
+    pub fn database_name(&self) -> &str {
+        self.database.rsplit_once('/').unwrap().1
+    }
+
     pub async fn start_api(&mut self) {
         self.api = Process::start("weir", &["serve"], &self.variables).await;
     }
