@@ -1,7 +1,7 @@
 # TimescaleDB's Community edition, the vendor's image, with the bitmap type that weir stores users in.
 #
-# The image has every version of TimescaleDB since 2.13, so a newer image serves an older database as it is; what a newer
-# version brings is there after `alter extension timescaledb update`.
+# The image has every version of TimescaleDB since 2.17, so a newer image serves an older database as it is; what a
+# newer version brings is there after `alter extension timescaledb update`.
 FROM timescale/timescaledb-ha:pg17.11-ts2.29.2
 
 USER root

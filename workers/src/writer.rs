@@ -59,12 +59,8 @@ struct Piece<'m> {
     batch: Batch<'m>,
 }
 
-/// Why messages are not done with yet.
-#[derive(Debug, PartialEq, Eq)]
-enum Interrupted {
-    /// The process was asked to end.
-    Ending,
-}
+/// The process was asked to end, before all was done.
+struct Ended;
 
 impl Writer {
     pub(crate) fn new(stream: Stream, pool: PgPool, users: Users, writing: &Writing) -> Self {
@@ -148,7 +144,7 @@ impl Writer {
         };
         for message in messages {
             let acked = match &postponed {
-                Err(Interrupted::Ending) => message.ack_with(AckKind::Nak(None)).await,
+                Err(Ended) => message.ack_with(AckKind::Nak(None)).await,
                 Ok(postponed) if postponed.contains(&sequence(message)) => {
                     message.ack_with(AckKind::Nak(Some(POSTPONED))).await
                 }
@@ -167,7 +163,7 @@ impl Writer {
         &self,
         messages: &[Message],
         ending: &CancellationToken,
-    ) -> Result<HashSet<u64>, Interrupted> {
+    ) -> Result<HashSet<u64>, Ended> {
         let mut postponed = HashSet::new();
         let mut waiting = vec![self.pieces(messages, &mut postponed, ending).await?];
         waiting.retain(|pieces| !pieces.is_empty());
@@ -213,7 +209,7 @@ impl Writer {
         messages: &'m [Message],
         postponed: &mut HashSet<u64>,
         ending: &CancellationToken,
-    ) -> Result<Vec<Piece<'m>>, Interrupted> {
+    ) -> Result<Vec<Piece<'m>>, Ended> {
         let mut pieces = Vec::with_capacity(messages.len());
         let mut projects: HashMap<ProjectId, Project> = HashMap::new();
         let mut pause = Pause::default();
@@ -310,12 +306,12 @@ impl Default for Pause {
 }
 
 impl Pause {
-    async fn later(&mut self, error: &StoreError, ending: &CancellationToken) -> Result<(), Interrupted> {
+    async fn later(&mut self, error: &StoreError, ending: &CancellationToken) -> Result<(), Ended> {
         metrics::write_retry();
         warn!(error = telemetry::chain(error), "not stored yet; trying again");
         tokio::select! {
             () = tokio::time::sleep(self.0) => {}
-            () = ending.cancelled() => return Err(Interrupted::Ending),
+            () = ending.cancelled() => return Err(Ended),
         }
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
         Ok(())
