@@ -168,7 +168,7 @@ pub struct Writing {
 #[command(next_help_heading = "Logs")]
 pub struct Logs {
     /// error, warn, info, debug, trace, or directives such as `info,weir=debug`
-    #[arg(long, env = "LOG_LEVEL", default_value = "info,async_nats=warn,poem=warn", global = true, value_parser = log_level)]
+    #[arg(long, env = "LOG_LEVEL", default_value = "info,async_nats=warn,poem=warn,sqlx::postgres::notice=warn", global = true, value_parser = log_level)]
     pub log_level: String,
     /// json for machines, text for people
     #[arg(long, env = "LOG_FORMAT", default_value = "json", global = true)]

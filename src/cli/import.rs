@@ -81,7 +81,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
 
     let pool = store::connect(&options.database)?;
     let project = super::project_named(&pool, &options.project).await?;
-    let stream = Stream::attach(&options.nats).await?;
+    let stream = Stream::connect(&options.nats).await?;
+    stream.attach().await?;
     let publisher = Publisher::new(stream.clone(), &options.publishing);
     let import =
         Import { columns: &columns, limits: &options.limits, project_id: project.id, publisher: &publisher };

@@ -1,6 +1,6 @@
 //! `weir serve`.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -57,10 +57,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
         }
         Err(error) => return Err(error.into()),
     }
-    let stream = tokio::select! {
-        stream = stream::when_up(|| Stream::create(&options.nats, &options.stream)) => stream?,
-        () = ending.cancelled() => return Ok(()),
-    };
+    let stream = Stream::connect_when_up(&options.nats).await?;
     let ingest = Ingest {
         filter: Filter::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?,
         publisher: Publisher::new(stream.clone(), &options.publishing),
@@ -70,10 +67,20 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let app = api::app(api::Parts { pool, stream: stream.clone(), ingest, metrics });
 
     info!(address = %listener.local_addr()?, "listening");
-    Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
-        .idle_timeout(IDLE)
-        .run_with_graceful_shutdown(app, ending.cancelled(), Some(options.http.shutdown_grace))
-        .await?;
+    let mut serving = pin!(
+        Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+            .idle_timeout(IDLE)
+            .run_with_graceful_shutdown(app, ending.cancelled(), Some(options.http.shutdown_grace))
+    );
+    // Signs of life are served meanwhile; events are answered with 503.
+    tokio::select! {
+        served = &mut serving => served?,
+        prepared = stream::when_up(|| stream.create(&options.stream)) => {
+            prepared?;
+            info!("the stream is ready");
+            serving.await?;
+        }
+    }
     info!("ended");
     Ok(())
 }

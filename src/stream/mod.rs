@@ -4,10 +4,16 @@ pub mod dead;
 pub mod message;
 pub mod publish;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_nats::{
-    Client, ConnectOptions, Event,
+    ConnectOptions, Event,
     jetstream::{
         self, Context,
         consumer::{AckPolicy, Consumer, pull},
@@ -29,13 +35,15 @@ const DEAD_MAX_BYTES: i64 = 1 << 30;
 const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 23);
 /// How long JetStream may take for what is not a publish.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why the stream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     #[error("cannot connect to NATS")]
     Connect(#[from] async_nats::ConnectError),
+    #[error("NATS cannot be reached")]
+    Disconnected,
     #[error("NATS {0} is too old: weir needs 2.10.23, because older servers can lose a stream when they die")]
     TooOld(String),
     #[error("cannot create or update the stream {name}")]
@@ -82,37 +90,70 @@ impl Names {
 pub struct Stream {
     pub context: Context,
     pub names: Names,
+    /// The streams and the consumer are known to be there.
+    prepared: Arc<AtomicBool>,
 }
 
 impl Stream {
-    /// Connects, and creates the streams and the consumer or brings them to these settings. Only the API does so: the
-    /// settings have one owner.
-    pub async fn create(nats: &Nats, settings: &StreamSettings) -> Result<Self, StreamError> {
-        let stream = Self::connect(nats).await?;
-        stream.create_streams(settings).await?;
-        stream.create_writer(settings).await?;
-        Ok(stream)
+    /// Connects now, or fails.
+    pub async fn connect(nats: &Nats) -> Result<Self, StreamError> {
+        Self::open(nats, options()).await
     }
 
-    /// Connects to what the API has created.
-    pub async fn attach(nats: &Nats) -> Result<Self, StreamError> {
-        let stream = Self::connect(nats).await?;
-        stream.writer().await?;
-        Ok(stream)
+    /// Connects in the background, now or as soon as NATS is there.
+    pub async fn connect_when_up(nats: &Nats) -> Result<Self, StreamError> {
+        Self::open(nats, options().retry_on_initial_connect()).await
     }
 
-    async fn connect(nats: &Nats) -> Result<Self, StreamError> {
+    async fn open(nats: &Nats, options: ConnectOptions) -> Result<Self, StreamError> {
+        let servers: Vec<&str> = nats.nats_url.split(',').map(str::trim).collect();
         let context = jetstream::context::ContextBuilder::new()
             .timeout(API_TIMEOUT)
             // The publisher bounds what is in flight itself, and answers at once when there is no room.
             .backpressure_on_inflight(false)
-            .build(connect(&nats.nats_url).await?);
-        Ok(Self { context, names: Names::new(&nats.namespace) })
+            .build(options.connect(servers).await?);
+        Ok(Self { context, names: Names::new(&nats.namespace), prepared: Arc::default() })
+    }
+
+    /// Creates the streams and the consumer, or brings them to these settings. Only the API does so: the settings have
+    /// one owner.
+    pub async fn create(&self, settings: &StreamSettings) -> Result<(), StreamError> {
+        self.check_server()?;
+        self.create_streams(settings).await?;
+        self.create_writer(settings).await?;
+        self.prepared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes sure that the API has created the streams and the consumer.
+    pub async fn attach(&self) -> Result<(), StreamError> {
+        self.check_server()?;
+        self.writer().await?;
+        self.prepared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn check_server(&self) -> Result<(), StreamError> {
+        if !self.is_connected() {
+            return Err(StreamError::Disconnected);
+        }
+        let client = self.context.client();
+        let (major, minor, patch) = OLDEST_SERVER;
+        if client.is_server_compatible(major, minor, patch) {
+            Ok(())
+        } else {
+            Err(StreamError::TooOld(client.server_info().version))
+        }
+    }
+
+    /// Whether NATS can be reached now.
+    pub fn is_connected(&self) -> bool {
+        self.context.client().connection_state() == async_nats::connection::State::Connected
     }
 
     /// Whether messages can be published and consumed now.
-    pub fn is_connected(&self) -> bool {
-        self.context.client().connection_state() == async_nats::connection::State::Connected
+    pub fn is_ready(&self) -> bool {
+        self.is_connected() && self.prepared.load(Ordering::Relaxed)
     }
 
     /// The durable consumer that stores events.
@@ -177,25 +218,29 @@ impl Stream {
     }
 }
 
-/// Tries until NATS is there: servers that start together come up in any order.
-pub async fn when_up<F: Future<Output = Result<Stream, StreamError>>>(
-    open: impl Fn() -> F,
-) -> Result<Stream, StreamError> {
+/// Tries until it succeeds: servers that start together come up in any order. Only a server that is too old ends it.
+pub async fn when_up<F: Future<Output = Result<(), StreamError>>>(
+    prepare: impl Fn() -> F,
+) -> Result<(), StreamError> {
+    let mut told = String::new();
     loop {
-        match open().await {
+        match prepare().await {
             Err(error @ StreamError::TooOld(_)) => return Err(error),
             Err(error) => {
-                warn!(error = crate::telemetry::chain(&error), "the stream is not ready; trying again");
+                let error = crate::telemetry::chain(&error);
+                if error != told {
+                    warn!(error, "the stream is not ready; trying again");
+                    told = error;
+                }
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
-            Ok(stream) => return Ok(stream),
+            Ok(()) => return Ok(()),
         }
     }
 }
 
-async fn connect(url: &str) -> Result<Client, StreamError> {
-    let servers: Vec<&str> = url.split(',').map(str::trim).collect();
-    let client = ConnectOptions::new()
+fn options() -> ConnectOptions {
+    ConnectOptions::new()
         .name("weir")
         // A dead peer is seen after two missed pings.
         .ping_interval(Duration::from_secs(10))
@@ -207,12 +252,4 @@ async fn connect(url: &str) -> Result<Client, StreamError> {
                 event => warn!(%event, "the connection to NATS changed"),
             }
         })
-        .connect(servers)
-        .await?;
-    let (major, minor, patch) = OLDEST_SERVER;
-    if client.is_server_compatible(major, minor, patch) {
-        Ok(client)
-    } else {
-        Err(StreamError::TooOld(client.server_info().version))
-    }
 }

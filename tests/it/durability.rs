@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Project, Weir, json as json_of};
+use super::support::{Process, Project, Weir, json as json_of};
 
 /// An event without a time of its own: each receipt gives it another.
 fn untimed(id: &str) -> Value {
@@ -106,4 +106,31 @@ async fn on_sigterm_what_was_accepted_is_stored() {
     weir.start_worker().await;
     weir.wait_for_events((one + two).into()).await;
     weir.stop().await;
+}
+
+#[tokio::test]
+async fn signs_of_life_are_there_before_the_servers_are() {
+    let variables = [
+        ("DATABASE_URL", "postgres://weir@127.0.0.1:1/weir"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("NATS_URL", "nats://127.0.0.1:1"),
+        ("WEIR_DATABASE_TIMEOUT", "100ms"),
+        ("WEIR_HTTP_ADDR", "127.0.0.1:0"),
+        ("WEIR_WORKER_HTTP_ADDR", "127.0.0.1:0"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let http = reqwest::Client::new();
+    for (program, arguments) in [("weir", &["serve"][..]), ("weir-worker", &[])] {
+        let mut process = Process::start(program, arguments, &variables).await;
+        let url = |path: &str| format!("http://{}{path}", process.address);
+        assert_eq!(http.get(url("/health")).send().await.unwrap().status(), 200, "{program}");
+        assert_eq!(http.get(url("/ready")).send().await.unwrap().status(), 503, "{program}");
+        if program == "weir" {
+            let post = http.post(url("/events")).header("X-API-Key", "weir_wk_x").json(&untimed("1"));
+            let (status, problem) = json_of(post.send().await.unwrap()).await;
+            assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("store_unavailable")), "{problem}");
+        }
+        process.signal_termination().await;
+        assert!(process.ended().await.success(), "{program} ends in order also then");
+    }
 }

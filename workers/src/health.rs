@@ -18,10 +18,12 @@ pub(crate) fn routes(
 }
 
 async fn ready(pool: PgPool, stream: Stream) -> Response {
-    let (status, text) = match (store::is_up(&pool).await, stream.is_connected()) {
+    let (status, text) = match (store::is_up(&pool).await, stream.is_ready()) {
         (true, true) => (StatusCode::OK, "ok"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached"),
-        (_, false) => (StatusCode::SERVICE_UNAVAILABLE, "NATS cannot be reached"),
+        (_, false) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "NATS cannot be reached, or the stream is not there yet")
+        }
     };
     text.with_status(status).into_response()
 }

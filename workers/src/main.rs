@@ -63,28 +63,29 @@ async fn run(options: Options) -> anyhow::Result<()> {
         format!("cannot listen on {address}; set WEIR_WORKER_HTTP_ADDR to an address that is free")
     })?;
     let pool = store::connect(&options.database)?;
-    let stream = tokio::select! {
-        ready = servers(&pool, &options.nats) => ready?,
-        () = ending.cancelled() => return Ok(()),
-    };
+    let stream = Stream::connect_when_up(&options.nats).await?;
+    let signs = health::routes(pool.clone(), stream.clone(), metrics);
     info!(address = %listener.local_addr()?, "listening");
-
-    let mut tasks = JoinSet::new();
-    let users = Users::default();
-    for _ in 0..options.writing.writers {
-        let writer = writer::Writer::new(stream.clone(), pool.clone(), users.clone(), &options.writing);
-        tasks.spawn(writer.run(ending.clone()));
-    }
-    tasks.spawn(rollup::run(pool.clone(), options.writing.roll_up_interval, ending.clone()));
-    let signs = health::routes(pool, stream.clone(), metrics);
     let serving = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
     let served = ending.clone();
+    let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let end = served.cancelled();
         if let Err(error) = serving.run_with_graceful_shutdown(signs, end, Some(RETRY_PAUSE)).await {
             error!(%error, "the signs of life cannot be served");
         }
     });
+
+    tokio::select! {
+        ready = servers(&pool, &stream) => ready?,
+        () = ending.cancelled() => return Ok(()),
+    }
+    let users = Users::default();
+    for _ in 0..options.writing.writers {
+        let writer = writer::Writer::new(stream.clone(), pool.clone(), users.clone(), &options.writing);
+        tasks.spawn(writer.run(ending.clone()));
+    }
+    tasks.spawn(rollup::run(pool, options.writing.roll_up_interval, ending.clone()));
     wait(tasks, &ending).await?;
     // Acks are only queued when they are sent. Without them messages would come again, for nothing.
     tokio::time::timeout(RETRY_PAUSE, stream.context.client().flush()).await.ok();
@@ -93,7 +94,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 /// Waits for database and stream: servers that start together come up in any order.
-async fn servers(pool: &sqlx::PgPool, nats: &Nats) -> anyhow::Result<Stream> {
+async fn servers(pool: &sqlx::PgPool, stream: &Stream) -> anyhow::Result<()> {
     loop {
         match migrate::check(pool).await {
             Ok(()) => break,
@@ -104,7 +105,7 @@ async fn servers(pool: &sqlx::PgPool, nats: &Nats) -> anyhow::Result<Stream> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(stream::when_up(|| Stream::attach(nats)).await?)
+    Ok(stream::when_up(|| stream.attach()).await?)
 }
 
 /// Waits for all tasks. If one fails, the others end and so does the process: whatever started it starts it again.

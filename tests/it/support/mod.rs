@@ -72,7 +72,17 @@ impl Weir {
         let api = Process::start("weir", &["serve"], &all).await;
         let worker = Process::start("weir-worker", &[], &all).await;
         let pool = PgPoolOptions::new().max_connections(2).connect(&database).await.unwrap();
-        Self { variables: all, database, api, worker, pool, http: Client::new() }
+        let weir = Self { variables: all, database, api, worker, pool, http: Client::new() };
+        weir.wait_until_ready().await;
+        weir
+    }
+
+    async fn wait_until_ready(&self) {
+        let ready = || async {
+            let answer = self.http.get(self.url("/ready")).send().await;
+            answer.is_ok_and(|answer| answer.status() == 200)
+        };
+        eventually("weir is ready", ready, |ready| *ready).await;
     }
 
     /// Runs a command of `weir` to its end.
@@ -101,6 +111,7 @@ impl Weir {
 
     pub async fn start_api(&mut self) {
         self.api = Process::start("weir", &["serve"], &self.variables).await;
+        self.wait_until_ready().await;
     }
 
     pub async fn project(&self, name: &str, timezone: &str) -> Project {
