@@ -58,3 +58,22 @@ async fn while_history_is_rolled_up_nothing_vanishes_from_the_statistics() {
     eventually("history is rolled up", watch, |(_, rounds)| *rounds >= 3.0).await;
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn a_period_that_is_not_over_is_marked_and_left_out_of_the_overall_row() {
+    let weir = Weir::start().await;
+    let project = weir.project("open", "UTC").await;
+    let now = Utc::now();
+    let time = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let event = json!({"event_type": "e", "user_id": "anna", "occurred_at": time});
+    assert_eq!(weir.send(&project, &event).await.0, 202);
+    weir.wait_for_events(1).await;
+    let day = now.date_naive();
+    let table = weir.ask(&project, &format!("/stats/retention?start_date={day}&windows=1")).await;
+    let cohort = &table["cohorts"][0];
+    assert_eq!((&cohort["cohort"], &cohort["size"]), (&json!(day.to_string()), &json!(1)), "{table}");
+    // Tomorrow is not over, whenever this is asked.
+    assert_eq!(cohort["periods"][1], json!({"period": 1, "users": 0, "rate": 0.0, "complete": false}));
+    assert_eq!(table["overall"][1], json!({"period": 1, "users": 0, "size": 0, "rate": null}));
+    weir.stop().await;
+}
