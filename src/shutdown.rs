@@ -3,7 +3,8 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled when the process is asked to end. Asked again, the process ends at once.
+/// A token that is cancelled when the process is asked to end. Ctrl-C after that ends it at once; SIGTERM does not,
+/// because a supervisor may send it after the terminal's Ctrl-C, meaning the same.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -11,16 +12,17 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     let token = ending.clone();
     tokio::spawn(async move {
         loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if token.is_cancelled() {
+            let by_hand = tokio::select! {
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => true,
+            };
+            if !token.is_cancelled() {
+                tracing::info!("ending: finishing what was begun");
+                token.cancel();
+            } else if by_hand {
                 tracing::warn!("asked to end again: ending at once");
                 std::process::exit(1);
             }
-            tracing::info!("ending: finishing what was begun");
-            token.cancel();
         }
     });
     Ok(ending)
