@@ -51,9 +51,15 @@ pub fn start() -> PrometheusHandle {
     describe_counter!(EVENTS_RECEIVED, "Events in requests and imports, before any check");
     describe_counter!(EVENTS_INGESTED, "Events that are durable in the stream and were new to it");
     describe_counter!(EVENTS_DUPLICATE, "Events dropped as duplicates, by what recognised them");
-    describe_counter!(EVENTS_REJECTED, "Events refused, by reason");
+    describe_counter!(
+        EVENTS_REJECTED,
+        "Events that were not taken, by reason: not valid, over the rate, or not made durable"
+    );
     describe_counter!(EVENTS_STORED, "Events written to the database");
-    describe_counter!(EVENTS_DEAD, "Events set aside in the dead-letter stream, by reason");
+    describe_counter!(
+        EVENTS_DEAD,
+        "Events set aside in the dead-letter stream, by reason; a message that cannot be read counts as one"
+    );
     describe_histogram!(INGESTION_DURATION, "From a read body to the stream's ack");
     describe_counter!(API_REQUESTS, "Requests, by endpoint and status");
     describe_histogram!(API_REQUEST_DURATION, "From a read head to an answer, by endpoint");
@@ -106,8 +112,8 @@ pub fn events_duplicate(caught_by: CaughtBy, events: usize) {
     counter!(EVENTS_DUPLICATE, "caught_by" => caught_by.label()).increment(events as u64);
 }
 
-pub fn event_rejected(reason: &'static str) {
-    counter!(EVENTS_REJECTED, "reason" => reason).increment(1);
+pub fn events_rejected(reason: &'static str, events: usize) {
+    counter!(EVENTS_REJECTED, "reason" => reason).increment(events as u64);
 }
 
 pub fn events_stored(events: usize) {

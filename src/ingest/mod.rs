@@ -86,7 +86,10 @@ impl Ingest {
         let decoded = decode::decode(body, self.limits.max_events as usize)?;
         metrics::events_received(decoded.events.len());
         let sent = u32::try_from(decoded.events.len()).ok().and_then(NonZeroU32::new);
-        let allowance = self.rates.take(project_id, sent.unwrap_or(NonZeroU32::MAX))?;
+        let allowance = self
+            .rates
+            .take(project_id, sent.unwrap_or(NonZeroU32::MAX))
+            .inspect_err(|_| metrics::events_rejected("over_rate", decoded.events.len()))?;
 
         let mut receipt =
             Receipt { accepted: 0, duplicates: 0, rejected: Vec::new(), single: None, allowance };
@@ -107,7 +110,7 @@ impl Ingest {
                     }
                 }
                 Err(rejection) => {
-                    metrics::event_rejected(rejection.reason.code());
+                    metrics::events_rejected(rejection.reason.code(), 1);
                     let event_id = validate::sent_id(raw).map(Cow::into_owned);
                     receipt.rejected.push(Rejected { index, event_id, rejection });
                 }
@@ -175,7 +178,10 @@ impl Ingest {
             match result {
                 Ok(Published { duplicate: false, .. }) => accepted += events.len(),
                 Ok(Published { duplicate: true, .. }) => duplicates += events.len(),
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    metrics::events_rejected("not_durable", events.len());
+                    failure = Some(error);
+                }
             }
         }
         metrics::events_ingested(accepted);

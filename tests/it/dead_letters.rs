@@ -26,6 +26,7 @@ async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_stored() {
     assert!(letter.headers.get("Weir-Error").unwrap().as_str().contains("cannot be decoded"));
     assert_eq!(letter.payload[0], 0xff, "as it was");
     weir.wait_until_drained().await;
+    assert!((weir.metric(&weir.worker, "events_dead_lettered_total").await - 5.0).abs() < 0.5);
     weir.stop().await;
 }
 

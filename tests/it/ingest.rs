@@ -142,6 +142,15 @@ async fn a_project_that_sends_too_much_is_told_when_to_send_again() {
     assert_eq!(weir.send(&two, &batch(600)).await.0, 202, "another project has a bucket of its own");
     weir.wait_for_events(1_200).await;
     assert!((weir.metric(&weir.api, "rate_limit_exceeded_total").await - 1.0).abs() < 0.5);
+    // 600 over the rate and 1,001 over the burst: what was received is ingested or has a reason.
+    let counted = [
+        ("events_received_total", 2_801.0),
+        ("events_ingested_total", 1_200.0),
+        ("events_rejected_total", 1_601.0),
+    ];
+    for (metric, value) in counted {
+        assert!((weir.metric(&weir.api, metric).await - value).abs() < 0.5, "{metric} is not {value}");
+    }
     weir.stop().await;
 }
 

@@ -274,7 +274,7 @@ impl Writer {
     ) {
         let source_sequence = sequence(message);
         let request_id = batch.map(|batch| batch.request_id.as_ref());
-        let events = batch.map_or(0, |batch| batch.events.len());
+        let events = batch.map_or(1, |batch| batch.events.len());
         let letter = DeadLetter { reason, error: error.clone(), source_sequence, payload };
         match dead::bury(&self.stream, letter).await {
             Ok(()) => {
