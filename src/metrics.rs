@@ -19,6 +19,7 @@ const API_REQUESTS: &str = "api_requests_total";
 const API_REQUEST_DURATION: &str = "api_request_duration_seconds";
 const RATE_LIMIT_EXCEEDED: &str = "rate_limit_exceeded_total";
 const REQUESTS_REFUSED: &str = "requests_refused_total";
+const BODY_MEMORY: &str = "body_memory_bytes";
 const CONNECTIONS: &str = "connections";
 const CONNECTIONS_REFUSED: &str = "connections_refused_total";
 const FILTER_UNAVAILABLE: &str = "filter_unavailable_total";
@@ -68,6 +69,7 @@ pub fn start() -> PrometheusHandle {
     describe_histogram!(API_REQUEST_DURATION, "From a read head to an answer, by endpoint");
     describe_counter!(RATE_LIMIT_EXCEEDED, "Requests refused because a bucket was empty, by whose it was");
     describe_counter!(REQUESTS_REFUSED, "Requests answered with a problem document, by its code");
+    describe_gauge!(BODY_MEMORY, "Memory that is set aside for bodies that are read or worked on");
     describe_gauge!(CONNECTIONS, "Connections that are open to the API");
     describe_counter!(CONNECTIONS_REFUSED, "Connections refused because too many were open");
     describe_counter!(FILTER_UNAVAILABLE, "Requests that went on without Redis");
@@ -154,9 +156,26 @@ pub fn connection_refused() {
     counter!(CONNECTIONS_REFUSED).increment(1);
 }
 
-pub fn connections(open: usize) {
-    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
-    gauge!(CONNECTIONS).set(open as f64);
+pub fn body_memory_taken(bytes: usize) {
+    gauge!(BODY_MEMORY).increment(exact(bytes));
+}
+
+pub fn body_memory_given_back(bytes: usize) {
+    gauge!(BODY_MEMORY).decrement(exact(bytes));
+}
+
+/// A gauge's number.
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn exact(number: usize) -> f64 {
+    number as f64
+}
+
+pub fn connection_opened() {
+    gauge!(CONNECTIONS).increment(1.0);
+}
+
+pub fn connection_closed() {
+    gauge!(CONNECTIONS).decrement(1.0);
 }
 
 pub fn filter_unavailable() {

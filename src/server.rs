@@ -45,11 +45,10 @@ pub async fn serve<E>(
 where
     E: Endpoint<Output = Response> + 'static,
 {
-    let most = http.max_connections as usize;
     raise_file_limit(http.max_connections.into());
     let endpoint = Arc::new(endpoint);
     let local = listener.local_addr()?;
-    let room = Arc::new(Semaphore::new(most));
+    let room = Arc::new(Semaphore::new(http.max_connections as usize));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -59,8 +58,8 @@ where
         match accepted {
             Ok((socket, remote)) => match room.clone().try_acquire_owned() {
                 Ok(place) => {
-                    metrics::connections(most - room.available_permits());
-                    let connection = Connection { local, remote, idle: http.idle_timeout, _place: place };
+                    let connection =
+                        Connection { local, remote, idle: http.idle_timeout, _place: Place::new(place) };
                     let serving =
                         connection.serve(socket, endpoint.clone(), ending.clone(), http.shutdown_grace);
                     connections.spawn(serving);
@@ -85,7 +84,25 @@ struct Connection {
     local: SocketAddr,
     remote: SocketAddr,
     idle: Duration,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// The place of a connection, which is counted while it is held.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        metrics::connection_opened();
+        Self { _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::connection_closed();
+    }
 }
 
 impl Connection {

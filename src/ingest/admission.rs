@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{config::Load, project::ProjectId};
+use crate::{config::Load, metrics, project::ProjectId};
 
 /// Memory is counted in steps of this many bytes.
 const STEP: usize = 64 << 10;
@@ -109,7 +109,14 @@ impl Memory {
         let places = u32::try_from(steps).ok().and_then(|steps| self.room.try_enter(self.project_id, steps));
         self.held.push(places.ok_or(Overloaded::Memory)?);
         self.bytes += steps * STEP;
+        metrics::body_memory_taken(steps * STEP);
         Ok(())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        metrics::body_memory_given_back(self.bytes);
     }
 }
 

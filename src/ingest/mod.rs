@@ -5,6 +5,8 @@ pub mod decode;
 pub mod encoding;
 pub mod event_types;
 pub mod filter;
+#[cfg(test)]
+mod fuzz;
 mod properties;
 pub mod rate;
 pub mod receipt;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Weir, json as json_of};
+use super::support::{Weir, eventually, json as json_of};
 
 #[tokio::test]
 async fn the_committed_openapi_document_is_the_served_one() {
@@ -94,7 +94,8 @@ async fn signs_of_life_and_the_metrics_that_people_chart() {
     assert!(weir.metric(&weir.api, "api_requests_total").await >= 4.0);
     for path in ["/health", "/ready"] {
         let url = format!("http://{}{path}", weir.worker.address);
-        assert_eq!(weir.http.get(url).send().await.unwrap().status(), 200);
+        let status = || async { weir.http.get(&url).send().await.unwrap().status().as_u16() };
+        eventually(path, status, |status| *status == 200).await;
     }
     weir.wait_for_events(1).await;
     weir.stop().await;

@@ -9,14 +9,20 @@
     reason = "a test may panic, and tells a story from top to bottom"
 )]
 
+mod bounds;
 mod command_line;
 mod contract;
+mod cors;
 mod dead_letters;
 mod durability;
+mod earlier;
 mod ingest;
 mod isolation;
 mod late_events;
+mod nasty;
 mod schema;
+mod schemathesis;
+mod shapes;
 mod shop;
 mod support;
 mod timezones;

@@ -241,4 +241,4 @@ fn unknown_field(name: &str, others: &[&'static str]) -> Rejection {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

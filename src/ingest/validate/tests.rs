@@ -9,11 +9,16 @@ struct Defaults {
     limits: Limits,
 }
 
+/// The limits as they are by default.
+pub(in crate::ingest) fn limits() -> Limits {
+    <Defaults as clap::Parser>::parse_from(["weir"]).limits
+}
+
 /// Id, user, type, time and properties of an event.
 type Taken = (String, Option<String>, String, Option<String>, String);
 
 fn validated(event: &str) -> Result<Taken, Rejection> {
-    let limits = <Defaults as clap::Parser>::parse_from(["weir"]).limits;
+    let limits = limits();
     let now = "2024-06-01T12:00:00Z".parse().expect("a time");
     let rules = Rules {
         limits: &limits,

@@ -114,6 +114,11 @@ impl Weir {
         self.wait_until_ready().await;
     }
 
+    /// One more instance of the API, on the same servers.
+    pub async fn another_api(&self) -> Process {
+        Process::start("weir", &["serve"], &self.variables).await
+    }
+
     pub async fn project(&self, name: &str, timezone: &str) -> Project {
         self.run(&["project", "create", name, "--timezone", timezone]).await.succeeded();
         let key = async |kind| {
@@ -142,6 +147,17 @@ impl Weir {
     /// `POST /events` with the project's write key.
     pub fn post(&self, project: &Project, body: &Value) -> RequestBuilder {
         self.http.post(self.url("/events")).header("X-API-Key", &project.write).json(body)
+    }
+
+    /// Status and JSON of `POST /events` with a body of this type.
+    pub async fn send_as(
+        &self,
+        project: &Project,
+        content_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> (StatusCode, Value) {
+        let request = self.http.post(self.url("/events")).header("X-API-Key", &project.write);
+        json(request.header("Content-Type", content_type).body(body.into()).send().await.unwrap()).await
     }
 
     /// Status and JSON of `POST /events`.
@@ -211,6 +227,14 @@ impl Weir {
 fn value<'a>(variables: &'a [(String, String)], name: &str) -> &'a str {
     let (_, value) = variables.iter().rev().find(|(known, _)| known == name).unwrap();
     value
+}
+
+/// A test cannot run, because a program is not installed. Where all must run it fails; otherwise it says so and passes.
+#[allow(clippy::print_stdout, reason = "a test that does not run must say so")]
+pub fn missing_tool(name: &str, remedy: &str) {
+    let required = std::env::var_os("WEIR_TEST_REQUIRE_ALL").is_some_and(|value| !value.is_empty());
+    assert!(!required, "{name} is not there: {remedy}");
+    println!("skipped: {name} is not there ({remedy})");
 }
 
 pub async fn json(response: Response) -> (StatusCode, Value) {

@@ -1,0 +1,83 @@
+//! No bytes make the way in panic, and what passes keeps its bounds: with bodies that were made at random, from pieces of
+//! what clients send.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    decode::{Format, decode},
+    properties,
+    validate::{Dialect, Rules, tests::limits},
+};
+use crate::project::ProjectId;
+
+const PIECES: [&str; 36] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\n",
+    " ",
+    "null",
+    "true",
+    "1e999",
+    "-0",
+    "1.5",
+    "\\u0000",
+    "\\ud800",
+    "\\udc00",
+    "{\"events\":[",
+    "\"event\":",
+    "\"event_type\":\"a\"",
+    "\"user_id\":\"u\"",
+    "\"properties\":{",
+    "\"metadata\":{}",
+    "\"occurred_at\":\"2024-01-01T00:00:00Z\"",
+    "\"timestamp\":\"",
+    "\"specversion\":\"1.0\"",
+    "\"id\":\"1\"",
+    "\"source\":\"/s\"",
+    "\"type\":\"t\"",
+    "\"data\":{",
+    "\"data_base64\":",
+    "\"site_id\":",
+    "\"request_id\":",
+    "é",
+    "\u{10ffff}",
+];
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        20 => prop::sample::select(&PIECES[..]).prop_map(|piece| piece.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..4),
+    ];
+    vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_body_makes_the_way_in_panic(body in body()) {
+        let limits = limits();
+        let now = "2024-06-01T12:00:00Z".parse().unwrap();
+        for format in [Format::Json, Format::NdJson, Format::CloudEvent, Format::CloudEventBatch] {
+            let Ok(decoded) = decode(&body, format, 3) else { continue };
+            prop_assert!(decoded.events.len() <= 3);
+            for dialect in [Dialect::Weir, Dialect::Intake, Dialect::Website] {
+                let project_id = ProjectId::from_stored(1);
+                let rules = Rules { limits: &limits, project_id, now, idempotency_key: None, dialect };
+                for (index, raw) in decoded.events.iter().enumerate() {
+                    let Ok(valid) = rules.event(raw, index) else { continue };
+                    let event = valid.event;
+                    prop_assert!((1..=200).contains(&event.event_type.chars().count()));
+                    prop_assert!(serde_json::from_str::<serde_json::Map<_, _>>(&event.properties).is_ok());
+                    prop_assert_eq!(properties::check(&event.properties, 32), Ok(()));
+                }
+            }
+        }
+    }
+}
