@@ -7,6 +7,9 @@ use std::{ffi::OsString, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, error::ContextKind, error::ContextValue, error::ErrorKind};
+use poem::http::HeaderName;
+
+use crate::origin::Origins;
 
 /// Where TimescaleDB is.
 #[derive(Args, Clone, Debug)]
@@ -101,9 +104,69 @@ pub struct Http {
     /// Address of the API
     #[arg(long, env = "WEIR_HTTP_ADDR", default_value = "127.0.0.1:8000")]
     pub http_addr: SocketAddr,
+    /// Connections that are open at a time; one more is answered with 503 and closed. Each takes a file descriptor
+    #[arg(long, env = "WEIR_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+    /// How long a connection may be without a whole head of a request, idle or sending slowly, before it is closed
+    #[arg(long, env = "WEIR_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
+    pub idle_timeout: Duration,
+    /// How long a client may take to send a body; a slower one is cut off with 408
+    #[arg(long, env = "WEIR_BODY_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub body_timeout: Duration,
+    /// Where the address of a client is known from: `connection`, or behind a proxy the header that it sets, such as
+    /// X-Forwarded-For, of which the last entry counts
+    #[arg(long, env = "WEIR_CLIENT_ADDRESS", default_value = "connection", value_parser = client_address)]
+    pub client_address: ClientAddress,
+    /// Origins of the web pages that may use a project's keys, if the project has none of its own: separated by commas,
+    /// with * for any. Keys are the protection, and browsers send no key by themselves
+    #[arg(long, env = "WEIR_ALLOWED_ORIGINS", default_value = "*")]
+    pub allowed_origins: Origins,
     /// How long requests under way may take to end after SIGTERM
     #[arg(long, env = "WEIR_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration)]
     pub shutdown_grace: Duration,
+}
+
+/// Where the address of a client is known from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAddress {
+    Connection,
+    /// The last entry of this header, which the nearest proxy sets.
+    Header(HeaderName),
+}
+
+/// How much may come, before others would suffer from it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Rates")]
+pub struct Rates {
+    /// Events that a project may send in a second, in the long run, to all instances together
+    #[arg(long, env = "WEIR_RATE_LIMIT", default_value = "50000")]
+    pub rate_limit: NonZeroU32,
+    /// Events that a project may send at once after a rest
+    #[arg(long, env = "WEIR_RATE_BURST", default_value = "100000")]
+    pub rate_burst: NonZeroU32,
+    /// Requests with a key that may come from an address in a second, in the long run, to one instance; above what one
+    /// client needs, below what makes others wait
+    #[arg(long, env = "WEIR_ADDRESS_RATE_LIMIT", default_value = "5000")]
+    pub address_rate_limit: NonZeroU32,
+    /// Such requests that may come at once after a rest
+    #[arg(long, env = "WEIR_ADDRESS_RATE_BURST", default_value = "10000")]
+    pub address_rate_burst: NonZeroU32,
+}
+
+/// How much is worked on at a time; what is more is answered with 503.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Load")]
+pub struct Load {
+    /// Memory for bodies that are being read or worked on, as sent and decompressed; a project has at most half of it. At
+    /// least twice `WEIR_MAX_DECOMPRESSED` and `WEIR_MAX_BODY` together, or such a body would never pass
+    #[arg(long, env = "WEIR_BODY_MEMORY", default_value = "64MiB", value_parser = bytes)]
+    pub body_memory: ByteSize,
+    /// Requests with events that are worked on at a time, after their bodies have come; a project has at most half of them
+    #[arg(long, env = "WEIR_MAX_REQUESTS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub max_requests: u32,
+    /// How long one more waits for its turn
+    #[arg(long, env = "WEIR_QUEUE_TIMEOUT", default_value = "250ms", value_parser = duration)]
+    pub queue_timeout: Duration,
 }
 
 /// Where the worker shows its signs of life.
@@ -122,15 +185,15 @@ pub struct Limits {
     /// Events in a request
     #[arg(long, env = "WEIR_MAX_EVENTS", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_events: u32,
-    /// Bytes of a request's body
+    /// Bytes of a request's body, as sent
     #[arg(long, env = "WEIR_MAX_BODY", default_value = "5MiB", value_parser = bytes)]
     pub max_body: ByteSize,
-    /// Events that a project may send in a second, in the long run, to each instance of the API
-    #[arg(long, env = "WEIR_RATE_LIMIT", default_value = "50000")]
-    pub rate_limit: NonZeroU32,
-    /// Events that a project may send at once after a rest
-    #[arg(long, env = "WEIR_RATE_BURST", default_value = "100000")]
-    pub rate_burst: NonZeroU32,
+    /// Bytes of a request's body, decompressed; a bomb stops here
+    #[arg(long, env = "WEIR_MAX_DECOMPRESSED", default_value = "20MiB", value_parser = bytes)]
+    pub max_decompressed: ByteSize,
+    /// Different event types of a project; each is rows of activity for every hour
+    #[arg(long, env = "WEIR_MAX_EVENT_TYPES", default_value = "1000")]
+    pub max_event_types: NonZeroU32,
     /// Bytes of an event's properties, as sent
     #[arg(long, env = "WEIR_MAX_PROPERTIES", default_value = "32KiB", value_parser = bytes)]
     pub max_properties: ByteSize,
@@ -187,6 +250,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn bytes(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "expected a size such as 512KiB, 5MiB or 10GB".into())
+}
+
+fn client_address(text: &str) -> Result<ClientAddress, String> {
+    if text == "connection" {
+        return Ok(ClientAddress::Connection);
+    }
+    let expected = || "expected connection, or the name of a header such as X-Forwarded-For".into();
+    text.parse().map(ClientAddress::Header).map_err(|_| expected())
 }
 
 fn namespace(text: &str) -> Result<String, String> {

@@ -22,7 +22,8 @@ pub struct Event<'a> {
     #[serde(with = "chrono::serde::ts_microseconds_option")]
     pub occurred_at: Option<DateTime<Utc>>,
     /// A JSON object, as it was sent.
-    pub properties: &'a str,
+    #[serde(borrow)]
+    pub properties: Cow<'a, str>,
 }
 
 /// The events of one request, or a part of them: what one message of the stream carries.

@@ -71,6 +71,11 @@ impl Key {
 }
 
 impl KeyHash {
+    /// For the store, which keeps the bytes that it was given.
+    pub(crate) fn from_stored(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 const EVENTS_RECEIVED: &str = "events_received_total";
@@ -18,6 +18,9 @@ const INGESTION_DURATION: &str = "ingestion_duration_seconds";
 const API_REQUESTS: &str = "api_requests_total";
 const API_REQUEST_DURATION: &str = "api_request_duration_seconds";
 const RATE_LIMIT_EXCEEDED: &str = "rate_limit_exceeded_total";
+const REQUESTS_REFUSED: &str = "requests_refused_total";
+const CONNECTIONS: &str = "connections";
+const CONNECTIONS_REFUSED: &str = "connections_refused_total";
 const FILTER_UNAVAILABLE: &str = "filter_unavailable_total";
 const WRITE_DURATION: &str = "write_duration_seconds";
 const WRITE_RETRIES: &str = "write_retries_total";
@@ -63,7 +66,10 @@ pub fn start() -> PrometheusHandle {
     describe_histogram!(INGESTION_DURATION, "From a read body to the stream's ack");
     describe_counter!(API_REQUESTS, "Requests, by endpoint and status");
     describe_histogram!(API_REQUEST_DURATION, "From a read head to an answer, by endpoint");
-    describe_counter!(RATE_LIMIT_EXCEEDED, "Requests refused because their project's bucket was empty");
+    describe_counter!(RATE_LIMIT_EXCEEDED, "Requests refused because a bucket was empty, by whose it was");
+    describe_counter!(REQUESTS_REFUSED, "Requests answered with a problem document, by its code");
+    describe_gauge!(CONNECTIONS, "Connections that are open to the API");
+    describe_counter!(CONNECTIONS_REFUSED, "Connections refused because too many were open");
     describe_counter!(FILTER_UNAVAILABLE, "Requests that went on without Redis");
     describe_histogram!(WRITE_DURATION, "One transaction of the writer");
     describe_counter!(WRITE_RETRIES, "Transactions tried again because the database or the stream was away");
@@ -134,8 +140,23 @@ pub fn api_request(endpoint: &str, status: u16, duration: Duration) {
     histogram!(API_REQUEST_DURATION, "endpoint" => endpoint.to_owned()).record(duration);
 }
 
-pub fn rate_limit_exceeded() {
-    counter!(RATE_LIMIT_EXCEEDED).increment(1);
+/// `bucket` is whose bucket was empty: `project` or `address`.
+pub fn rate_limit_exceeded(bucket: &'static str) {
+    counter!(RATE_LIMIT_EXCEEDED, "bucket" => bucket).increment(1);
+}
+
+/// `code` is that of the problem document.
+pub fn request_refused(code: &'static str) {
+    counter!(REQUESTS_REFUSED, "code" => code).increment(1);
+}
+
+pub fn connection_refused() {
+    counter!(CONNECTIONS_REFUSED).increment(1);
+}
+
+pub fn connections(open: usize) {
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    gauge!(CONNECTIONS).set(open as f64);
 }
 
 pub fn filter_unavailable() {

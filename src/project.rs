@@ -1,8 +1,12 @@
 //! A project is the tenant. Whatever reads or writes data takes its id first.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike, Utc, Weekday};
+use std::num::NonZeroU32;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc, Weekday};
 use chrono_tz::Tz;
 use uuid::Uuid;
+
+use crate::origin::Origins;
 
 /// The number of a project. It comes from a key's lookup or from the command line, never from a request's body, so a
 /// request cannot name another project.
@@ -11,7 +15,7 @@ pub struct ProjectId(i32);
 
 impl ProjectId {
     /// For the store and the stream, which write the numbers that they were given.
-    pub(crate) fn from_stored(number: i32) -> Self {
+    pub(crate) const fn from_stored(number: i32) -> Self {
         Self(number)
     }
 
@@ -28,6 +32,11 @@ impl ProjectId {
     /// The id under which an event is kept: a UUID as it is, any other text as UUIDv5 of project and text.
     pub fn event_id(self, text: &str) -> Uuid {
         Uuid::try_parse(text).unwrap_or_else(|_| Uuid::new_v5(&self.uuid_namespace(), text.as_bytes()))
+    }
+
+    /// The id of an event whose own id is unique within a source of the project only.
+    pub fn event_id_within(self, source: &str, id: &str) -> Uuid {
+        Uuid::new_v5(&self.uuid_namespace(), format!("source\0{source}\0{id}").as_bytes())
     }
 
     /// The id of an event that came without one, at a place in a request with an `Idempotency-Key`: a replay of the
@@ -62,6 +71,19 @@ pub struct Project {
     pub timezone: Tz,
     /// First day of a week.
     pub week_start: Weekday,
+    pub overrides: Overrides,
+}
+
+/// Where a project differs from the configuration; nothing: as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Events a second, in the long run.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Events at once, after a rest.
+    pub rate_burst: Option<NonZeroU32>,
+    pub max_event_types: Option<NonZeroU32>,
+    /// Of the web pages that may send and ask.
+    pub allowed_origins: Option<Origins>,
 }
 
 impl Project {
@@ -70,6 +92,16 @@ impl Project {
     pub fn local_hour(&self, instant: DateTime<Utc>) -> NaiveDateTime {
         let local = instant.with_timezone(&self.timezone).naive_local();
         local.date().and_hms_opt(local.hour(), 0, 0).expect("an hour of a day that exists")
+    }
+
+    /// The first instant of a day on the project's calendar. Where clocks skip midnight the day begins later, and a day
+    /// that they skip begins, and ends, with the next.
+    pub fn start_of(&self, date: NaiveDate) -> DateTime<Utc> {
+        const STEP: TimeDelta = TimeDelta::minutes(15); // offsets differ by multiples of it
+        let midnight = date.and_time(NaiveTime::MIN);
+        (0..=4 * 26)
+            .find_map(|step| (midnight + STEP * step).and_local_timezone(self.timezone).earliest())
+            .map_or(midnight.and_utc(), |time| time.to_utc())
     }
 
     /// The date on the project's calendar at `instant`.
@@ -83,7 +115,13 @@ mod tests {
     use super::*;
 
     fn project(timezone: Tz) -> Project {
-        Project { id: ProjectId(1), name: "p".into(), timezone, week_start: Weekday::Mon }
+        Project {
+            id: ProjectId(1),
+            name: "p".into(),
+            timezone,
+            week_start: Weekday::Mon,
+            overrides: Overrides::default(),
+        }
     }
 
     fn hour(timezone: Tz, instant: &str) -> String {
@@ -99,6 +137,21 @@ mod tests {
         assert_eq!(hour(Tz::America__New_York, "2024-03-10T07:00:00Z"), "2024-03-10 03:00:00");
         assert_eq!(hour(Tz::America__New_York, "2024-11-03T05:30:00Z"), "2024-11-03 01:00:00");
         assert_eq!(hour(Tz::America__New_York, "2024-11-03T06:30:00Z"), "2024-11-03 01:00:00");
+    }
+
+    #[test]
+    fn a_day_begins_when_its_date_does() {
+        for (timezone, date, start) in [
+            (Tz::Asia__Kolkata, "2024-03-10", "2024-03-09T18:30:00Z"),
+            (Tz::America__New_York, "2024-03-10", "2024-03-10T05:00:00Z"),
+            (Tz::America__New_York, "2024-03-11", "2024-03-11T04:00:00Z"),
+            (Tz::Africa__Cairo, "2024-04-26", "2024-04-25T22:00:00Z"), // from 0 to 1
+            (Tz::Pacific__Apia, "2011-12-30", "2011-12-30T10:00:00Z"), // there was no such day
+            (Tz::Pacific__Apia, "2011-12-31", "2011-12-30T10:00:00Z"),
+        ] {
+            let start: DateTime<Utc> = start.parse().unwrap();
+            assert_eq!(project(timezone).start_of(date.parse().unwrap()), start, "{timezone} {date}");
+        }
     }
 
     #[test]

@@ -2,81 +2,118 @@
 
 use std::{
     marker::PhantomData,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use moka::future::Cache;
-use poem::{Request, RequestBody, http::header};
+use poem::{Addr, Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
 };
-use sqlx::PgPool;
-use tracing::warn;
 
-use super::problem::{Code, Problem};
+use super::{
+    keys::{Holder, Keys},
+    problem::{Code, Problem},
+};
 use crate::{
-    key::{Key, KeyHash, KeyKind},
+    config::{self, ClientAddress},
+    ingest::rate::{Rate, local::Addresses},
+    key::{Key, KeyKind},
+    metrics,
+    origin::Origins,
     project::Project,
-    store::{self, StoreError},
-    telemetry,
 };
 
-/// A change of a key takes effect within this time.
-const FRESH: Duration = Duration::from_secs(5);
-/// How long a request waits for the database to say whose its key is.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Keys remembered, unknown ones among them.
-const REMEMBERED: u64 = 100_000;
+/// The parameter of a query that holds a key.
+const KEY_PARAMETER: &str = "key";
 
-/// Looks keys up, and remembers them.
+/// What decides who is let in.
 #[derive(Clone)]
-pub struct Keys {
-    pool: PgPool,
-    known: Cache<KeyHash, Known>,
+pub struct Gate {
+    keys: Keys,
+    addresses: Addresses,
+    client_address: ClientAddress,
+    /// Of web pages, for projects that have none of their own.
+    allowed_origins: Arc<Origins>,
 }
 
-#[derive(Clone)]
-struct Known {
-    /// Absent: there is no such key.
-    holder: Option<(Arc<Project>, KeyKind)>,
-    looked_up: Instant,
-}
-
-impl Keys {
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool, known: Cache::new(REMEMBERED) }
+impl Gate {
+    pub fn new(keys: Keys, rates: &config::Rates, http: &config::Http) -> Self {
+        Self {
+            keys,
+            addresses: Addresses::new(Rate::of_addresses(rates)),
+            client_address: http.client_address.clone(),
+            allowed_origins: Arc::new(http.allowed_origins.clone()),
+        }
     }
 
-    /// The project and kind of a key. While the database is away, what was known of the key holds on.
-    async fn holder(&self, key: &Key) -> Result<Option<(Arc<Project>, KeyKind)>, StoreError> {
-        let hash = key.hash();
-        let known = self.known.get(&hash).await;
-        if let Some(known) = known.as_ref().filter(|known| known.looked_up.elapsed() < FRESH) {
-            return Ok(known.holder.clone());
+    async fn let_in<N: Needs>(&self, request: &Request) -> Result<Arc<Project>, Problem> {
+        self.addresses
+            .take(self.address(request))
+            .inspect_err(|_| metrics::rate_limit_exceeded("address"))?;
+        let unauthorized = |detail| Problem::new(Code::Unauthorized, detail);
+        let (key, in_query) = presented::<N>(request).ok_or_else(|| {
+            unauthorized("Send a key of the project as `X-API-Key: KEY` or `Authorization: Bearer KEY`.")
+        })?;
+        let Holder { project, kind } = self
+            .keys
+            .holder(&key)
+            .await
+            .map_err(Problem::key_not_looked_up)?
+            .ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
+        if !kind.allows(N::KIND) {
+            let detail =
+                format!("This needs a key of kind {} or admin, not {}.", N::KIND.name(), kind.name());
+            return Err(Problem::new(Code::Forbidden, detail));
         }
-        let lookup = tokio::time::timeout(PATIENCE, store::keys::lookup(&self.pool, &hash)).await;
-        let holder = match (lookup.unwrap_or(Err(StoreError::TimedOut)), known) {
-            (Ok(found), _) => found.map(|(project, kind)| (Arc::new(project), kind)),
-            (Err(error), Some(known)) => {
-                warn!(
-                    error = telemetry::chain(&error),
-                    "a key cannot be looked up; what was known of it holds on"
-                );
-                known.holder
+        if in_query && kind != KeyKind::Write {
+            let detail = format!(
+                "A key of kind {} does not belong into an address, which logs keep: only one of kind write may stand there.",
+                kind.name()
+            );
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
+        self.check_origin(request, &project)?;
+        Ok(project)
+    }
+
+    /// Whether the page that sends, if it is one, may use the project's keys. Programs send no origin; and weir's own
+    /// page has weir's.
+    fn check_origin(&self, request: &Request, project: &Project) -> Result<(), Problem> {
+        let Some(origin) = request.header(header::ORIGIN) else { return Ok(()) };
+        let allowed = project.overrides.allowed_origins.as_ref().unwrap_or(&self.allowed_origins);
+        let own = request.header(header::HOST).is_some_and(|host| {
+            origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+        });
+        if own || allowed.allow(origin) {
+            return Ok(());
+        }
+        let detail = format!("Pages of the origin {origin} may not use this project's keys.");
+        Err(Problem::new(Code::OriginNotAllowed, detail))
+    }
+
+    /// The address that a request comes from; the connection's, if the proxy tells none.
+    fn address(&self, request: &Request) -> IpAddr {
+        let told = match &self.client_address {
+            ClientAddress::Connection => None,
+            ClientAddress::Header(name) => {
+                request.header(name).and_then(|told| told.rsplit(',').next()?.trim().parse().ok())
             }
-            (Err(error), None) => return Err(error),
         };
-        self.known.insert(hash, Known { holder: holder.clone(), looked_up: Instant::now() }).await;
-        Ok(holder)
+        told.unwrap_or(match &request.remote_addr().0 {
+            Addr::SocketAddr(address) => address.ip(),
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        })
     }
 }
 
 /// What an operation needs of a key.
 pub trait Needs {
     const KIND: KeyKind;
+    /// Whether the key may stand in the address, for senders that can set no header: `navigator.sendBeacon`.
+    const IN_QUERY: bool = false;
 }
 
 /// For operations that send.
@@ -84,6 +121,7 @@ pub struct Write;
 
 impl Needs for Write {
     const KIND: KeyKind = KeyKind::Write;
+    const IN_QUERY: bool = true;
 }
 
 /// For operations that ask.
@@ -100,7 +138,8 @@ pub struct Caller<N> {
     needs: PhantomData<fn() -> N>,
 }
 
-const SCHEMES: [(&str, MetaSecurityScheme); 3] = [
+/// The last is for keys in the address.
+const SCHEMES: [(&str, MetaSecurityScheme); 4] = [
     (
         "key",
         MetaSecurityScheme {
@@ -126,6 +165,18 @@ const SCHEMES: [(&str, MetaSecurityScheme); 3] = [
             ty: "http",
             scheme: Some("basic"),
             description: Some("The key as user name, no password."),
+            ..SCHEME
+        },
+    ),
+    (
+        "query",
+        MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some(
+                "The parameter `key` with a key of kind write, for `navigator.sendBeacon`, which can set no header.",
+            ),
+            name: Some(KEY_PARAMETER),
+            key_in: Some("query"),
             ..SCHEME
         },
     ),
@@ -155,7 +206,8 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        SCHEMES.iter().map(|(name, _)| *name).collect()
+        let schemes = if N::IN_QUERY { &SCHEMES[..] } else { &SCHEMES[..SCHEMES.len() - 1] };
+        schemes.iter().map(|(name, _)| *name).collect()
     }
 
     async fn from_request(
@@ -163,51 +215,30 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let keys: &Keys = request.data().expect("the application has keys");
-        Ok(Self::identify(request, keys).await?)
+        let gate: &Gate = request.data().expect("the application has a gate");
+        Ok(Self { project: gate.let_in::<N>(request).await?, needs: PhantomData })
     }
 }
 
-impl<N: Needs> Caller<N> {
-    async fn identify(request: &Request, keys: &Keys) -> Result<Self, Problem> {
-        let unauthorized = |detail| Problem::new(Code::Unauthorized, detail);
-        let key = presented(request).ok_or_else(|| {
-            unauthorized("Send a key of the project as `X-API-Key: KEY` or `Authorization: Bearer KEY`.")
-        })?;
-        let (project, kind) = keys
-            .holder(&key)
-            .await
-            .map_err(cannot_be_looked_up)?
-            .ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
-        if kind.allows(N::KIND) {
-            Ok(Self { project, needs: PhantomData })
-        } else {
-            let detail =
-                format!("This needs a key of kind {} or admin, not {}.", N::KIND.name(), kind.name());
-            Err(Problem::new(Code::Forbidden, detail))
-        }
-    }
-}
-
-fn cannot_be_looked_up(error: StoreError) -> Problem {
-    let mut problem = Problem::from(error);
-    problem.detail = "The key cannot be looked up now.".into();
-    problem
-}
-
-/// The key that a request presents: `X-API-Key`, a bearer token, or the user name of basic authentication.
-fn presented(request: &Request) -> Option<Key> {
+/// The key that a request presents: `X-API-Key`, a bearer token, the user name of basic authentication, or the query's;
+/// and whether it is the query's.
+fn presented<N: Needs>(request: &Request) -> Option<(Key, bool)> {
     if let Some(key) = request.header("X-API-Key") {
-        return Some(Key::from_text(key.trim()));
+        return Some((Key::from_text(key.trim()), false));
     }
-    let (scheme, credentials) = request.header(header::AUTHORIZATION)?.split_once(' ')?;
+    let Some(authorization) = request.header(header::AUTHORIZATION) else {
+        let query = request.uri().query().filter(|_| N::IN_QUERY)?;
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        return pairs.find(|(name, _)| name == KEY_PARAMETER).map(|(_, key)| (Key::from_text(&key), true));
+    };
+    let (scheme, credentials) = authorization.split_once(' ')?;
     let credentials = credentials.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(Key::from_text(credentials));
+        return Some((Key::from_text(credentials), false));
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let decoded = String::from_utf8(BASE64_STANDARD.decode(credentials).ok()?).ok()?;
-        return Some(Key::from_text(decoded.split(':').next()?));
+        return Some((Key::from_text(decoded.split(':').next()?), false));
     }
     None
 }

@@ -1,103 +1,94 @@
-//! The body of `POST /events`: its bytes, with the schema that they must follow.
+//! The body of a request that sends: its bytes, decompressed, and how they are to be read.
 //!
-//! poem-openapi's own `Json` would build a tree of values first; here the handler parses borrowed text.
+//! poem-openapi's own `Json` would build a tree of values first; here the bytes stay as they came. What they must be like
+//! stands in `document.json`.
 
-use bytes::Bytes;
-use poem::{Request, RequestBody, http::header};
+use std::{marker::PhantomData, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use poem::{Body, Request, RequestBody, http::header};
 use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions, Object,
-    registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry},
-    types::{Any, Type},
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef},
 };
 
 use super::problem::{Code, Problem};
+use crate::{
+    config,
+    ingest::{
+        admission::Memory,
+        decode::{self, Format},
+        encoding::{Encoding, NotDecompressed},
+    },
+};
 
-/// Types of bodies that are read as JSON. `navigator.sendBeacon` sends text/plain.
-const CONTENT_TYPES: [&str; 2] = ["application/json", "text/plain"];
-
-/// The most bytes of a body.
-#[derive(Clone, Copy)]
-pub struct BodyLimit(pub usize);
-
-/// The bytes of a body with events.
-pub struct EventsBody(pub Bytes);
-
-/// An event. Only its type is required.
-#[derive(Object)]
-#[oai(rename = "Event")]
-#[allow(dead_code, reason = "describes what `ingest::decode` reads")]
-struct EventSchema {
-    /// Makes sending safe to repeat: an id is counted once. Any text; a UUIDv7 costs least. Absent: weir gives one.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    event_id: Option<String>,
-    /// Absent or null: an event of no user, counted among events and never among users.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    user_id: Option<String>,
-    /// Also accepted as `event_name` or `event`.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    event_type: String,
-    /// RFC 3339. Also accepted as `timestamp` or `client_ts`. Absent: the time of receipt.
-    occurred_at: Option<String>,
-    /// What is known of the event: an object of at most 32 KiB and 32 levels. Also accepted as `metadata`.
-    properties: Option<Any<serde_json::Map<String, serde_json::Value>>>,
+/// Which types of bodies an operation takes.
+pub trait Formats: Send + Sync {
+    const FORMATS: &'static [(&'static str, Format)];
+    /// Whether headers `ce-…` make a request of any type a CloudEvent in binary mode.
+    const BINARY_MODE: bool = false;
 }
 
-/// A batch of events.
-#[derive(Object)]
-#[oai(rename = "Batch", example)]
-#[allow(dead_code, reason = "describes what `ingest::decode` reads")]
-struct BatchSchema {
-    events: Vec<EventSchema>,
+/// `navigator.sendBeacon` sends text/plain.
+const JSON: [(&str, Format); 2] = [("application/json", Format::Json), ("text/plain", Format::Json)];
+
+/// All that weir takes.
+pub struct Every;
+
+impl Formats for Every {
+    const FORMATS: &'static [(&'static str, Format)] = &[
+        JSON[0],
+        JSON[1],
+        ("application/x-ndjson", Format::NdJson),
+        ("application/cloudevents+json", Format::CloudEvent),
+        ("application/cloudevents-batch+json", Format::CloudEventBatch),
+    ];
+    const BINARY_MODE: bool = true;
 }
 
-impl poem_openapi::types::Example for BatchSchema {
-    fn example() -> Self {
-        let event = |event_type: &str, path: &str| EventSchema {
-            event_id: None,
-            user_id: Some("user_123".into()),
-            event_type: event_type.into(),
-            occurred_at: None,
-            properties: serde_json::json!({ "path": path, "platform": "web" }).as_object().cloned().map(Any),
-        };
-        Self { events: vec![event("page_view", "/home"), event("purchase", "/checkout")] }
-    }
+/// What the earlier systems took.
+pub struct JsonOnly;
+
+impl Formats for JsonOnly {
+    const FORMATS: &'static [(&'static str, Format)] = &JSON;
 }
 
-impl<'a> ApiExtractor<'a> for EventsBody {
+/// A body with events that has not been read.
+pub struct EventsBody<F> {
+    body: Body,
+    head: Result<Head, Problem>,
+    formats: PhantomData<fn() -> F>,
+}
+
+/// What the headers say of a body.
+struct Head {
+    shape: Shape,
+    encoding: Option<Encoding>,
+    /// In bytes, as sent.
+    announced: Option<usize>,
+}
+
+enum Shape {
+    Whole(Format),
+    /// The body is the data of a CloudEvent whose attributes are these.
+    Data(Vec<(String, Vec<u8>)>),
+}
+
+impl<'a, F: Formats> ApiExtractor<'a> for EventsBody<F> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
     type ParamRawType = ();
 
-    fn register(registry: &mut Registry) {
-        EventSchema::register(registry);
-        BatchSchema::register(registry);
-    }
-
     fn request_meta() -> Option<MetaRequest> {
-        let list = MetaSchema {
-            items: Some(Box::new(EventSchema::schema_ref())),
-            min_items: Some(1),
-            ..MetaSchema::new("array")
-        };
-        let schema = MetaSchema {
-            any_of: vec![
-                BatchSchema::schema_ref(),
-                MetaSchemaRef::Inline(Box::new(list)),
-                EventSchema::schema_ref(),
-            ],
-            example: <BatchSchema as poem_openapi::types::ToJSON>::to_json(
-                &<BatchSchema as poem_openapi::types::Example>::example(),
-            ),
-            ..MetaSchema::ANY
-        };
-        let media_type = |content_type| MetaMediaType {
+        let media_type = |&(content_type, _): &(&'static str, Format)| MetaMediaType {
             content_type,
-            schema: MetaSchemaRef::Inline(Box::new(schema.clone())),
+            schema: MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)),
         };
         Some(MetaRequest {
-            description: Some("A batch, a list of events, or one event"),
-            content: CONTENT_TYPES.map(media_type).into(),
+            description: None,
+            content: F::FORMATS.iter().map(media_type).collect(),
             required: true,
         })
     }
@@ -107,28 +98,140 @@ impl<'a> ApiExtractor<'a> for EventsBody {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        check_content_type(request)?;
-        let BodyLimit(limit) = *request.data().expect("the application has a limit");
-        let too_large = || Problem::new(Code::BodyTooLarge, format!("at most {limit} bytes are taken"));
-        let announced =
-            request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > limit) {
-            return Err(too_large().into());
-        }
-        let bytes = body.take()?.into_bytes_limit(limit).await.map_err(Problem::from)?;
-        Ok(Self(bytes))
+        Ok(Self { body: body.take()?, head: Head::of::<F>(request), formats: PhantomData })
     }
 }
 
-fn check_content_type(request: &Request) -> Result<(), Problem> {
-    let unsupported = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
+impl Head {
+    fn of<F: Formats>(request: &Request) -> Result<Self, Problem> {
+        let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        Ok(Self { shape: shape::<F>(request)?, encoding: encoding(request)?, announced })
+    }
+}
+
+fn shape<F: Formats>(request: &Request) -> Result<Shape, Problem> {
     let content_type = request.content_type().unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !CONTENT_TYPES.iter().any(|known| known.eq_ignore_ascii_case(media_type)) {
-        return unsupported(format!("expected Content-Type application/json, got '{content_type}'"));
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let format = F::FORMATS.iter().find(|(known, _)| known.eq_ignore_ascii_case(essence));
+    let is_cloud_events =
+        essence.len() >= 23 && essence.as_bytes()[..23].eq_ignore_ascii_case(b"application/cloudevents");
+    if F::BINARY_MODE && !is_cloud_events && request.headers().contains_key("ce-specversion") {
+        let attributes = request.headers().iter().filter_map(|(name, value)| {
+            Some((name.as_str().strip_prefix("ce-")?.to_owned(), value.as_bytes().to_vec()))
+        });
+        let data_type = (!content_type.is_empty())
+            .then(|| ("datacontenttype".to_owned(), content_type.as_bytes().to_vec()));
+        return Ok(Shape::Data(attributes.chain(data_type).collect()));
     }
-    match request.header(header::CONTENT_ENCODING).map(str::trim) {
-        None | Some("" | "identity") => Ok(()),
-        Some(encoding) => unsupported(format!("the Content-Encoding '{encoding}' is not supported")),
+    format.map(|&(_, format)| Shape::Whole(format)).ok_or_else(|| {
+        let known: Vec<_> = F::FORMATS.iter().map(|(known, _)| *known).collect();
+        let detail = format!("expected a Content-Type of {}; got '{content_type}'", known.join(", "));
+        Problem::new(Code::UnsupportedMediaType, detail)
+    })
+}
+
+fn encoding(request: &Request) -> Result<Option<Encoding>, Problem> {
+    let name = request.header(header::CONTENT_ENCODING).unwrap_or_default().trim();
+    if name.is_empty() || name.eq_ignore_ascii_case("identity") {
+        return Ok(None);
     }
+    let unsupported = || {
+        let known = Encoding::ALL.map(Encoding::name).join(", ");
+        let detail = format!("expected a Content-Encoding of {known}, one of them; got '{name}'");
+        let mut problem = Problem::new(Code::UnsupportedMediaType, detail);
+        problem.headers.push((header::ACCEPT_ENCODING, known));
+        problem
+    };
+    Encoding::from_name(name).map(Some).ok_or_else(unsupported)
+}
+
+/// Bounds on a body.
+#[derive(Clone, Copy)]
+pub struct BodyLimits {
+    /// Bytes as sent.
+    pub sent: usize,
+    pub decompressed: usize,
+    pub timeout: Duration,
+}
+
+impl BodyLimits {
+    pub fn new(limits: &config::Limits, http: &config::Http) -> Self {
+        let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        Self {
+            sent: bytes(limits.max_body),
+            decompressed: bytes(limits.max_decompressed),
+            timeout: http.body_timeout,
+        }
+    }
+}
+
+impl<F> EventsBody<F> {
+    /// Reads the body, within its bounds and what `memory` has room for.
+    pub async fn read(self, limits: BodyLimits, memory: Memory) -> Result<ReadBody, Problem> {
+        let Head { shape, encoding, announced } = self.head?;
+        let mut memory = memory;
+        let too_large =
+            || Problem::new(Code::BodyTooLarge, format!("at most {} bytes are taken", limits.sent));
+        if announced.is_some_and(|length| length > limits.sent) {
+            return Err(too_large());
+        }
+        let reading = collect(self.body, limits.sent, &mut memory);
+        let sent = tokio::time::timeout(limits.timeout, reading).await.map_err(|_| {
+            let seconds = limits.timeout.as_secs_f32();
+            let mut problem =
+                Problem::new(Code::BodyTimeout, format!("the body did not arrive within {seconds} seconds"));
+            problem.headers.push((header::CONNECTION, "close".into()));
+            problem
+        })??;
+        let (bytes, memory) = match encoding {
+            None => (sent.ok_or_else(too_large)?, memory),
+            Some(encoding) => {
+                decompress(encoding, sent.ok_or_else(too_large)?, limits.decompressed, memory).await?
+            }
+        };
+        match shape {
+            Shape::Whole(format) => Ok(ReadBody { bytes, format, _memory: memory }),
+            Shape::Data(attributes) => {
+                let attributes = attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+                let event = decode::structured(attributes, &bytes)?;
+                Ok(ReadBody { bytes: event.into(), format: Format::CloudEvent, _memory: memory })
+            }
+        }
+    }
+}
+
+/// A body that was read, and the memory that it holds.
+pub struct ReadBody {
+    pub bytes: Bytes,
+    pub format: Format,
+    _memory: Memory,
+}
+
+/// The bytes of a body; nothing, if they are more than `limit`.
+async fn collect(body: Body, limit: usize, memory: &mut Memory) -> Result<Option<Bytes>, Problem> {
+    let mut stream = body.into_bytes_stream();
+    let mut collected = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(Problem::body_not_whole)?;
+        if collected.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        memory.grow_to(collected.len() + chunk.len())?;
+        collected.extend_from_slice(&chunk);
+    }
+    Ok(Some(collected.freeze()))
+}
+
+/// Takes as long as a core needs for it: not on a thread that serves requests.
+async fn decompress(
+    encoding: Encoding,
+    sent: Bytes,
+    limit: usize,
+    mut memory: Memory,
+) -> Result<(Bytes, Memory), Problem> {
+    let work = tokio::task::spawn_blocking(move || {
+        let decompressed = encoding.decompress(&sent, limit, &mut memory)?;
+        Ok::<_, NotDecompressed>((decompressed.into(), memory))
+    });
+    Ok(work.await.map_err(Problem::internal)??)
 }

@@ -13,20 +13,22 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    RequestId, Tag,
+    Tag,
     auth::{Caller, Read, Write},
-    body::EventsBody,
+    body::{EventsBody, Every},
     instant::Instant,
     parameters::{Checks, Param, UpTo, Value},
     problem::{Asking, Code, FieldError, Problem, Refusal, Sending},
+    receiver::Receiver,
 };
 use crate::{
-    ingest::{Ingest, Receipt},
+    ingest::{receipt::Receipt, validate::Dialect},
+    request_id::RequestId,
     store::events::{self, Place},
 };
 
 pub struct EventsApi {
-    pub ingest: Ingest,
+    pub receiver: Receiver,
     pub pool: PgPool,
 }
 
@@ -118,8 +120,11 @@ impl EventsApi {
     /// Send events
     ///
     /// Takes a batch, a list of events, or one event, each judged on its own. The answer comes when the accepted
-    /// events are durable. An `event_id` is counted once, however often it is sent: on a broken connection or a 503,
-    /// send the same events again.
+    /// events are durable. An `event_id` is counted once, however often it is sent: on a broken connection, a 408, 429
+    /// or 503, send the same events again.
+    ///
+    /// Besides JSON: an event in each line (`application/x-ndjson`), and CloudEvents 1.0, structured, batched, or in
+    /// binary mode with headers `ce-…`. A body may be compressed with gzip, deflate, br or zstd.
     #[oai(path = "/events", method = "post", operation_id = "send_events", tag = "Tag::Events")]
     async fn send(
         &self,
@@ -129,13 +134,10 @@ impl EventsApi {
         /// event's place. 1 to 200 characters.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Param<String>>,
-        body: EventsBody,
+        body: EventsBody<Every>,
     ) -> Result<TakenResponse, Refusal<Sending>> {
-        let mut checks = Checks::default();
-        let idempotency_key = checks.optional("Idempotency-Key", idempotency_key.0);
-        checks.finish(Some(()))?;
-        let key = idempotency_key.as_deref();
-        let receipt = self.ingest.take(caller.project.id, request_id.as_str(), key, &body.0).await?;
+        let key = idempotency_key.0;
+        let receipt = self.receiver.receive(&caller, request_id, key, Dialect::Weir, body).await?;
         Ok(taken(receipt, request_id)?)
     }
 
@@ -173,27 +175,32 @@ impl EventsApi {
                     event_type: event.event_type,
                     occurred_at: Instant(event.occurred_at),
                     received_at: Instant(event.received_at),
-                    properties: Any(serde_json::from_str(&event.properties)?),
+                    properties: parsed(&event.properties)?,
                 })
             })
-            .collect::<Result<_, serde_json::Error>>()
-            .map_err(Problem::internal)?;
+            .collect::<Result<_, Refusal<Asking>>>()?;
         Ok(Json(Timeline { count: count(events.len()), events, next }))
     }
 }
 
-fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Problem> {
-    let Receipt { accepted, duplicates, rejected, single, allowance } = receipt;
-    let rejected: Vec<FieldError> = rejected.iter().map(FieldError::from).collect();
-    if accepted + duplicates == 0 {
-        let detail = match rejected.as_slice() {
-            [only] if only.index == Some(0) => "the event is not valid".into(),
-            all => format!("none of the {} events is valid", all.len()),
-        };
-        let mut problem = Problem::invalid(Code::ValidationFailed, detail, rejected);
-        problem.allowance = Some(allowance);
-        return Err(problem);
+/// A problem, if there were events and none of them is valid.
+pub(super) fn some_valid(receipt: &Receipt) -> Result<(), Problem> {
+    if receipt.accepted + receipt.duplicates > 0 || receipt.rejected.is_empty() {
+        return Ok(());
     }
+    let detail = match receipt.rejected.len() {
+        1 => "the event is not valid".into(),
+        all => format!("none of the {all} events is valid"),
+    };
+    let errors = receipt.rejected.iter().map(FieldError::from).collect();
+    let mut problem = Problem::invalid(Code::ValidationFailed, detail, errors);
+    problem.allowance = Some(receipt.allowance);
+    Err(problem)
+}
+
+fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Problem> {
+    some_valid(&receipt)?;
+    let Receipt { accepted, duplicates, rejected, single, allowance, .. } = receipt;
     let taken = match single {
         Some(event_id) => {
             let status = if accepted > 0 { TakenStatus::Accepted } else { TakenStatus::Duplicate };
@@ -202,7 +209,7 @@ fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Prob
         None => Taken::Batch(BatchTaken {
             accepted: count(accepted),
             duplicates: count(duplicates),
-            rejected,
+            rejected: rejected.iter().map(FieldError::from).collect(),
             request_id: request_id.as_str().into(),
         }),
     };
@@ -214,11 +221,16 @@ fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Prob
     })
 }
 
-fn example_user() -> Param<String> {
+/// Stored properties, for an answer.
+pub(super) fn parsed(properties: &str) -> Result<Any<serde_json::Value>, Problem> {
+    serde_json::from_str(properties).map(Any).map_err(Problem::internal)
+}
+
+pub(super) fn example_user() -> Param<String> {
     Param::example("user_123")
 }
 
-fn count(events: usize) -> u32 {
+pub(super) fn count(events: usize) -> u32 {
     u32::try_from(events).unwrap_or(u32::MAX)
 }
 

@@ -1,38 +1,57 @@
 //! The HTTP interface: one struct of operations per subject, around them what every request has in common.
 
-pub mod auth;
+mod auth;
 mod body;
+mod cors;
+mod counts;
+mod document;
+mod earlier;
 mod events;
 mod instant;
+mod keys;
+mod known;
 mod operation;
 mod parameters;
 mod problem;
+mod receiver;
 mod stats;
 
-use std::{collections::HashMap, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Route,
-    endpoint::{BoxEndpoint, make_sync},
-    http::{HeaderName, HeaderValue, Method},
+    endpoint::make_sync,
+    get,
+    http::{HeaderValue, header},
+    web::Html,
 };
-use poem_openapi::{
-    ExtraHeader, LicenseObject, OpenApi, OpenApiService, Tags,
-    registry::{MetaApi, Registry},
-};
+use poem_openapi::Tags;
 use sqlx::PgPool;
-use tracing::{Instrument, debug, error, info, info_span, warn};
-use uuid::Uuid;
+use tracing::{Instrument, Span, debug, error, info, info_span, warn};
 
 use self::{
-    auth::Keys, body::BodyLimit, events::EventsApi, operation::OperationApi, parameters::KnownParameters,
-    problem::Problem, stats::StatsApi,
+    auth::Gate,
+    body::BodyLimits,
+    counts::CountsApi,
+    earlier::EarlierApi,
+    events::EventsApi,
+    keys::Keys,
+    known::Known,
+    operation::OperationApi,
+    problem::{Code, Problem},
+    receiver::Receiver,
+    stats::StatsApi,
 };
-use crate::{ingest::Ingest, metrics, stream::Stream, telemetry};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::{
+    config,
+    ingest::{Ingest, admission::Admission},
+    metrics,
+    request_id::{self, RequestId},
+    stream::Stream,
+    telemetry,
+};
 
 /// Asked every few seconds by machines: a line for each would bury the others.
 const PROBED: [&str; 4] = ["/health", "/metrics", "/ready", "/ready/ingest"];
@@ -42,6 +61,8 @@ pub struct Parts {
     pub pool: PgPool,
     pub stream: Stream,
     pub ingest: Ingest,
+    pub admission: Admission,
+    pub http: config::Http,
     pub metrics: PrometheusHandle,
 }
 
@@ -52,82 +73,60 @@ enum Tag {
     Events,
     /// Ask about users and events. Days are those of the project's time zone; a range of days includes both its ends.
     Statistics,
+    /// Calls of earlier systems, whose clients go on working. New ones do better with the others.
+    #[oai(rename = "Earlier systems")]
+    Earlier,
     /// Whether weir lives and what it does.
     Operation,
 }
 
-/// A request's id: the caller's, or a new one.
-#[derive(Clone, Debug)]
-pub struct RequestId(Arc<str>);
-
-impl RequestId {
-    /// The caller's id is taken if it has 1 to 128 visible ASCII characters: it goes into logs and answers.
-    fn of(request: &Request) -> Self {
-        request
-            .header(&REQUEST_ID)
-            .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
-            .map_or_else(|| Self(Uuid::now_v7().to_string().into()), |id| Self(id.into()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-type Operations = (EventsApi, StatsApi, OperationApi);
-
-fn service<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {
-    OpenApiService::new(operations, "weir", env!("CARGO_PKG_VERSION"))
-        .description(include_str!("description.md"))
-        .license(LicenseObject::new("MIT OR Apache-2.0"))
-        .extra_response_header::<String, _>(
-            ExtraHeader::new("X-Request-Id").description("The request's id: the caller's, or a new one."),
-        )
-}
+type Operations = (EventsApi, StatsApi, CountsApi, EarlierApi, OperationApi);
 
 /// The OpenAPI document, as JSON.
+///
+/// # Panics
+/// Never: a document can be written.
 pub fn openapi() -> String {
-    service(Described::<Operations>(PhantomData)).spec()
+    serde_json::to_string_pretty(&document::describe::<Operations>()).expect("a document can be written")
 }
 
-/// Operations that are only described: their document needs no servers.
-struct Described<T>(PhantomData<fn() -> T>);
-
-impl<T: OpenApi> OpenApi for Described<T> {
-    fn meta() -> Vec<MetaApi> {
-        T::meta()
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-
-    fn add_routes(self, _routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
-}
-
-/// The whole interface.
+/// The whole interface. Must be called in a runtime.
 pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
-    let limit = BodyLimit(usize::try_from(parts.ingest.limits.max_body.as_u64()).unwrap_or(usize::MAX));
-    let Parts { pool, stream, ingest, metrics } = parts;
-    let keys = Keys::new(pool.clone());
+    let Parts { pool, stream, ingest, admission, http, metrics } = parts;
+    let gate = Gate::new(Keys::new(pool.clone()), &ingest.rates, &http);
     let filter = ingest.filter.clone();
+    let limits = BodyLimits::new(&ingest.limits, &http);
+    let receiver = Receiver { ingest, admission, limits };
     let operations: Operations = (
-        EventsApi { ingest, pool: pool.clone() },
+        EventsApi { receiver: receiver.clone(), pool: pool.clone() },
         StatsApi { pool: pool.clone() },
+        CountsApi { pool: pool.clone() },
+        EarlierApi { receiver, pool: pool.clone() },
         OperationApi { pool, stream, filter, metrics },
     );
-    let service = service(operations);
-    let known = Arc::new(KnownParameters::from_spec(&service.spec()));
-    // Made once: poem-openapi would put 1.6 MB of page together for each request.
-    let docs: Arc<str> = service.swagger_ui_html().into();
+    let service = document::service(operations);
+    let spec = service.spec();
+    let document = document::complete(&spec);
+    let known = Arc::new(Known::from_document(&document));
+    let page = document::page(&service.swagger_ui_html(), &spec, &document);
+    let json = serde_json::to_string_pretty(&document).expect("a document can be written");
+    let yaml = serde_yaml_ng::to_string(&document).expect("a document can be written");
     Route::new()
-        .at("/docs", make_sync(move |_| poem::web::Html(docs.to_string())))
-        .at("/openapi.json", service.spec_endpoint())
-        .at("/openapi.yaml", service.spec_endpoint_yaml())
+        .at("/docs", constant(page, |page| Html(page).into_response()))
+        .at("/openapi.json", constant(json, |json| typed("application/json", json)))
+        .at("/openapi.yaml", constant(yaml, |yaml| typed("application/yaml", yaml)))
         .nest("/", service)
-        .data(keys)
-        .data(limit)
+        .data(gate)
         .around(move |endpoint, request| handle(endpoint, request, known.clone()))
+}
+
+/// A text that was made once: Swagger's page is 1.6 MB.
+fn constant(text: String, answer: impl Fn(String) -> Response + Send + Sync + 'static) -> impl Endpoint {
+    get(make_sync(move |_| answer(text.clone())))
+}
+
+fn typed(content_type: &str, text: String) -> Response {
+    Response::builder().content_type(content_type).body(text)
 }
 
 /// What every request has in common: an id, known parameters, a problem document for every error, a line in the log,
@@ -135,15 +134,19 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
 async fn handle<E: Endpoint>(
     endpoint: Arc<E>,
     mut request: Request,
-    known: Arc<KnownParameters>,
+    known: Arc<Known>,
 ) -> poem::Result<Response> {
     let begun = Instant::now();
     let request_id = RequestId::of(&request);
     request.set_data(request_id.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let from_page = request.headers().contains_key(header::ORIGIN);
     let span = info_span!("request", request_id = request_id.as_str());
 
     let answer = async {
+        if let Some(preflight) = cors::preflight(&request, known.methods(&path)) {
+            return Ok(preflight);
+        }
         known.check(&method, &path, request.uri().query())?;
         match AssertUnwindSafe(endpoint.call(request)).catch_unwind().await {
             Ok(result) => result.map(IntoResponse::into_response),
@@ -153,22 +156,22 @@ async fn handle<E: Endpoint>(
     let mut response = match answer.instrument(span.clone()).await {
         Ok(response) => response,
         Err(error) => {
-            let problem = Problem::from_poem(error);
-            let chain = telemetry::chain(&problem);
-            let _entered = span.enter();
-            match problem.status().as_u16() {
-                500 => error!(error = chain, "request failed"),
-                503 => warn!(error = chain, "request refused for now"),
-                _ => debug!(error = chain, "request refused"),
+            let mut problem = Problem::from_poem(error);
+            if problem.code == Code::MethodNotAllowed {
+                problem.headers.push((header::ALLOW, known.methods(&path).to_owned()));
             }
+            log_problem(&problem, &span);
             problem.to_response(request_id.as_str())
         }
     };
     if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
-        response.headers_mut().insert(REQUEST_ID, id);
+        response.headers_mut().entry(request_id::HEADER).or_insert(id);
+    }
+    if from_page {
+        cors::expose(response.headers_mut());
     }
     let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
-    metrics::api_request(known.known_path(&path).unwrap_or("other"), status, elapsed);
+    metrics::api_request(known.path(&path).unwrap_or("other"), status, elapsed);
     let microseconds = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     span.in_scope(|| {
         if PROBED.contains(&path.as_str()) {
@@ -178,4 +181,15 @@ async fn handle<E: Endpoint>(
         }
     });
     Ok(response)
+}
+
+fn log_problem(problem: &Problem, span: &Span) {
+    metrics::request_refused(problem.code.name());
+    let error = telemetry::chain(problem);
+    let _entered = span.enter();
+    match problem.status().as_u16() {
+        500 => error!(error, "request failed"),
+        503 => warn!(error, "request refused for now"),
+        _ => debug!(error, "request refused"),
+    }
 }

@@ -1,16 +1,17 @@
 //! Parameters of questions: all that are wrong are told at once, each with what was expected.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
-use chrono::NaiveDate;
-use poem::http::Method;
+use chrono::{DateTime, NaiveDate, Utc};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ParseFromParameter, ParseResult, ToJSON, Type},
 };
 
 use super::problem::{Code, FieldError, Problem};
-use crate::nearest::nearest;
+
+/// Days in a range: five years and a bit, so that an answer stays an answer.
+const MAX_DAYS: i64 = 2_000;
 
 /// A value that a parameter can have.
 pub trait Value: Sized + Send + Sync {
@@ -165,6 +166,23 @@ impl Value for NaiveDate {
     }
 }
 
+impl Value for DateTime<Utc> {
+    const INVALID: &'static str = "invalid_time";
+
+    fn expected() -> String {
+        "a time of RFC 3339 such as 2024-01-15T10:30:00Z".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // A plus that was not escaped in an address comes as a space.
+        DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|time| time.to_utc())
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema::new_with_format("string", "date-time")
+    }
+}
+
 impl Value for String {
     const INVALID: &'static str = "invalid_text";
 
@@ -205,63 +223,20 @@ impl<const MAX: u32> Value for UpTo<MAX> {
     }
 }
 
-/// Unknown parameters that are told of at once.
-const MOST_TOLD: usize = 20;
-
-/// The query parameters that each operation knows, from the OpenAPI document itself: so none can be forgotten.
-pub struct KnownParameters {
-    operations: BTreeMap<(String, Method), Vec<String>>,
-}
-
-impl KnownParameters {
-    /// # Panics
-    /// If `spec` is not an OpenAPI document.
-    pub fn from_spec(spec: &str) -> Self {
-        let spec: serde_json::Value = serde_json::from_str(spec).expect("the document is JSON");
-        let mut operations = BTreeMap::new();
-        for (path, methods) in spec["paths"].as_object().expect("the document has paths") {
-            for (method, operation) in methods.as_object().expect("a path has methods") {
-                let names = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let names = names.iter().filter(|parameter| parameter["in"] == "query");
-                let names = names.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned));
-                let method = method.to_uppercase().parse().expect("a method");
-                operations.insert((path.clone(), method), names.collect());
-            }
-        }
-        Self { operations }
+/// A range of days with both its ends.
+pub fn range(
+    checks: &mut Checks,
+    from: Param<NaiveDate>,
+    to: Param<NaiveDate>,
+) -> Option<(NaiveDate, NaiveDate)> {
+    let (from, to) = (checks.required("from", from), checks.required("to", to));
+    let (from, to) = from.zip(to)?;
+    let days = (to - from).num_days() + 1;
+    if days < 1 {
+        checks.refuse("to", "before_from", format!("expected {from} or later, got '{to}'"));
     }
-
-    /// The path, if it is one of the document's.
-    pub fn known_path(&self, path: &str) -> Option<&str> {
-        self.operations.keys().find(|(known, _)| known == path).map(|(known, _)| known.as_str())
+    if days > MAX_DAYS {
+        checks.refuse("to", "too_large", format!("expected at most {MAX_DAYS} days, got {days}"));
     }
-
-    /// Refuses parameters that the operation does not know.
-    pub fn check(&self, method: &Method, path: &str, query: Option<&str>) -> Result<(), Problem> {
-        let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
-        let Some(known) = self.operations.get(&(path.to_owned(), method.clone())) else { return Ok(()) };
-        let mut checks = Vec::new();
-        let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
-        let unknown = names.filter(|name| !known.iter().any(|known| known == name));
-        for name in unknown.take(MOST_TOLD) {
-            let message = match nearest(name, known.iter().map(String::as_str)) {
-                Some(known) => format!("did you mean '{known}'?"),
-                None if known.is_empty() => "this path takes no parameters".into(),
-                None => format!("this path takes {}", known.join(", ")),
-            };
-            let field = name.chars().take(64).collect();
-            checks.push(FieldError {
-                index: None,
-                event_id: None,
-                field: Some(field),
-                code: "unknown_parameter".into(),
-                message,
-            });
-        }
-        if checks.is_empty() {
-            return Ok(());
-        }
-        let detail = "this path does not know every parameter that was sent";
-        Err(Problem::invalid(Code::ValidationFailed, detail, checks))
-    }
+    Some((from, to))
 }

@@ -8,7 +8,7 @@ use super::{
     Tag,
     auth::{Caller, Read},
     instant::Instant,
-    parameters::{Checks, Param, UpTo, Value},
+    parameters::{Checks, Param, UpTo, Value, range},
     problem::{Asking, Problem, Refusal},
 };
 use crate::{
@@ -21,8 +21,6 @@ use crate::{
     store::activity,
 };
 
-/// Days in a range: five years and a bit, so that an answer stays an answer.
-const MAX_DAYS: i64 = 2_000;
 /// Cells in a table of retention: a year of daily cohorts over two months, or two years of weeks.
 const MAX_CELLS: usize = 20_000;
 
@@ -266,24 +264,6 @@ fn example_from() -> Param<NaiveDate> {
 
 fn example_to() -> Param<NaiveDate> {
     Param::example("2024-03-31")
-}
-
-/// A range of days with both its ends.
-fn range(
-    checks: &mut Checks,
-    from: Param<NaiveDate>,
-    to: Param<NaiveDate>,
-) -> Option<(NaiveDate, NaiveDate)> {
-    let (from, to) = (checks.required("from", from), checks.required("to", to));
-    let (from, to) = from.zip(to)?;
-    let days = (to - from).num_days() + 1;
-    if days < 1 {
-        checks.refuse("to", "before_from", format!("expected {from} or later, got '{to}'"));
-    }
-    if days > MAX_DAYS {
-        checks.refuse("to", "too_large", format!("expected at most {MAX_DAYS} days, got {days}"));
-    }
-    Some((from, to))
 }
 
 fn table(

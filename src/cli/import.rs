@@ -16,9 +16,10 @@ use weir::{
     event::Batch,
     ingest::{
         self,
-        validate::{Rejection, Rules, Texts},
+        event_types::EventTypes,
+        validate::{Dialect, Names, Rejection, Rules, Texts},
     },
-    project::ProjectId,
+    project::Project,
     store,
     stream::{
         Stream,
@@ -83,9 +84,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let project = super::project_named(&pool, &options.project).await?;
     let stream = Stream::connect(&options.nats).await?;
     stream.attach().await?;
-    let publisher = Publisher::new(stream.clone(), &options.publishing);
-    let import =
-        Import { columns: &columns, limits: &options.limits, project_id: project.id, publisher: &publisher };
+    let import = Import {
+        columns: &columns,
+        limits: &options.limits,
+        project: &project,
+        event_types: EventTypes::new(pool),
+        publisher: Publisher::new(stream.clone(), &options.publishing),
+    };
 
     let progress = progress(size);
     let mut total = Total::default();
@@ -166,8 +171,9 @@ fn unreadable_line(error: &csv::Error) -> String {
 struct Import<'a> {
     columns: &'a BTreeMap<&'static str, usize>,
     limits: &'a config::Limits,
-    project_id: ProjectId,
-    publisher: &'a Publisher,
+    project: &'a Project,
+    event_types: EventTypes,
+    publisher: Publisher,
 }
 
 impl Import<'_> {
@@ -175,22 +181,31 @@ impl Import<'_> {
         let received_at = Utc::now().trunc_subsecs(6);
         let rules = Rules {
             limits: self.limits,
-            project_id: self.project_id,
+            project_id: self.project.id,
             now: received_at,
             idempotency_key: None,
+            dialect: Dialect::Weir,
         };
         let mut sent = Sent { events: 0, refused: Vec::new(), last_sequence: 0, end: chunk.end };
         let mut events = Vec::with_capacity(chunk.records.len());
         for record in &chunk.records {
             match self.texts(record).and_then(|texts| rules.texts(texts)) {
-                Ok(valid) => events.push(valid.event),
+                Ok(valid) => events.push((line(record), valid.event)),
                 Err(rejection) => sent.refused.push((line(record), rejection)),
             }
         }
+        let limit = self.project.overrides.max_event_types.unwrap_or(self.limits.max_event_types);
+        let event_types = events.iter().map(|(_, event)| &*event.event_type).collect();
+        let beyond = self.event_types.beyond(self.project.id, limit, &event_types).await;
+        for (line, event) in events.extract_if(.., |(_, event)| beyond.contains(&*event.event_type)) {
+            let rejection = Rejection::too_many_event_types(&event.event_type, limit.get());
+            sent.refused.push((line, rejection));
+        }
+        let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
         sent.events = events.len();
         for events in ingest::split(events, self.publisher.largest_message()) {
             let batch =
-                Batch { project_id: self.project_id, request_id: "import".into(), received_at, events };
+                Batch { project_id: self.project.id, request_id: "import".into(), received_at, events };
             let sequence = self.publish(&batch).await?;
             sent.last_sequence = sent.last_sequence.max(sequence);
         }
@@ -209,18 +224,21 @@ impl Import<'_> {
         }
         let given = || {
             let content = record.iter().collect::<Vec<_>>().join("\0");
-            self.project_id
+            self.project
+                .id
                 .replayable_event_id(&content, usize::try_from(line(record)).unwrap_or(usize::MAX))
                 .to_string()
                 .into()
         };
         Ok(Texts {
+            names: &Names::OWN,
+            source: None,
             event_id: Some(field("event_id").map_or_else(given, Into::into)),
             user_id: field("user_id").map(Into::into),
             event_type: field("event_type").map(Into::into),
             // Empty is no time, and an error: history must say when it happened.
             occurred_at: Some(field("occurred_at").unwrap_or_default().into()),
-            properties: properties.map(str::trim),
+            properties: properties.map(|text| text.trim().into()),
             index: 0,
         })
     }

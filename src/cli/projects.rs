@@ -1,9 +1,16 @@
 //! `weir project`.
 
+use std::{fmt::Display, num::NonZeroU32, str::FromStr};
+
 use chrono::Weekday;
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
-use weir::{config::Database, project::Project, store};
+use weir::{
+    config::Database,
+    origin::Origins,
+    project::{Overrides, Project},
+    store,
+};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -25,11 +32,86 @@ enum Command {
         /// The first day of a week
         #[arg(long, default_value = "monday", value_parser = weekday)]
         week_start: Weekday,
+        #[command(flatten)]
+        changes: Changes,
+    },
+    /// Change a project's name or limits, within seconds and on every instance
+    Set {
+        /// The project's name
+        name: String,
+        /// Its new name
+        #[arg(long = "name")]
+        new_name: Option<String>,
+        #[command(flatten)]
+        changes: Changes,
     },
     /// List the projects
     List,
     /// Show a project
     Show { name: String },
+}
+
+/// What a project may have of its own; `default` for what the configuration says.
+#[derive(Args)]
+struct Changes {
+    /// Events a second, in the long run; or `default`
+    #[arg(long)]
+    rate_limit: Option<Own<Positive>>,
+    /// Events at once, after a rest; or `default`. Unset beside a rate limit: twice that
+    #[arg(long)]
+    rate_burst: Option<Own<Positive>>,
+    /// Different event types; or `default`
+    #[arg(long)]
+    max_event_types: Option<Own<Positive>>,
+    /// Origins of the web pages that may use the project's keys, separated by commas: `https://shop.example`,
+    /// `https://*.shop.example`, `*` for any, an empty text for none; or `default`
+    #[arg(long)]
+    origins: Option<Own<Origins>>,
+}
+
+/// A value of a project's own, or that of the configuration.
+#[derive(Clone)]
+struct Own<T>(Option<T>);
+
+impl<T: FromStr> FromStr for Own<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        if text == "default" { Ok(Self(None)) } else { text.parse().map(|value| Self(Some(value))) }
+    }
+}
+
+/// What the database's columns hold.
+#[derive(Clone, Copy)]
+struct Positive(NonZeroU32);
+
+impl FromStr for Positive {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.parse::<i32>().ok().and_then(|number| u32::try_from(number).ok());
+        let expected = || format!("expected a number from 1 to {}, or default", i32::MAX);
+        number.and_then(NonZeroU32::new).map(Self).ok_or_else(expected)
+    }
+}
+
+impl Changes {
+    fn apply(self, overrides: &mut Overrides) {
+        let Self { rate_limit, rate_burst, max_event_types, origins } = self;
+        let number = |own: Own<Positive>| own.0.map(|positive| positive.0);
+        if let Some(own) = rate_limit {
+            overrides.rate_limit = number(own);
+        }
+        if let Some(own) = rate_burst {
+            overrides.rate_burst = number(own);
+        }
+        if let Some(own) = max_event_types {
+            overrides.max_event_types = number(own);
+        }
+        if let Some(own) = origins {
+            overrides.allowed_origins = own.0;
+        }
+    }
 }
 
 fn timezone(text: &str) -> Result<Tz, String> {
@@ -44,17 +126,45 @@ fn weekday(text: &str) -> Result<Weekday, String> {
 pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let pool = store::connect(&options.database)?;
     let projects = match options.command {
-        Command::Create { name, timezone, week_start } => {
-            let project = store::projects::create(&pool, &name, timezone, week_start).await?;
+        Command::Create { name, timezone, week_start, changes } => {
+            let mut overrides = Overrides::default();
+            changes.apply(&mut overrides);
+            let project = store::projects::create(&pool, &name, timezone, week_start, &overrides).await?;
             println!("Created. Its keys: `weir key create --project {name} --kind write` (or read, admin).");
+            vec![project]
+        }
+        Command::Set { name, new_name, changes } => {
+            let mut project = super::project_named(&pool, &name).await?;
+            project.name = new_name.unwrap_or(project.name);
+            changes.apply(&mut project.overrides);
+            store::projects::save(&pool, &project).await?;
+            println!("Changed; every instance follows within seconds.");
             vec![project]
         }
         Command::List => store::projects::list(&pool).await?,
         Command::Show { name } => vec![super::project_named(&pool, &name).await?],
     };
-    println!("{:<6} {:<24} {:<24} week from", "id", "name", "timezone");
-    for Project { id, name, timezone, week_start } in projects {
-        println!("{:<6} {name:<24} {:<24} {week_start}", id.get(), timezone.name());
+    println!(
+        "{:<6} {:<24} {:<24} {:<9} {:<10} {:<10} {:<11} origins",
+        "id", "name", "timezone", "week from", "rate limit", "rate burst", "event types"
+    );
+    for Project { id, name, timezone, week_start, overrides } in projects {
+        println!(
+            "{:<6} {name:<24} {:<24} {week_start:<9} {:<10} {:<10} {:<11} {}",
+            id.get(),
+            timezone.name(),
+            own(overrides.rate_limit),
+            own(overrides.rate_burst),
+            own(overrides.max_event_types),
+            own(overrides.allowed_origins.map(|origins| match origins.texts().join(",") {
+                none if none.is_empty() => "none".to_owned(),
+                texts => texts,
+            })),
+        );
     }
     Ok(())
+}
+
+fn own(value: Option<impl Display>) -> String {
+    value.map_or("default".into(), |value| value.to_string())
 }

@@ -1,15 +1,14 @@
 //! `weir serve`.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
-use poem::{Server, listener::TcpAcceptor};
 use tracing::{info, warn};
 use weir::{
     api, config,
-    ingest::{Ingest, filter::Filter, rate::Rates},
-    metrics, shutdown,
+    ingest::{Ingest, admission::Admission, event_types::EventTypes, filter::Filter, rate::local},
+    metrics, server, shutdown,
     store::{
         self,
         migrate::{self, SchemaError},
@@ -18,15 +17,16 @@ use weir::{
     telemetry,
 };
 
-/// A connection without a request is closed after this.
-const IDLE: Duration = Duration::from_mins(2);
-
 #[derive(Args)]
 pub(super) struct Options {
     #[command(flatten)]
     http: config::Http,
     #[command(flatten)]
     limits: config::Limits,
+    #[command(flatten)]
+    rates: config::Rates,
+    #[command(flatten)]
+    load: config::Load,
     #[command(flatten)]
     database: config::Database,
     #[command(flatten)]
@@ -44,6 +44,13 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let metrics = metrics::start();
     let ending = shutdown::on_signal()?;
 
+    let largest = options.limits.max_body.as_u64() + options.limits.max_decompressed.as_u64();
+    ensure!(
+        options.load.body_memory.as_u64() >= 2 * largest,
+        "WEIR_BODY_MEMORY is {}: expected at least {}, twice WEIR_MAX_BODY and WEIR_MAX_DECOMPRESSED together",
+        options.load.body_memory,
+        bytesize::ByteSize(2 * largest),
+    );
     let address = options.http.http_addr;
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; set WEIR_HTTP_ADDR to an address that is free")
@@ -61,17 +68,18 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let ingest = Ingest {
         filter: Filter::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?,
         publisher: Publisher::new(stream.clone(), &options.publishing),
-        rates: Rates::new(&options.limits),
+        event_types: EventTypes::new(pool.clone()),
+        buckets: local::Projects::default(),
+        rates: options.rates,
         limits: options.limits,
     };
-    let app = api::app(api::Parts { pool, stream: stream.clone(), ingest, metrics });
+    let admission = Admission::new(&options.load);
+    let http = options.http;
+    let parts = api::Parts { pool, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
+    let app = api::app(parts);
 
     info!(address = %listener.local_addr()?, "listening");
-    let mut serving = pin!(
-        Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
-            .idle_timeout(IDLE)
-            .run_with_graceful_shutdown(app, ending.cancelled(), Some(options.http.shutdown_grace))
-    );
+    let mut serving = pin!(server::serve(listener, app, &http, ending));
     // Signs of life are served meanwhile; events are answered with 503.
     tokio::select! {
         served = &mut serving => served?,

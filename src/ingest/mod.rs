@@ -1,31 +1,42 @@
 //! The way in: decode, validate, check, publish, mark.
 
+pub mod admission;
 pub mod decode;
+pub mod encoding;
+pub mod event_types;
 pub mod filter;
 mod properties;
 pub mod rate;
+pub mod receipt;
 pub mod validate;
 
-use std::{borrow::Cow, collections::HashSet, num::NonZeroU32, time::Instant};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    num::NonZeroU32,
+    time::Instant,
+};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future;
 use uuid::Uuid;
 
 use self::{
-    decode::BodyError,
-    filter::Filter,
-    rate::{Allowance, OverRate, Rates},
-    validate::{Rejection, Rules},
+    decode::{Decoded, Format},
+    event_types::EventTypes,
+    filter::{Charge, Filter},
+    rate::{Allowance, OverRate, Rate, local},
+    receipt::{NotTaken, Receipt, Rejected},
+    validate::{Dialect, Rejection, Rules},
 };
 use crate::{
-    config::Limits,
+    config,
     event::{Batch, Event},
     metrics::{self, CaughtBy},
-    project::ProjectId,
+    project::Project,
     stream::{
         message,
-        publish::{NotPublished, Published, Publisher},
+        publish::{Published, Publisher},
     },
 };
 
@@ -34,147 +45,177 @@ use crate::{
 pub struct Ingest {
     pub filter: Filter,
     pub publisher: Publisher,
-    pub rates: Rates,
-    pub limits: Limits,
+    pub event_types: EventTypes,
+    /// The buckets of projects while Redis does not answer.
+    pub buckets: local::Projects,
+    pub rates: config::Rates,
+    pub limits: config::Limits,
 }
 
-/// What became of a request's events: `accepted + duplicates + rejected.len()` is their number.
-#[derive(Debug)]
-pub struct Receipt {
-    pub accepted: usize,
-    pub duplicates: usize,
-    pub rejected: Vec<Rejected>,
-    /// The id of the event if the body was a single one, as it was sent or as weir gave it.
-    pub single: Option<String>,
-    /// What the project may still send.
-    pub allowance: Allowance,
+/// What is known of a body before it is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    pub project: &'r Project,
+    pub request_id: &'r str,
+    pub idempotency_key: Option<&'r str>,
+    pub format: Format,
+    pub dialect: Dialect,
 }
 
-/// An event that was refused.
-#[derive(Debug)]
-pub struct Rejected {
-    /// Its place in the request, from 0.
-    pub index: usize,
-    /// As sent, if it was sent and is a text.
-    pub event_id: Option<String>,
-    pub rejection: Rejection,
-}
-
-/// Why nothing of a request was taken.
-#[derive(Debug, thiserror::Error)]
-pub enum NotTaken {
-    #[error(transparent)]
-    Body(#[from] BodyError),
-    #[error(transparent)]
-    OverRate(#[from] OverRate),
-    #[error("the events cannot be made durable")]
-    NotPublished(#[from] NotPublished),
+/// The events of a request, each judged.
+struct Judged<'a> {
+    /// What passed, with its place in the request.
+    valid: Vec<(usize, Event<'a>)>,
+    rejected: Vec<Rejected>,
+    single: Option<String>,
 }
 
 impl Ingest {
     /// Takes the events of a body. On an error the client may send all of them again: what was taken nevertheless is
     /// recognised.
-    pub async fn take(
-        &self,
-        project_id: ProjectId,
-        request_id: &str,
-        idempotency_key: Option<&str>,
-        body: &[u8],
-    ) -> Result<Receipt, NotTaken> {
+    pub async fn take(&self, request: &Request<'_>, body: &[u8]) -> Result<Receipt, NotTaken> {
         let begun = Instant::now();
         let received_at = Utc::now().trunc_subsecs(6);
-        let decoded = decode::decode(body, self.limits.max_events as usize)?;
-        metrics::events_received(decoded.events.len());
-        let sent = u32::try_from(decoded.events.len()).ok().and_then(NonZeroU32::new);
-        let allowance = self
-            .rates
-            .take(project_id, sent.unwrap_or(NonZeroU32::MAX))
-            .inspect_err(|_| metrics::events_rejected("over_rate", decoded.events.len()))?;
+        let project = request.project;
+        let decoded = decode::decode(body, request.format, self.limits.max_events as usize)?;
+        let received = decoded.events.len();
+        metrics::events_received(received);
+        let over_rate = |_: &OverRate| metrics::events_rejected("over_rate", received);
+        let charge = self.charge_of(project, received).inspect_err(over_rate)?;
+        let request_id = validate::request_id(request.dialect, &decoded);
 
-        let mut receipt =
-            Receipt { accepted: 0, duplicates: 0, rejected: Vec::new(), single: None, allowance };
-        let mut seen = HashSet::with_capacity(decoded.events.len());
-        let mut events = Vec::with_capacity(decoded.events.len());
-        let rules = Rules { limits: &self.limits, project_id, now: received_at, idempotency_key };
+        let mut judged = self.judge(request, &decoded, received_at);
+        self.bound_event_types(project, &decoded, &mut judged).await;
+        let Judged { valid, rejected, single } = judged;
+        let mut seen = HashSet::with_capacity(valid.len());
+        let valid_number = valid.len();
+        let mut events: Vec<Event<'_>> =
+            valid.into_iter().map(|(_, event)| event).filter(|event| seen.insert(event.event_id)).collect();
+
+        let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
+        let (allowance, known) = self.check(charge, &ids, received_at).await.inspect_err(over_rate)?;
+        for Rejected { rejection, .. } in &rejected {
+            metrics::events_rejected(rejection.reason.code(), 1);
+        }
+        let repeated = valid_number - events.len();
+        metrics::events_duplicate(CaughtBy::Request, repeated);
+        let mut known = known.into_iter();
+        events.retain(|_| !known.next().unwrap_or(false));
+        let filtered = ids.len() - events.len();
+        metrics::events_duplicate(CaughtBy::Filter, filtered);
+
+        let batches = split(events, self.publisher.largest_message()).map(|events| Batch {
+            project_id: project.id,
+            request_id: request_id.as_deref().unwrap_or(request.request_id).into(),
+            received_at,
+            events,
+        });
+        let (accepted, duplicates) = self.make_durable(batches, allowance).await?;
+        metrics::ingestion(begun.elapsed());
+        let duplicates = repeated + filtered + duplicates;
+        Ok(Receipt { accepted, duplicates, rejected, single, request_id, allowance })
+    }
+
+    /// Takes the token of a request that has no events, because it cannot be read: it costs as much as one.
+    pub async fn charge(&self, project: &Project) -> Result<Allowance, OverRate> {
+        let charge = self.charge_of(project, 1)?;
+        Ok(self.check(charge, &[], Utc::now()).await?.0)
+    }
+
+    /// What so many events cost; none cost as much as one.
+    fn charge_of(&self, project: &Project, events: usize) -> Result<Charge, OverRate> {
+        let rate = Rate::of(project, &self.rates);
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        let events = NonZeroU32::new(events).unwrap_or(NonZeroU32::MIN);
+        if events > rate.burst {
+            return Err(OverRate::ExceedsBurst { events: events.get(), burst: rate.burst.get() });
+        }
+        Ok(Charge { project_id: project.id, rate, events })
+    }
+
+    /// Takes tokens, and asks which ids are known. Without Redis this instance's bucket gives the tokens, and no id is.
+    async fn check(
+        &self,
+        charge: Charge,
+        ids: &[Uuid],
+        now: DateTime<Utc>,
+    ) -> Result<(Allowance, Vec<bool>), OverRate> {
+        let (verdict, known) = match self.filter.check(charge, ids, now).await {
+            Some(checked) => (checked.verdict, checked.known),
+            None => (None, Vec::new()),
+        };
+        let here = || self.buckets.take(charge.project_id, charge.rate, charge.events);
+        match verdict.unwrap_or_else(here) {
+            Ok(allowance) => Ok((allowance, known)),
+            Err(error) => {
+                metrics::rate_limit_exceeded("project");
+                Err(error)
+            }
+        }
+    }
+
+    fn judge<'a>(&self, request: &Request<'_>, decoded: &Decoded<'a>, now: DateTime<Utc>) -> Judged<'a> {
+        let rules = Rules {
+            limits: &self.limits,
+            project_id: request.project.id,
+            now,
+            idempotency_key: request.idempotency_key,
+            dialect: request.dialect,
+        };
+        let valid = Vec::with_capacity(decoded.events.len());
+        let mut judged = Judged { valid, rejected: Vec::new(), single: None };
         for (index, raw) in decoded.events.iter().enumerate() {
             match rules.event(raw, index) {
                 Ok(valid) => {
                     if decoded.single {
-                        receipt.single =
-                            Some(valid.sent_id.map_or(valid.event.event_id.to_string(), Cow::into_owned));
+                        let id = valid.sent_id.map_or(valid.event.event_id.to_string(), Cow::into_owned);
+                        judged.single = Some(id);
                     }
-                    if seen.insert(valid.event.event_id) {
-                        events.push(valid.event);
-                    } else {
-                        receipt.duplicates += 1;
-                    }
+                    judged.valid.push((index, valid.event));
                 }
-                Err(rejection) => {
-                    metrics::events_rejected(rejection.reason.code(), 1);
-                    let event_id = validate::sent_id(raw).map(Cow::into_owned);
-                    receipt.rejected.push(Rejected { index, event_id, rejection });
-                }
+                Err(rejection) => judged.rejected.push(rejected(decoded, index, rejection)),
             }
         }
-        metrics::events_duplicate(CaughtBy::Request, receipt.duplicates);
-
-        let fresh = self.without_known(project_id, events, received_at).await;
-        receipt.duplicates += seen.len() - fresh.len();
-        let (accepted, duplicates) = self.make_durable(project_id, request_id, received_at, fresh).await?;
-        receipt.accepted = accepted;
-        receipt.duplicates += duplicates;
-        metrics::ingestion(begun.elapsed());
-        Ok(receipt)
+        judged
     }
 
-    async fn without_known<'a>(
-        &self,
-        project_id: ProjectId,
-        mut events: Vec<Event<'a>>,
-        now: DateTime<Utc>,
-    ) -> Vec<Event<'a>> {
-        if events.is_empty() {
-            return events;
+    /// Refuses the events whose type would be one more than the project may have.
+    async fn bound_event_types(&self, project: &Project, decoded: &Decoded<'_>, judged: &mut Judged<'_>) {
+        let limit = project.overrides.max_event_types.unwrap_or(self.limits.max_event_types);
+        let event_types: BTreeSet<&str> = judged.valid.iter().map(|(_, event)| &*event.event_type).collect();
+        let beyond = self.event_types.beyond(project.id, limit, &event_types).await;
+        if beyond.is_empty() {
+            return;
         }
-        let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
-        let sent = events.len();
-        let mut known = self.filter.check(project_id, &ids, now).await.into_iter();
-        events.retain(|_| !known.next().unwrap_or(false));
-        metrics::events_duplicate(CaughtBy::Filter, sent - events.len());
-        events
+        let refused = judged.valid.extract_if(.., |(_, event)| beyond.contains(&*event.event_type));
+        for (index, event) in refused {
+            let rejection = Rejection::too_many_event_types(&event.event_type, limit.get());
+            judged.rejected.push(rejected(decoded, index, rejection));
+        }
+        judged.rejected.sort_by_key(|rejected| rejected.index);
     }
 
     /// Publishes and marks; the numbers of events that were new to the stream and of those that it had.
     async fn make_durable(
         &self,
-        project_id: ProjectId,
-        request_id: &str,
-        received_at: DateTime<Utc>,
-        events: Vec<Event<'_>>,
+        batches: impl Iterator<Item = Batch<'_>>,
+        allowance: Allowance,
     ) -> Result<(usize, usize), NotTaken> {
-        let batches = split(events, self.publisher.largest_message()).map(|events| Batch {
-            project_id,
-            request_id: request_id.into(),
-            received_at,
-            events,
-        });
         let published = future::join_all(batches.map(|batch| async {
             let result = self.publisher.publish(&batch).await;
-            (batch.events, result)
+            (batch, result)
         }))
         .await;
 
-        let durable: Vec<Uuid> = published
-            .iter()
-            .filter(|(_, result)| result.is_ok())
-            .flat_map(|(events, _)| events.iter().map(|event| event.event_id))
-            .collect();
-        if !durable.is_empty() {
-            self.filter.mark(project_id, &durable, received_at).await;
+        let durable = || published.iter().filter(|(_, result)| result.is_ok()).map(|(batch, _)| batch);
+        if let Some(Batch { project_id, received_at, .. }) = durable().next() {
+            let ids: Vec<Uuid> =
+                durable().flat_map(|batch| &batch.events).map(|event| event.event_id).collect();
+            self.filter.mark(*project_id, &ids, *received_at).await;
         }
         let (mut accepted, mut duplicates) = (0, 0);
         let mut failure = None;
-        for (events, result) in published {
+        for (Batch { events, .. }, result) in published {
             match result {
                 Ok(Published { duplicate: false, .. }) => accepted += events.len(),
                 Ok(Published { duplicate: true, .. }) => duplicates += events.len(),
@@ -188,9 +229,14 @@ impl Ingest {
         metrics::events_duplicate(CaughtBy::Stream, duplicates);
         match failure {
             None => Ok((accepted, duplicates)),
-            Some(error) => Err(error.into()),
+            Some(source) => Err(NotTaken::NotPublished { source, allowance }),
         }
     }
+}
+
+fn rejected(decoded: &Decoded<'_>, index: usize, rejection: Rejection) -> Rejected {
+    let event_id = validate::sent_id(&decoded.events[index]).map(Cow::into_owned);
+    Rejected { index, event_id, rejection }
 }
 
 /// Cuts events into messages of at most `largest` bytes.
@@ -220,7 +266,7 @@ mod tests {
             user_id: None,
             event_type: "e".into(),
             occurred_at: None,
-            properties: "{}",
+            properties: "{}".into(),
         };
         let size = message::encoded_size(&event(0));
         let parts: Vec<_> = split((0..10).map(event).collect(), 3 * size).collect();

@@ -1,7 +1,9 @@
 //! Keys, by their hashes.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, Row};
+use sqlx::{AssertSqlSafe, PgPool, Row};
 
 use super::{StoreError, projects};
 use crate::{
@@ -68,17 +70,25 @@ pub async fn revoke(pool: &PgPool, project_id: ProjectId, key_id: i32) -> Result
     Ok(done.rows_affected() == 1)
 }
 
-/// The project and the kind of a key that is known and not revoked.
-pub async fn lookup(pool: &PgPool, hash: &KeyHash) -> Result<Option<(Project, KeyKind)>, StoreError> {
-    let row = sqlx::query(
-        "select project_id, name, timezone, week_start, kind
-         from api_keys join projects using (project_id)
-         where key_hash = $1 and revoked_at is null",
-    )
-    .bind(hash.as_bytes())
-    .fetch_optional(pool)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let kind: String = row.try_get("kind")?;
-    Ok(KeyKind::from_name(&kind).zip(Some(projects::from_row(&row)?)).map(|(kind, project)| (project, kind)))
+/// Of each of these keys that is known and not revoked: its project and its kind.
+pub async fn lookup(
+    pool: &PgPool,
+    hashes: &[KeyHash],
+) -> Result<HashMap<KeyHash, (Project, KeyKind)>, StoreError> {
+    let statement = format!(
+        "select key_hash, kind, {} from api_keys join projects using (project_id)
+         where key_hash = any($1) and revoked_at is null",
+        projects::COLUMNS
+    );
+    let hashes: Vec<&[u8]> = hashes.iter().map(KeyHash::as_bytes).collect();
+    let rows = sqlx::query(AssertSqlSafe(statement)).bind(hashes).fetch_all(pool).await?;
+    let mut holders = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let (hash, kind): (Vec<u8>, String) = (row.try_get("key_hash")?, row.try_get("kind")?);
+        // The columns are checked to hold these.
+        if let Some((hash, kind)) = KeyHash::from_stored(&hash).zip(KeyKind::from_name(&kind)) {
+            holders.insert(hash, (projects::from_row(row)?, kind));
+        }
+    }
+    Ok(holders)
 }

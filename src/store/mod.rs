@@ -4,9 +4,11 @@
 
 pub mod activity;
 mod copy;
+pub mod event_types;
 pub mod events;
 pub mod keys;
 pub mod migrate;
+pub mod pages;
 pub mod projects;
 pub mod users;
 pub mod write;

@@ -1,15 +1,24 @@
 //! Projects.
 
+use std::num::NonZeroU32;
+
 use chrono::Weekday;
 use chrono_tz::Tz;
-use sqlx::{PgPool, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgPool, Row, postgres::PgRow};
 
 use super::StoreError;
-use crate::project::{Project, ProjectId};
+use crate::{
+    origin::Origins,
+    project::{Overrides, Project, ProjectId},
+};
 
-/// Why a project was not created.
+/// The columns that [`from_row`] reads.
+pub(super) const COLUMNS: &str =
+    "project_id, name, timezone, week_start, rate_limit, rate_burst, max_event_types, allowed_origins";
+
+/// Why a project was not created or changed.
 #[derive(Debug, thiserror::Error)]
-pub enum NotCreated {
+pub enum NotSaved {
     #[error("there is a project '{0}' already")]
     Exists(String),
     #[error(
@@ -20,57 +29,96 @@ pub enum NotCreated {
     Store(#[from] StoreError),
 }
 
+impl NotSaved {
+    fn from_sqlx(name: &str, error: sqlx::Error) -> Self {
+        match error.as_database_error().and_then(|error| error.constraint()) {
+            Some("projects_name_key") => Self::Exists(name.into()),
+            Some("projects_name_check") => Self::Name(name.into()),
+            _ => Self::Store(error.into()),
+        }
+    }
+}
+
 pub async fn create(
     pool: &PgPool,
     name: &str,
     timezone: Tz,
     week_start: Weekday,
-) -> Result<Project, NotCreated> {
-    let row =
-        sqlx::query("insert into projects (name, timezone, week_start) values ($1, $2, $3) returning project_id, name, timezone, week_start")
-            .bind(name)
-            .bind(timezone.name())
-            .bind(i16::try_from(week_start.number_from_monday()).expect("1 to 7"))
-            .fetch_one(pool)
-            .await
-            .map_err(|error| match error.as_database_error().and_then(|error| error.constraint()) {
-                Some("projects_name_key") => NotCreated::Exists(name.into()),
-                Some("projects_name_check") => NotCreated::Name(name.into()),
-                _ => NotCreated::Store(error.into()),
-            })?;
+    overrides: &Overrides,
+) -> Result<Project, NotSaved> {
+    let statement = format!(
+        "insert into projects
+             (name, timezone, week_start, rate_limit, rate_burst, max_event_types, allowed_origins)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         returning {COLUMNS}"
+    );
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(name)
+        .bind(timezone.name())
+        .bind(i16::try_from(week_start.number_from_monday()).expect("1 to 7"))
+        .bind(number(overrides.rate_limit))
+        .bind(number(overrides.rate_burst))
+        .bind(number(overrides.max_event_types))
+        .bind(overrides.allowed_origins.as_ref().map(Origins::texts))
+        .fetch_one(pool)
+        .await
+        .map_err(|error| NotSaved::from_sqlx(name, error))?;
     Ok(from_row(&row)?)
 }
 
+/// Saves a project's name and overrides. Its time zone and the start of its weeks stay: activity is kept by them.
+pub async fn save(pool: &PgPool, project: &Project) -> Result<(), NotSaved> {
+    let overrides = &project.overrides;
+    sqlx::query(
+        "update projects
+         set name = $2, rate_limit = $3, rate_burst = $4, max_event_types = $5, allowed_origins = $6
+         where project_id = $1",
+    )
+    .bind(project.id.get())
+    .bind(&project.name)
+    .bind(number(overrides.rate_limit))
+    .bind(number(overrides.rate_burst))
+    .bind(number(overrides.max_event_types))
+    .bind(overrides.allowed_origins.as_ref().map(Origins::texts))
+    .execute(pool)
+    .await
+    .map_err(|error| NotSaved::from_sqlx(&project.name, error))?;
+    Ok(())
+}
+
 pub async fn list(pool: &PgPool) -> Result<Vec<Project>, StoreError> {
-    let rows = sqlx::query("select project_id, name, timezone, week_start from projects order by name")
-        .fetch_all(pool)
-        .await?;
+    let statement = format!("select {COLUMNS} from projects order by name");
+    let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(pool).await?;
     rows.iter().map(from_row).collect()
 }
 
 pub async fn by_name(pool: &PgPool, name: &str) -> Result<Option<Project>, StoreError> {
-    let row = sqlx::query("select project_id, name, timezone, week_start from projects where name = $1")
-        .bind(name)
-        .fetch_optional(pool)
-        .await?;
+    let statement = format!("select {COLUMNS} from projects where name = $1");
+    let row = sqlx::query(AssertSqlSafe(statement)).bind(name).fetch_optional(pool).await?;
     row.as_ref().map(from_row).transpose()
 }
 
 pub async fn by_id(pool: &PgPool, project_id: ProjectId) -> Result<Project, StoreError> {
-    let row =
-        sqlx::query("select project_id, name, timezone, week_start from projects where project_id = $1")
-            .bind(project_id.get())
-            .fetch_optional(pool)
-            .await?
-            .ok_or(StoreError::NoProject(project_id.get()))?;
+    let statement = format!("select {COLUMNS} from projects where project_id = $1");
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(project_id.get())
+        .fetch_optional(pool)
+        .await?
+        .ok_or(StoreError::NoProject(project_id.get()))?;
     from_row(&row)
 }
 
-/// A project from a row that has its columns.
+/// A project from a row that has [`COLUMNS`].
 pub(super) fn from_row(row: &PgRow) -> Result<Project, StoreError> {
     let project_id: i32 = row.try_get("project_id")?;
     let timezone: String = row.try_get("timezone")?;
     let week_start: i16 = row.try_get("week_start")?;
+    let origins: Option<Vec<String>> = row.try_get("allowed_origins")?;
+    let positive = |column| {
+        let number: Option<i32> = row.try_get(column)?;
+        // The column is checked to be positive.
+        Ok::<_, sqlx::Error>(number.and_then(|number| NonZeroU32::new(number.unsigned_abs())))
+    };
     Ok(Project {
         id: ProjectId::from_stored(project_id),
         name: row.try_get("name")?,
@@ -80,5 +128,17 @@ pub(super) fn from_row(row: &PgRow) -> Result<Project, StoreError> {
             .ok()
             .and_then(|day| day.try_into().ok())
             .unwrap_or(Weekday::Mon),
+        overrides: Overrides {
+            rate_limit: positive("rate_limit")?,
+            rate_burst: positive("rate_burst")?,
+            max_event_types: positive("max_event_types")?,
+            // What cannot be read, because a newer weir wrote it, allows none.
+            allowed_origins: origins
+                .map(|texts| Origins::parse(texts.iter().map(String::as_str)).unwrap_or_default()),
+        },
     })
+}
+
+fn number(number: Option<NonZeroU32>) -> Option<i32> {
+    number.map(|number| i32::try_from(number.get()).unwrap_or(i32::MAX))
 }

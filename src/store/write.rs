@@ -197,7 +197,7 @@ async fn copy(connection: &mut PgConnection, table: &str, rows: &[Row<'_>]) -> R
         bytes.int_or_null(row.user_no);
         bytes.uuid(row.event.event_id);
         bytes.text(&row.event.event_type);
-        bytes.jsonb(row.event.properties);
+        bytes.jsonb(&row.event.properties);
     }
     let statement = format!(
         "copy {table} (occurred_at, received_at, project_id, user_no, event_id, event_type, properties)

@@ -86,14 +86,14 @@ mod tests {
                     user_id: Some("ользователь".into()),
                     event_type: "page_view".into(),
                     occurred_at: DateTime::from_timestamp_micros(-1),
-                    properties: r#"{"a": "\u00e9"}"#,
+                    properties: r#"{"a": "\u00e9"}"#.into(),
                 },
                 Event {
                     event_id: Uuid::max(),
                     user_id: None,
                     event_type: "job".into(),
                     occurred_at: None,
-                    properties: "{}",
+                    properties: "{}".into(),
                 },
             ],
         }

@@ -6,6 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -55,7 +56,7 @@ pub(crate) struct Writer {
 /// Events that are written together, all of one message or a part of it.
 struct Piece<'m> {
     message: &'m Message,
-    project: Project,
+    project: Arc<Project>,
     batch: Batch<'m>,
 }
 
@@ -170,7 +171,7 @@ impl Writer {
         let mut pause = Pause::default();
         while let Some(pieces) = waiting.pop() {
             let begun = Instant::now();
-            let batches: Vec<_> = pieces.iter().map(|piece| (&piece.project, &piece.batch)).collect();
+            let batches: Vec<_> = pieces.iter().map(|piece| (&*piece.project, &piece.batch)).collect();
             match write::write(&self.pool, &self.users, &batches).await {
                 Ok(written) => {
                     metrics::events_stored(written.stored);
@@ -211,7 +212,7 @@ impl Writer {
         ending: &CancellationToken,
     ) -> Result<Vec<Piece<'m>>, Ended> {
         let mut pieces = Vec::with_capacity(messages.len());
-        let mut projects: HashMap<ProjectId, Project> = HashMap::new();
+        let mut projects: HashMap<ProjectId, Arc<Project>> = HashMap::new();
         let mut pause = Pause::default();
         for message in messages {
             let payload = || message.payload.clone();
@@ -237,7 +238,7 @@ impl Writer {
                 let found = projects::by_id(&self.pool, batch.project_id);
                 let found = tokio::time::timeout(LONGEST_PAUSE, found).await;
                 match found.unwrap_or(Err(StoreError::TimedOut)) {
-                    Ok(project) => drop(projects.insert(batch.project_id, project)),
+                    Ok(project) => drop(projects.insert(batch.project_id, Arc::new(project))),
                     Err(error @ (StoreError::NoProject(_) | StoreError::Timezone { .. })) => {
                         break Err(error);
                     }

@@ -1,4 +1,7 @@
-use super::{super::decode::decode, *};
+use super::{
+    super::decode::{Format, decode},
+    *,
+};
 
 #[derive(clap::Parser)]
 struct Defaults {
@@ -12,16 +15,22 @@ type Taken = (String, Option<String>, String, Option<String>, String);
 fn validated(event: &str) -> Result<Taken, Rejection> {
     let limits = <Defaults as clap::Parser>::parse_from(["weir"]).limits;
     let now = "2024-06-01T12:00:00Z".parse().expect("a time");
-    let rules = Rules { limits: &limits, project_id: ProjectId::from_stored(1), now, idempotency_key: None };
+    let rules = Rules {
+        limits: &limits,
+        project_id: ProjectId::from_stored(1),
+        now,
+        idempotency_key: None,
+        dialect: Dialect::Weir,
+    };
     let body = format!("[{event}]");
-    let raw = decode(body.as_bytes(), 1).expect("a body").events.remove(0);
+    let raw = decode(body.as_bytes(), Format::Json, 1).expect("a body").events.remove(0);
     let event = rules.event(&raw, 0)?.event;
     Ok((
         event.event_id.to_string(),
         event.user_id.map(Cow::into_owned),
         event.event_type.into_owned(),
         event.occurred_at.map(|time| time.to_rfc3339()),
-        event.properties.to_owned(),
+        event.properties.into_owned(),
     ))
 }
 

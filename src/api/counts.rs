@@ -1,0 +1,203 @@
+//! Numbers of events and of page views, from the events themselves.
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
+use sqlx::PgPool;
+
+use super::{
+    Tag,
+    auth::{Caller, Read},
+    parameters::{Checks, Param, UpTo, range},
+    problem::{Asking, Refusal},
+};
+use crate::{
+    project::Project,
+    store::{self, pages::PageViews},
+};
+
+pub struct CountsApi {
+    pub pool: PgPool,
+}
+
+#[derive(Object)]
+struct EventCount {
+    #[oai(skip_serializing_if_is_none)]
+    event_type: Option<String>,
+    /// Instead of `event_type`, if that is how it was asked.
+    #[oai(skip_serializing_if_is_none)]
+    event_name: Option<String>,
+    count: i64,
+}
+
+/// Views of pages: events `page_view`, whose property `path` names the page.
+#[derive(Object)]
+struct Pages {
+    /// As it was asked.
+    #[oai(skip_serializing_if_is_none)]
+    site_id: Option<String>,
+    /// The day that was asked for.
+    #[oai(skip_serializing_if_is_none)]
+    date: Option<NaiveDate>,
+    /// The first day of a range.
+    #[oai(skip_serializing_if_is_none)]
+    from: Option<NaiveDate>,
+    /// The last day of a range.
+    #[oai(skip_serializing_if_is_none)]
+    to: Option<NaiveDate>,
+    timezone: String,
+    total_views: i64,
+    unique_users: i64,
+    /// Most views first, then by path.
+    top_paths: Vec<TopPath>,
+}
+
+#[derive(Object)]
+struct TopPath {
+    path: String,
+    views: i64,
+}
+
+#[OpenApi]
+impl CountsApi {
+    /// Count
+    ///
+    /// The events of one type, from an instant until before another.
+    #[oai(path = "/stats/count", method = "get", operation_id = "count", tag = "Tag::Statistics")]
+    async fn count(
+        &self,
+        caller: Caller<Read>,
+        /// Required, under this name or as `event_name`.
+        #[oai(example = "example_event_type")]
+        event_type: Query<Param<String>>,
+        /// The same as `event_type`.
+        event_name: Query<Param<String>>,
+        /// The first instant.
+        #[oai(example = "example_from")]
+        from: Query<Param<DateTime<Utc>>>,
+        /// The instant behind the last.
+        #[oai(example = "example_to")]
+        to: Query<Param<DateTime<Utc>>>,
+    ) -> Result<Json<EventCount>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let event_name = checks.optional("event_name", event_name.0);
+        let event_type = match &event_name {
+            None => checks.required("event_type", event_type.0),
+            Some(_) => checks.optional("event_type", event_type.0),
+        };
+        if event_name.is_some() && event_type.is_some() {
+            checks.refuse("event_name", "not_both", "expected either event_type or event_name".into());
+        }
+        let (from, to) = (checks.required("from", from.0), checks.required("to", to.0));
+        if from.zip(to).is_some_and(|(from, to)| to < from) {
+            checks.refuse("to", "before_from", "expected `from` or later".into());
+        }
+        let name = event_type.clone().or_else(|| event_name.clone());
+        let (name, range) = checks.finish(name.zip(from.zip(to)))?;
+        let count = store::events::count(&self.pool, caller.project.id, &name, range).await?;
+        Ok(Json(EventCount { event_type, event_name, count }))
+    }
+
+    /// Pages
+    ///
+    /// Views, different users and the most viewed paths of a day or a range of days, of all sites.
+    #[oai(path = "/stats/pages", method = "get", operation_id = "pages", tag = "Tag::Statistics")]
+    async fn pages(
+        &self,
+        caller: Caller<Read>,
+        /// The day.
+        #[oai(example = "example_date")]
+        date: Query<Param<NaiveDate>>,
+        /// Instead of `date`: the first day.
+        from: Query<Param<NaiveDate>>,
+        /// Instead of `date`: the last day.
+        to: Query<Param<NaiveDate>>,
+        /// Most paths; default 10.
+        limit: Query<Param<UpTo<1000>>>,
+    ) -> Result<Json<Pages>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0);
+        let date = checks.optional("date", date.0);
+        let days = match date {
+            None => range(&mut checks, from.0, to.0),
+            Some(date) => {
+                if checks.optional("from", from.0).is_some() || checks.optional("to", to.0).is_some() {
+                    checks.refuse("date", "not_both", "expected either date, or from and to".into());
+                }
+                Some((date, date))
+            }
+        };
+        let days = checks.finish(days)?;
+        let views = self.views(&caller.project, None, days, limit).await?;
+        let range = date.is_none().then_some(days);
+        let (from, to) = (range.map(|days| days.0), range.map(|days| days.1));
+        Ok(Json(Pages { date, from, to, ..answer(&caller.project, views) }))
+    }
+
+    /// A site's day
+    ///
+    /// As `/stats/pages`, of one site: of the events whose property `site_id` names it.
+    #[oai(path = "/stats", method = "get", operation_id = "site_pages", tag = "Tag::Earlier")]
+    async fn site(
+        &self,
+        caller: Caller<Read>,
+        /// The site.
+        #[oai(example = "example_site")]
+        site_id: Query<Param<String>>,
+        /// The day.
+        #[oai(example = "example_date")]
+        date: Query<Param<NaiveDate>>,
+    ) -> Result<Json<Pages>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let site_id = checks.required("site_id", site_id.0);
+        let date = checks.required("date", date.0);
+        let (site_id, date) = checks.finish(site_id.zip(date))?;
+        let views = self.views(&caller.project, Some(&site_id), (date, date), 10).await?;
+        Ok(Json(Pages { site_id: Some(site_id), date: Some(date), ..answer(&caller.project, views) }))
+    }
+
+    /// Views of a range of days with both its ends.
+    async fn views(
+        &self,
+        project: &Project,
+        site_id: Option<&str>,
+        (from, to): (NaiveDate, NaiveDate),
+        limit: u32,
+    ) -> Result<PageViews, store::StoreError> {
+        let range = (project.start_of(from), project.start_of(to + Days::new(1)));
+        store::pages::views(&self.pool, project.id, site_id, range, limit).await
+    }
+}
+
+fn answer(project: &Project, views: PageViews) -> Pages {
+    let top = |path: store::pages::PathViews| TopPath { path: path.path, views: path.views };
+    Pages {
+        site_id: None,
+        date: None,
+        from: None,
+        to: None,
+        timezone: project.timezone.name().into(),
+        total_views: views.total_views,
+        unique_users: views.unique_users,
+        top_paths: views.top_paths.into_iter().map(top).collect(),
+    }
+}
+
+fn example_event_type() -> Param<String> {
+    Param::example("page_view")
+}
+
+fn example_from() -> Param<DateTime<Utc>> {
+    Param::example("2024-03-01T00:00:00Z")
+}
+
+fn example_to() -> Param<DateTime<Utc>> {
+    Param::example("2024-04-01T00:00:00Z")
+}
+
+fn example_date() -> Param<NaiveDate> {
+    Param::example("2024-03-10")
+}
+
+fn example_site() -> Param<String> {
+    Param::example("test123")
+}

@@ -1,0 +1,118 @@
+//! The OpenAPI document: poem-openapi's, with what that cannot say.
+//!
+//! The bodies of operations that send are read by weir's own decoder, so their schemas and examples stand in
+//! `document.json`, which is merged in.
+
+use std::{collections::HashMap, marker::PhantomData};
+
+use poem::{endpoint::BoxEndpoint, http::Method};
+use poem_openapi::{
+    ExtraHeader, LicenseObject, OpenApi, OpenApiService,
+    registry::{MetaApi, Registry},
+};
+use serde_json::Value;
+
+/// Names of headers as they are usually written: poem-openapi writes its own in capitals.
+const HEADERS: [&str; 3] = ["X-Request-Id", "RateLimit-Policy", "RateLimit"];
+
+/// Operations, as poem-openapi serves and describes them.
+pub fn service<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {
+    OpenApiService::new(operations, "weir", env!("CARGO_PKG_VERSION"))
+        .description(include_str!("description.md"))
+        .license(LicenseObject::new("MIT OR Apache-2.0"))
+        .extra_response_header::<String, _>(
+            ExtraHeader::new("X-Request-Id").description("The request's id: the caller's, or a new one."),
+        )
+}
+
+/// The document of operations that need not be there.
+pub fn describe<T: OpenApi>() -> Value {
+    complete(&service(Described::<T>(PhantomData)).spec())
+}
+
+/// The whole document.
+///
+/// # Panics
+/// If one of its two parts is not JSON.
+pub fn complete(spec: &str) -> Value {
+    let mut document = serde_json::from_str(spec).expect("poem-openapi writes JSON");
+    merge(&mut document, serde_json::from_str(include_str!("document.json")).expect("document.json is JSON"));
+    rename_headers(&mut document);
+    document
+}
+
+/// Swagger's page with this document, from the page with poem-openapi's. It keeps the keys that were entered, in the
+/// browser, when it is loaded anew.
+pub fn page(page: &str, spec: &str, document: &Value) -> String {
+    // Inside a script: an end tag in a text would end it.
+    let document = document.to_string().replace("</", "<\\/");
+    page.replace(spec, &document)
+        .replace("<title>Swagger UI</title>", "<title>weir</title><link rel=\"icon\" href=\"data:,\">")
+        .replace(
+            "deepLinking: true,",
+            "deepLinking: true, persistAuthorization: true, displayRequestDuration: true,",
+        )
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (name, patch) in patch {
+                if patch.is_null() {
+                    target.shift_remove(&name);
+                } else {
+                    merge(target.entry(name).or_insert(Value::Null), patch);
+                }
+            }
+        }
+        (target, patch) => *target = patch,
+    }
+}
+
+fn rename_headers(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::Object(headers)) = members.get_mut("headers") {
+                *headers =
+                    std::mem::take(headers).into_iter().map(|(name, header)| (usual(name), header)).collect();
+            }
+            members.values_mut().for_each(rename_headers);
+        }
+        Value::Array(items) => items.iter_mut().for_each(rename_headers),
+        _ => {}
+    }
+}
+
+fn usual(name: String) -> String {
+    HEADERS.into_iter().find(|usual| usual.eq_ignore_ascii_case(&name)).map_or(name, Into::into)
+}
+
+/// Operations that are only described: their document needs no servers.
+struct Described<T>(PhantomData<fn() -> T>);
+
+impl<T: OpenApi> OpenApi for Described<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, _routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_replaces_adds_and_removes() {
+        let mut target = json!({"a": {"b": 1, "c": 2}, "d": [1]});
+        merge(&mut target, json!({"a": {"b": null, "e": {"f": 3}}, "d": [2]}));
+        assert_eq!(target, json!({"a": {"c": 2, "e": {"f": 3}}, "d": [2]}));
+    }
+}

@@ -1,0 +1,116 @@
+//! What the OpenAPI document knows: paths, their methods, and the parameters of each operation. Taken from the document
+//! itself, so that none can be forgotten.
+
+use std::collections::BTreeMap;
+
+use poem::http::Method;
+use serde_json::Value;
+
+use super::problem::{Code, FieldError, Problem};
+use crate::nearest::nearest;
+
+/// Unknown parameters that are told of at once.
+const MOST_TOLD: usize = 20;
+/// Of paths that the document does not have: they are documents themselves.
+const OTHER_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// The operations of the document.
+pub struct Known {
+    paths: BTreeMap<String, Path>,
+}
+
+struct Path {
+    /// The names of the query's parameters, by method.
+    parameters: Vec<(Method, Vec<String>)>,
+    /// The value of the header `Allow`.
+    methods: String,
+}
+
+impl Known {
+    /// # Panics
+    /// If `document` is not an OpenAPI document.
+    pub fn from_document(document: &Value) -> Self {
+        let paths = document["paths"].as_object().expect("the document has paths");
+        let schemes = &document["components"]["securitySchemes"];
+        let path = |(path, operations): (&String, &Value)| {
+            let operations = operations.as_object().expect("a path has operations");
+            let parameters: Vec<(Method, Vec<String>)> = operations
+                .iter()
+                .map(|(method, operation)| {
+                    let method = method.to_uppercase().parse().expect("a method");
+                    (method, parameters(operation, schemes))
+                })
+                .collect();
+            (path.clone(), Path { methods: allowed(&parameters), parameters })
+        };
+        Self { paths: paths.iter().map(path).collect() }
+    }
+
+    /// The path, if it is one of the document's.
+    pub fn path(&self, path: &str) -> Option<&str> {
+        self.paths.get_key_value(path).map(|(path, _)| path.as_str())
+    }
+
+    /// The methods of a path, as in the header `Allow`.
+    pub fn methods(&self, path: &str) -> &str {
+        self.paths.get(path).map_or(OTHER_METHODS, |path| &path.methods)
+    }
+
+    /// Refuses parameters that the operation does not know.
+    pub fn check(&self, method: &Method, path: &str, query: Option<&str>) -> Result<(), Problem> {
+        let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let operation =
+            self.paths.get(path).and_then(|path| path.parameters.iter().find(|(one, _)| one == method));
+        let Some((_, known)) = operation else { return Ok(()) };
+        let names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+        let unknown = names.filter(|name| !known.iter().any(|known| known == name));
+        let errors: Vec<FieldError> =
+            unknown.take(MOST_TOLD).map(|name| unknown_parameter(&name, known)).collect();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let detail = "this path does not know every parameter that was sent";
+        Err(Problem::invalid(Code::ValidationFailed, detail, errors))
+    }
+}
+
+/// The names that an operation takes in the query: its parameters, and the key if that may stand there.
+fn parameters(operation: &Value, schemes: &Value) -> Vec<String> {
+    let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let keys = items(&operation["security"]).into_iter().filter_map(|requirement| {
+        let (scheme, _) = requirement.as_object()?.iter().next()?;
+        Some(schemes[scheme].clone())
+    });
+    items(&operation["parameters"])
+        .into_iter()
+        .chain(keys)
+        .filter(|parameter| parameter["in"] == "query")
+        .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+fn allowed(operations: &[(Method, Vec<String>)]) -> String {
+    let mut methods: Vec<&str> = operations.iter().map(|(method, _)| method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    methods.sort_unstable();
+    methods.join(", ")
+}
+
+fn unknown_parameter(name: &str, known: &[String]) -> FieldError {
+    let message = match nearest(name, known.iter().map(String::as_str)) {
+        Some(known) => format!("did you mean '{known}'?"),
+        None if known.is_empty() => "this path takes no parameters".into(),
+        None => format!("this path takes {}", known.join(", ")),
+    };
+    FieldError {
+        index: None,
+        event_id: None,
+        field: Some(name.chars().take(64).collect()),
+        code: "unknown_parameter".into(),
+        message,
+    }
+}

@@ -1,0 +1,121 @@
+//! Problems as the error type of operations, with what the OpenAPI document says of them.
+
+use std::marker::PhantomData;
+
+use poem_openapi::{
+    ApiResponse,
+    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    types::Type,
+};
+
+use super::{CONTENT_TYPE, Document, Problem, RATE_LIMIT, RATE_LIMIT_POLICY};
+
+/// The error type of an operation: a [`Problem`] whose possible statuses stand in the OpenAPI document.
+pub struct Refusal<O>(Problem, PhantomData<fn() -> O>);
+
+/// What an operation can answer besides success.
+pub trait Statuses {
+    const STATUSES: &'static [(u16, &'static str)];
+    /// Whether answers to a known project tell what it may still send.
+    const ALLOWANCE: bool;
+}
+
+/// What sends.
+pub struct Sending;
+
+impl Statuses for Sending {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "The body cannot be read, or no event of it is valid"),
+        (401, "The key is missing or unknown"),
+        (403, "The key may not send events, or not from this page"),
+        (408, "The body did not arrive in time"),
+        (413, "The body or the batch is too large"),
+        (415, "The body's type or encoding is not supported"),
+        (429, "More was sent than the rate allows; nothing of the request was taken"),
+        (500, "A failure of weir"),
+        (503, "The events cannot be made durable now: send them again after `Retry-After`"),
+    ];
+    const ALLOWANCE: bool = true;
+}
+
+/// What asks a question.
+pub struct Asking;
+
+impl Statuses for Asking {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "A parameter is not valid"),
+        (401, "The key is missing or unknown"),
+        (403, "The key may not ask questions, or not from this page"),
+        (429, "More requests came from this address than its rate allows"),
+        (500, "A failure of weir"),
+        (503, "The database cannot be reached now"),
+    ];
+    const ALLOWANCE: bool = false;
+}
+
+impl<O> Refusal<O> {
+    fn new(problem: Problem) -> Self {
+        Self(problem, PhantomData)
+    }
+}
+
+impl<O, E: Into<Problem>> From<E> for Refusal<O> {
+    fn from(error: E) -> Self {
+        Self::new(error.into())
+    }
+}
+
+impl<O> From<Refusal<O>> for poem::Error {
+    fn from(refusal: Refusal<O>) -> Self {
+        refusal.0.into()
+    }
+}
+
+impl<O: Statuses> ApiResponse for Refusal<O> {
+    fn meta() -> MetaResponses {
+        let responses = O::STATUSES.iter().map(|&(status, text)| response(status, text, O::ALLOWANCE));
+        MetaResponses { responses: responses.collect() }
+    }
+
+    fn register(registry: &mut Registry) {
+        Document::register(registry);
+    }
+}
+
+fn response(status: u16, description: &'static str, allowance: bool) -> MetaResponse {
+    let schema: MetaSchemaRef = Document::schema_ref();
+    MetaResponse {
+        description,
+        status: Some(status),
+        status_range: None,
+        content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema }],
+        headers: headers(status, allowance),
+    }
+}
+
+fn headers(status: u16, allowance: bool) -> Vec<MetaHeader> {
+    let mut documented = match status {
+        401 => vec![("WWW-Authenticate", "How to present a key.", true)],
+        415 => vec![("Accept-Encoding", "The encodings that are supported, if it was the encoding.", false)],
+        429 => vec![("Retry-After", "Seconds after which the same request passes.", true)],
+        503 => vec![("Retry-After", "Seconds after which to try again.", true)],
+        _ => Vec::new(),
+    };
+    // Who is not let in is not told of a project.
+    if status == 429 || allowance && ![401, 403, 500].contains(&status) {
+        // A database that cannot say whose a key is, is one of the reasons of 503.
+        let always = status != 503;
+        documented.extend([
+            (RATE_LIMIT_POLICY, "What a full bucket holds, and the seconds in which it fills.", always),
+            (RATE_LIMIT, "What remains, and the seconds until the bucket is full.", always),
+        ]);
+    }
+    let header = |(name, description, required): (&str, &str, bool)| MetaHeader {
+        name: name.into(),
+        description: Some(description.into()),
+        required,
+        deprecated: false,
+        schema: String::schema_ref(),
+    };
+    documented.into_iter().map(header).collect()
+}

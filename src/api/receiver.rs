@@ -1,0 +1,68 @@
+//! What every operation that sends has in common.
+
+use super::{
+    auth::{Caller, Write},
+    body::{BodyLimits, EventsBody},
+    parameters::{Checks, Param},
+    problem::Problem,
+};
+use crate::{
+    ingest::{Ingest, Request, admission::Admission, receipt::Receipt, validate::Dialect},
+    request_id::RequestId,
+};
+
+/// Receives bodies with events.
+#[derive(Clone)]
+pub struct Receiver {
+    pub ingest: Ingest,
+    pub admission: Admission,
+    pub limits: BodyLimits,
+}
+
+impl Receiver {
+    /// Reads a body and takes its events.
+    ///
+    /// Every answer tells what the project may still send, so a body that cannot be read costs as much as one event, and
+    /// a flood of them is bounded like any other.
+    pub async fn receive<F>(
+        &self,
+        caller: &Caller<Write>,
+        request_id: &RequestId,
+        idempotency_key: Param<String>,
+        dialect: Dialect,
+        body: EventsBody<F>,
+    ) -> Result<Receipt, Problem> {
+        let received = self.try_receive(caller, request_id, idempotency_key, dialect, body).await;
+        match received {
+            Err(mut problem) if problem.allowance.is_none() => {
+                problem.allowance = Some(self.ingest.charge(&caller.project).await?);
+                Err(problem)
+            }
+            received => received,
+        }
+    }
+
+    async fn try_receive<F>(
+        &self,
+        caller: &Caller<Write>,
+        request_id: &RequestId,
+        idempotency_key: Param<String>,
+        dialect: Dialect,
+        body: EventsBody<F>,
+    ) -> Result<Receipt, Problem> {
+        let mut checks = Checks::default();
+        let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
+        checks.finish(Some(()))?;
+        let project = &caller.project;
+        let body = body.read(self.limits, self.admission.memory(project.id)).await?;
+        let _turn = self.admission.turn(project.id).await?;
+        let request = Request {
+            project,
+            request_id: request_id.as_str(),
+            idempotency_key: idempotency_key.as_deref(),
+            format: body.format,
+            dialect,
+        };
+        Ok(self.ingest.take(&request, &body.bytes).await?)
+    }
+}

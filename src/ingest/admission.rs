@@ -1,0 +1,155 @@
+//! How much is worked on at a time. What is more is refused at once or after a short wait, so that what was let in stays
+//! fast; and no project has more than half, so that its flood leaves room for the others.
+
+use std::{sync::Arc, time::Duration};
+
+use bytesize::ByteSize;
+use moka::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{config::Load, project::ProjectId};
+
+/// Memory is counted in steps of this many bytes.
+const STEP: usize = 64 << 10;
+/// Projects whose share is remembered. A share that was forgotten while it was in use would be given twice.
+const REMEMBERED: u64 = 100_000;
+
+/// There is no room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Overloaded {
+    #[error("too many bodies are being read")]
+    Memory,
+    #[error("too many requests are being worked on")]
+    Requests,
+}
+
+/// The room that there is.
+#[derive(Clone)]
+pub struct Admission {
+    memory: Room,
+    requests: Room,
+    wait: Duration,
+}
+
+/// A number of places, of which each project has at most half.
+#[derive(Clone)]
+struct Room {
+    all: Arc<Semaphore>,
+    share: usize,
+    shares: Cache<ProjectId, Arc<Semaphore>>,
+}
+
+/// Places in a room, given back when dropped.
+type Places = [OwnedSemaphorePermit; 2];
+
+/// Memory that a body may take; it grows with the body, and is given back when dropped.
+pub struct Memory {
+    room: Room,
+    project_id: ProjectId,
+    held: Vec<Places>,
+    bytes: usize,
+}
+
+/// A turn to be worked on, given back when dropped.
+pub struct Turn {
+    _places: Places,
+}
+
+impl Admission {
+    pub fn new(load: &Load) -> Self {
+        let steps = load.body_memory.as_u64() / ByteSize::b(STEP as u64).as_u64();
+        Self {
+            memory: Room::new(usize::try_from(steps).unwrap_or(usize::MAX)),
+            requests: Room::new(load.max_requests as usize),
+            wait: load.queue_timeout,
+        }
+    }
+
+    /// Memory for a body of the project; none yet.
+    pub fn memory(&self, project_id: ProjectId) -> Memory {
+        Memory { room: self.memory.clone(), project_id, held: Vec::new(), bytes: 0 }
+    }
+
+    /// A turn to be worked on, after a short wait if there is none now.
+    pub async fn turn(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
+        let places = tokio::time::timeout(self.wait, self.requests.enter(project_id)).await;
+        places.map(|places| Turn { _places: places }).map_err(|_| Overloaded::Requests)
+    }
+}
+
+impl Room {
+    fn new(places: usize) -> Self {
+        let places = places.clamp(2, Semaphore::MAX_PERMITS);
+        let shares = Cache::builder().max_capacity(REMEMBERED).build();
+        Self { all: Arc::new(Semaphore::new(places)), share: places / 2, shares }
+    }
+
+    fn share_of(&self, project_id: ProjectId) -> Arc<Semaphore> {
+        self.shares.get_with(project_id, || Arc::new(Semaphore::new(self.share)))
+    }
+
+    fn try_enter(&self, project_id: ProjectId, places: u32) -> Option<Places> {
+        let own = self.share_of(project_id).try_acquire_many_owned(places).ok()?;
+        Some([own, self.all.clone().try_acquire_many_owned(places).ok()?])
+    }
+
+    async fn enter(&self, project_id: ProjectId) -> Places {
+        let own = self.share_of(project_id).acquire_owned().await.expect("never closed");
+        [own, self.all.clone().acquire_owned().await.expect("never closed")]
+    }
+}
+
+impl Memory {
+    /// Asks for room for `bytes` in all.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Overloaded> {
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        let steps = (bytes - self.bytes).div_ceil(STEP);
+        let places = u32::try_from(steps).ok().and_then(|steps| self.room.try_enter(self.project_id, steps));
+        self.held.push(places.ok_or(Overloaded::Memory)?);
+        self.bytes += steps * STEP;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Admission {
+        let load =
+            Load { body_memory: ByteSize::kib(64 * 8), max_requests: 4, queue_timeout: Duration::ZERO };
+        Admission::new(&load)
+    }
+
+    const ONE: ProjectId = ProjectId::from_stored(1);
+    const TWO: ProjectId = ProjectId::from_stored(2);
+
+    #[test]
+    fn a_project_has_at_most_half_of_the_memory_and_gives_it_back() {
+        let admission = admission();
+        let mut body = admission.memory(ONE);
+        body.grow_to(1).unwrap();
+        body.grow_to(STEP).unwrap();
+        body.grow_to(3 * STEP).unwrap();
+        let mut second = admission.memory(ONE);
+        assert_eq!(second.grow_to(2 * STEP), Err(Overloaded::Memory));
+        let mut other = admission.memory(TWO);
+        other.grow_to(4 * STEP).unwrap();
+        drop(body);
+        second.grow_to(4 * STEP).unwrap();
+        assert_eq!(admission.memory(ProjectId::from_stored(3)).grow_to(1), Err(Overloaded::Memory));
+    }
+
+    #[tokio::test]
+    async fn a_project_has_at_most_half_of_the_turns() {
+        let admission = admission();
+        let first = admission.turn(ONE).await.unwrap();
+        let _second = admission.turn(ONE).await.unwrap();
+        assert_eq!(admission.turn(ONE).await.err(), Some(Overloaded::Requests));
+        admission.turn(TWO).await.unwrap();
+        drop(first);
+        admission.turn(ONE).await.unwrap();
+    }
+}

@@ -1,0 +1,132 @@
+//! From the bytes of a body to events whose fields are still raw: one pass, nothing copied.
+//!
+//! Only the shape is decided here; [`super::validate`] looks at the fields. So one bad event never spoils its batch.
+
+mod cloud_event;
+mod fields;
+mod json;
+
+use serde_json::value::RawValue;
+
+pub(super) use self::cloud_event::MAX_EXTENSIONS;
+pub use self::{
+    cloud_event::{BinaryModeError, RawCloudEvent, structured},
+    fields::{FIELD_NAMES, Field, RawFields},
+};
+use self::{fields::Members, json::Body};
+
+/// How a body is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `{"events":[E,…]}`, `[E,…]` or `E`.
+    Json,
+    /// An event in each line.
+    NdJson,
+    /// A CloudEvent of version 1.0.
+    CloudEvent,
+    /// A list of CloudEvents.
+    CloudEventBatch,
+}
+
+/// A body, taken apart.
+#[derive(Debug)]
+pub struct Decoded<'a> {
+    /// The body was one event, not a list of events.
+    pub single: bool,
+    pub events: Vec<RawEvent<'a>>,
+}
+
+/// An element of the list of events.
+#[derive(Debug)]
+pub enum RawEvent<'a> {
+    Fields(RawFields<'a>),
+    CloudEvent(Box<RawCloudEvent<'a>>),
+    /// Not an object; what it is instead.
+    NotAnObject(&'static str),
+    /// Not JSON; why. Only where each event is a text of its own.
+    NotJson(String),
+}
+
+/// Why a body as a whole cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is not UTF-8: {0}")]
+    NotUtf8(#[from] std::str::Utf8Error),
+    #[error("the body is not valid JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("expected {expected}, got {got}")]
+    WrongShape { expected: &'static str, got: &'static str },
+    #[error("the body has no events")]
+    Empty,
+    #[error("{sent} events were sent; at most {limit} are taken at once")]
+    TooManyEvents { sent: usize, limit: usize },
+}
+
+/// Takes a body apart.
+pub fn decode(body: &[u8], format: Format, max_events: usize) -> Result<Decoded<'_>, BodyError> {
+    let (single, list) = match format {
+        Format::Json => match json::body(std::str::from_utf8(body)?, max_events)? {
+            Body::Single(event) => (true, List { events: vec![event], sent: 1 }),
+            Body::List(list) => (false, list),
+        },
+        Format::NdJson => (false, lines(body, max_events)),
+        Format::CloudEvent => {
+            let event = json::cloud_event(std::str::from_utf8(body)?)?;
+            (true, List { events: vec![event], sent: 1 })
+        }
+        Format::CloudEventBatch => (false, json::cloud_events(std::str::from_utf8(body)?, max_events)?),
+    };
+    // A batch of no CloudEvents is a batch, says their specification.
+    if list.sent == 0 && format != Format::CloudEventBatch {
+        return Err(BodyError::Empty);
+    }
+    if list.sent > max_events {
+        return Err(BodyError::TooManyEvents { sent: list.sent, limit: max_events });
+    }
+    Ok(Decoded { single, events: list.events })
+}
+
+struct List<'a> {
+    /// At most as many as are taken.
+    events: Vec<RawEvent<'a>>,
+    /// As many as there were.
+    sent: usize,
+}
+
+/// The events of lines; empty lines are none. A line that cannot be read costs only itself.
+fn lines(body: &[u8], max_events: usize) -> List<'_> {
+    let mut list = List { events: Vec::new(), sent: 0 };
+    for line in body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+        list.sent += 1;
+        if list.sent > max_events {
+            continue;
+        }
+        let event = match std::str::from_utf8(line) {
+            Ok(text) => json::element::<RawFields<'_>>(text)
+                .unwrap_or_else(|error| RawEvent::NotJson(error.to_string())),
+            Err(error) => RawEvent::NotJson(error.to_string()),
+        };
+        list.events.push(event);
+    }
+    list
+}
+
+/// What a JSON text is, by its first character.
+pub(super) fn kind(text: &str) -> &'static str {
+    match text.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// Puts a member's value into its slot; false if it was taken.
+fn put<'a>(slot: &mut Option<&'a RawValue>, value: &'a RawValue) -> bool {
+    slot.replace(value).is_none()
+}
+
+#[cfg(test)]
+mod tests;

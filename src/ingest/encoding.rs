@@ -1,0 +1,240 @@
+//! Compressed bodies (`Content-Encoding`): a bomb stops at the limit, in memory that is bounded by it.
+
+use std::io::{self, Read};
+
+use brotli_decompressor as brotli;
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+use super::admission::{Memory, Overloaded};
+
+/// Read at a time.
+const CHUNK: usize = 64 << 10;
+/// The largest window of zstd, as a power of two: 8 MiB, which is what RFC 9659 asks of `zstd` in HTTP.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// A coding of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// Why a body cannot be decompressed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDecompressed {
+    #[error("at most {0} bytes are taken, decompressed")]
+    TooLarge(usize),
+    #[error("the body is not valid {}: {error}", encoding.name())]
+    Invalid { encoding: Encoding, error: io::Error },
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+}
+
+impl Encoding {
+    pub const ALL: [Self; 4] = [Self::Gzip, Self::Deflate, Self::Brotli, Self::Zstd];
+
+    /// As in `Content-Encoding`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        let name = if name.eq_ignore_ascii_case("x-gzip") { "gzip" } else { name };
+        Self::ALL.into_iter().find(|encoding| encoding.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Decompresses a body of at most `limit` bytes, for which `memory` has room beside what it holds.
+    pub fn decompress(
+        self,
+        body: &[u8],
+        limit: usize,
+        memory: &mut Memory,
+    ) -> Result<Vec<u8>, NotDecompressed> {
+        let invalid = |error| NotDecompressed::Invalid { encoding: self, error };
+        match self {
+            Self::Gzip => self.read(MultiGzDecoder::new(body), body.len(), limit, memory),
+            // Some clients leave the frame of zlib away, against RFC 9110.
+            Self::Deflate if has_zlib_header(body) => {
+                self.read(ZlibDecoder::new(body), body.len(), limit, memory)
+            }
+            Self::Deflate => self.read(DeflateDecoder::new(body), body.len(), limit, memory),
+            Self::Brotli => self.read(BrotliDecoder::new(body), body.len(), limit, memory),
+            Self::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(body).map_err(invalid)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(invalid)?;
+                self.read(decoder, body.len(), limit, memory)
+            }
+        }
+    }
+
+    fn read(
+        self,
+        mut decoder: impl Read,
+        held: usize,
+        limit: usize,
+        memory: &mut Memory,
+    ) -> Result<Vec<u8>, NotDecompressed> {
+        let mut decompressed = Vec::new();
+        loop {
+            memory.grow_to(held + decompressed.len() + CHUNK)?;
+            let before = decompressed.len();
+            decoder
+                .by_ref()
+                .take(CHUNK as u64)
+                .read_to_end(&mut decompressed)
+                .map_err(|error| NotDecompressed::Invalid { encoding: self, error })?;
+            if decompressed.len() > limit {
+                return Err(NotDecompressed::TooLarge(limit));
+            }
+            if decompressed.len() == before {
+                return Ok(decompressed);
+            }
+        }
+    }
+}
+
+/// RFC 1950: method 8 with a window of at most 32 KiB, and a check of both bytes.
+fn has_zlib_header(body: &[u8]) -> bool {
+    matches!(body, [method, flags, ..]
+        if method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31))
+}
+
+/// The crate's own reader takes windows of up to 1 GiB, which are no part of `br`: a few bytes would ask for that much.
+struct BrotliDecoder<'b> {
+    body: &'b [u8],
+    state: Box<brotli::BrotliState<brotli::StandardAlloc, brotli::StandardAlloc, brotli::StandardAlloc>>,
+    at: usize,
+    written: usize,
+    ended: bool,
+}
+
+impl<'b> BrotliDecoder<'b> {
+    fn new(body: &'b [u8]) -> Self {
+        let alloc = brotli::StandardAlloc::default;
+        let state = Box::new(brotli::BrotliState::new_strict(alloc(), alloc(), alloc()));
+        Self { body, state, at: 0, written: 0, ended: false }
+    }
+}
+
+impl Read for BrotliDecoder<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        let (mut available_in, mut available_out) = (self.body.len() - self.at, buffer.len());
+        let mut at_out = 0;
+        let result = brotli::BrotliDecompressStream(
+            &mut available_in,
+            &mut self.at,
+            self.body,
+            &mut available_out,
+            &mut at_out,
+            buffer,
+            &mut self.written,
+            &mut self.state,
+        );
+        match result {
+            brotli::BrotliResult::ResultSuccess if self.at == self.body.len() => {
+                self.ended = true;
+                Ok(at_out)
+            }
+            brotli::BrotliResult::ResultSuccess => Err(io::Error::other("there is more behind its end")),
+            brotli::BrotliResult::NeedsMoreOutput => Ok(at_out),
+            brotli::BrotliResult::NeedsMoreInput if at_out > 0 => Ok(at_out),
+            brotli::BrotliResult::NeedsMoreInput => Err(io::ErrorKind::UnexpectedEof.into()),
+            brotli::BrotliResult::ResultFailure => Err(io::Error::other("corrupt data")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, time::Duration};
+
+    use bytesize::ByteSize;
+
+    use super::*;
+    use crate::{config::Load, ingest::admission::Admission, project::ProjectId};
+
+    fn memory(body_memory: ByteSize) -> Memory {
+        let load = Load { body_memory, max_requests: 2, queue_timeout: Duration::ZERO };
+        Admission::new(&load).memory(ProjectId::from_stored(1))
+    }
+
+    fn compressed(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+        let level = flate2::Compression::fast();
+        match encoding {
+            Encoding::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+                encoder.write_all(bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+            Encoding::Deflate => {
+                let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+                encoder.write_all(bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+            Encoding::Brotli => {
+                let mut compressed = Vec::new();
+                let params = ::brotli::enc::BrotliEncoderParams { quality: 1, ..Default::default() };
+                ::brotli::BrotliCompress(&mut &*bytes, &mut compressed, &params).unwrap();
+                compressed
+            }
+            Encoding::Zstd => zstd::encode_all(bytes, 1).unwrap(),
+        }
+    }
+
+    fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Vec<u8>, NotDecompressed> {
+        encoding.decompress(body, limit, &mut memory(ByteSize::mib(64)))
+    }
+
+    #[test]
+    fn what_was_compressed_comes_back() {
+        let text = "weir keeps each of them exactly once; ".repeat(10_000).into_bytes();
+        for encoding in Encoding::ALL {
+            let body = compressed(encoding, &text);
+            assert_eq!(decompress(encoding, &body, text.len()).unwrap(), text, "{encoding:?}");
+            let cut = decompress(encoding, &body[..body.len() - 9], text.len());
+            assert!(matches!(cut, Err(NotDecompressed::Invalid { .. })), "{encoding:?}: {cut:?}");
+            let other = decompress(encoding, b"{\"events\":[]}", text.len());
+            assert!(matches!(other, Err(NotDecompressed::Invalid { .. })), "{encoding:?}: {other:?}");
+            assert_eq!(Encoding::from_name(encoding.name()), Some(encoding));
+        }
+        let mut bare = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        bare.write_all(&text).unwrap();
+        assert_eq!(decompress(Encoding::Deflate, &bare.finish().unwrap(), text.len()).unwrap(), text);
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit_or_where_there_is_no_memory() {
+        let zeros = vec![0; 20 << 20];
+        for encoding in Encoding::ALL {
+            let bomb = compressed(encoding, &zeros);
+            let stopped = decompress(encoding, &bomb, 1 << 20);
+            assert!(matches!(stopped, Err(NotDecompressed::TooLarge(_))), "{encoding:?}: {stopped:?}");
+            let stopped = encoding.decompress(&bomb, zeros.len(), &mut memory(ByteSize::mib(4)));
+            assert!(
+                matches!(stopped, Err(NotDecompressed::Overloaded(Overloaded::Memory))),
+                "{encoding:?}: {stopped:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_window_that_http_does_not_know_is_refused() {
+        // A frame of zstd that asks for a window of 2^31 bytes, and a stream of brotli that asks for one of 2^30.
+        let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0x00, 0x00];
+        let brotli = [0x11, 0x1e, 0x03];
+        for (encoding, body) in [(Encoding::Zstd, &zstd[..]), (Encoding::Brotli, &brotli)] {
+            let refused = decompress(encoding, body, 1 << 20);
+            assert!(matches!(refused, Err(NotDecompressed::Invalid { .. })), "{encoding:?}: {refused:?}");
+        }
+    }
+}

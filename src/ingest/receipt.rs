@@ -1,0 +1,43 @@
+//! What became of a request's events.
+
+use super::{
+    decode::BodyError,
+    rate::{Allowance, OverRate},
+    validate::Rejection,
+};
+use crate::stream::publish::NotPublished;
+
+/// What became of a request's events: `accepted + duplicates + rejected.len()` is their number.
+#[derive(Debug)]
+pub struct Receipt {
+    pub accepted: usize,
+    pub duplicates: usize,
+    pub rejected: Vec<Rejected>,
+    /// The id of the event if the body was a single one, as it was sent or as weir gave it.
+    pub single: Option<String>,
+    /// The id of the request, if the body had one.
+    pub request_id: Option<String>,
+    /// What the project may still send.
+    pub allowance: Allowance,
+}
+
+/// An event that was refused.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Its place in the request, from 0.
+    pub index: usize,
+    /// As sent, if it was sent and is a text.
+    pub event_id: Option<String>,
+    pub rejection: Rejection,
+}
+
+/// Why nothing of a request was taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    OverRate(#[from] OverRate),
+    #[error("the events cannot be made durable")]
+    NotPublished { source: NotPublished, allowance: Allowance },
+}

@@ -1,0 +1,244 @@
+//! The rules of an event's fields. What passes here can be stored; what does not is told which field, and why.
+
+mod cloud_event;
+mod members;
+mod rejection;
+mod text;
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+pub use self::rejection::{Reason, Rejection};
+use self::text::{bounded, shortened, string};
+use super::{
+    decode::{Decoded, FIELD_NAMES, RawEvent, RawFields, kind},
+    properties::{self, Fault},
+};
+use crate::{config::Limits, event::Event, nearest::nearest, project::ProjectId};
+
+/// An event that passed, with the id as its sender wrote it.
+#[derive(Debug)]
+pub struct Valid<'a> {
+    pub event: Event<'a>,
+    /// Absent: weir gave the id.
+    pub sent_id: Option<Cow<'a, str>>,
+}
+
+/// The id that an event was sent with, if it can be shown.
+pub fn sent_id<'a>(raw: &RawEvent<'a>) -> Option<Cow<'a, str>> {
+    let id = match raw {
+        RawEvent::Fields(fields) => fields.event_id,
+        RawEvent::CloudEvent(event) => event.id,
+        RawEvent::NotAnObject(_) | RawEvent::NotJson(_) => None,
+    };
+    string("event_id", id).and_then(|id| bounded("event_id", id)).ok().flatten()
+}
+
+/// The id that a body gives its request, if its dialect has one and it can stand in logs.
+pub fn request_id(dialect: Dialect, decoded: &Decoded<'_>) -> Option<String> {
+    let RawEvent::Fields(fields) = decoded.events.first().filter(|_| dialect == Dialect::Intake)? else {
+        return None;
+    };
+    let (_, id) = fields.others.iter().find(|(name, _)| name == "request_id")?;
+    let id = string("request_id", Some(id)).ok()??;
+    crate::request_id::is_valid(&id).then(|| id.into_owned())
+}
+
+/// Whose names of fields a body may use besides weir's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Weir,
+    /// `POST /api/v1/events`: a `request_id`.
+    Intake,
+    /// `POST /event`: `site_id` and `path`, which become properties.
+    Website,
+}
+
+impl Dialect {
+    fn others(self) -> &'static [&'static str] {
+        match self {
+            Self::Weir => &[],
+            Self::Intake => &["request_id"],
+            Self::Website => &["site_id", "path"],
+        }
+    }
+}
+
+/// What the sender calls the fields, for messages.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Names {
+    pub event_id: &'static str,
+    pub user_id: &'static str,
+    pub event_type: &'static str,
+    pub occurred_at: &'static str,
+    pub properties: &'static str,
+}
+
+impl Names {
+    pub const OWN: Self = Self {
+        event_id: "event_id",
+        user_id: "user_id",
+        event_type: "event_type",
+        occurred_at: "occurred_at",
+        properties: "properties",
+    };
+}
+
+/// The fields of an event as texts, before any rule but that of their type.
+#[derive(Debug)]
+pub struct Texts<'a> {
+    pub names: &'static Names,
+    pub event_id: Option<Cow<'a, str>>,
+    /// What the id is unique within, if that is less than the project.
+    pub source: Option<Cow<'a, str>>,
+    pub user_id: Option<Cow<'a, str>>,
+    pub event_type: Option<Cow<'a, str>>,
+    pub occurred_at: Option<Cow<'a, str>>,
+    /// Valid JSON.
+    pub properties: Option<Cow<'a, str>>,
+    /// The event's place in what was sent.
+    pub index: usize,
+}
+
+/// Applies the rules of a project's events, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'l> {
+    pub limits: &'l Limits,
+    pub project_id: ProjectId,
+    pub now: DateTime<Utc>,
+    /// Makes a request safe to repeat whose events have no ids.
+    pub idempotency_key: Option<&'l str>,
+    pub dialect: Dialect,
+}
+
+impl Rules<'_> {
+    /// An event as a client sent it, at its place in the request.
+    pub fn event<'a>(&self, raw: &RawEvent<'a>, index: usize) -> Result<Valid<'a>, Rejection> {
+        match raw {
+            RawEvent::Fields(fields) => self.texts(self.fields(fields, index)?),
+            RawEvent::CloudEvent(event) => self.texts(cloud_event::texts(event, index)?),
+            RawEvent::NotAnObject(kind) => {
+                Err(Rejection::of_event(Reason::NotAnObject, format!("expected an object, got {kind}")))
+            }
+            RawEvent::NotJson(error) => {
+                Err(Rejection::of_event(Reason::InvalidJson, format!("not valid JSON: {error}")))
+            }
+        }
+    }
+
+    fn fields<'a>(&self, fields: &RawFields<'a>, index: usize) -> Result<Texts<'a>, Rejection> {
+        let known = self.dialect.others();
+        if let Some((name, _)) = fields.others.iter().find(|(name, _)| !known.contains(&&**name)) {
+            return Err(unknown_field(name, known));
+        }
+        if let Some(name) = fields.repeated {
+            return Err(repeated(name));
+        }
+        let mut properties =
+            fields.properties.map(RawValue::get).filter(|text| *text != "null").map(Cow::Borrowed);
+        if self.dialect == Dialect::Website {
+            for (name, value) in &fields.others {
+                string(name, Some(value))?;
+            }
+            properties = Some(members::put_before(&fields.others, properties)?);
+        }
+        Ok(Texts {
+            names: &Names::OWN,
+            event_id: string("event_id", fields.event_id)?,
+            source: None,
+            user_id: string("user_id", fields.user_id)?,
+            event_type: string("event_type", fields.event_type)?,
+            occurred_at: string("occurred_at", fields.occurred_at)?,
+            properties,
+            index,
+        })
+    }
+
+    /// An event whose fields came as texts.
+    pub fn texts<'a>(&self, texts: Texts<'a>) -> Result<Valid<'a>, Rejection> {
+        let names = texts.names;
+        let sent_id = bounded(names.event_id, texts.event_id)?;
+        let event_type = bounded(names.event_type, texts.event_type)?
+            .ok_or_else(|| Rejection::missing(names.event_type, "the type of the event"))?;
+        let user_id = bounded(names.user_id, texts.user_id)?;
+        let occurred_at = texts.occurred_at.map(|text| self.time(names, &text)).transpose()?;
+        let properties = match texts.properties {
+            Some(properties) => {
+                self.check_properties(names, &properties)?;
+                properties
+            }
+            None => "{}".into(),
+        };
+        let event_id = match (&sent_id, &texts.source, self.idempotency_key) {
+            (Some(id), None, _) => self.project_id.event_id(id),
+            (Some(id), Some(source), _) => self.project_id.event_id_within(source, id),
+            (None, _, Some(key)) => self.project_id.replayable_event_id(key, texts.index),
+            (None, _, None) => Uuid::now_v7(),
+        };
+        Ok(Valid { event: Event { event_id, user_id, event_type, occurred_at, properties }, sent_id })
+    }
+
+    /// RFC 3339, to the microsecond, neither too old nor too far ahead.
+    fn time(&self, names: &Names, text: &str) -> Result<DateTime<Utc>, Rejection> {
+        let refused = |reason, message| Err(Rejection::new(names.occurred_at, reason, message));
+        let Ok(time) = DateTime::parse_from_rfc3339(text) else {
+            let expected = "expected a time of RFC 3339 such as 2024-01-15T10:30:00Z";
+            return refused(Reason::InvalidTime, format!("{expected}, got '{}'", shortened(text)));
+        };
+        let time = time.to_utc().trunc_subsecs(6);
+        let (oldest, latest) = (self.limits.max_event_age, self.limits.max_event_ahead);
+        if self.now - time > TimeDelta::from_std(oldest).unwrap_or(TimeDelta::MAX) {
+            let message = format!("at most {} old is taken, got {text}", humantime::format_duration(oldest));
+            return refused(Reason::TooOld, message);
+        }
+        if time - self.now > TimeDelta::from_std(latest).unwrap_or(TimeDelta::MAX) {
+            let message =
+                format!("at most {} ahead is taken, got {text}", humantime::format_duration(latest));
+            return refused(Reason::TooFarAhead, message);
+        }
+        Ok(time)
+    }
+
+    fn check_properties(&self, names: &Names, text: &str) -> Result<(), Rejection> {
+        let refused = |reason, message| Err(Rejection::new(names.properties, reason, message));
+        if !text.starts_with('{') {
+            return refused(Reason::WrongType, format!("expected an object, got {}", kind(text)));
+        }
+        let limit = self.limits.max_properties;
+        if text.len() as u64 > limit.as_u64() {
+            return refused(Reason::TooLarge, format!("at most {limit} are taken, got {} bytes", text.len()));
+        }
+        let max_depth = usize::from(self.limits.max_properties_depth);
+        match properties::check(text, max_depth) {
+            Ok(()) => Ok(()),
+            Err(Fault::TooDeep) => refused(Reason::TooDeep, format!("at most {max_depth} levels are taken")),
+            Err(Fault::Nul) => refused(Reason::InvalidText, "the character \\u0000 cannot be stored".into()),
+            Err(Fault::LoneSurrogate) => {
+                refused(Reason::InvalidText, "half of a surrogate pair stands alone, such as \\ud83d".into())
+            }
+            Err(Fault::NumberTooLarge) => {
+                refused(Reason::NumberTooLarge, "a number is beyond those of 64-bit floating point".into())
+            }
+        }
+    }
+}
+
+fn repeated(name: &'static str) -> Rejection {
+    Rejection::new(name, Reason::RepeatedField, "the field was sent more than once".into())
+}
+
+fn unknown_field(name: &str, others: &[&'static str]) -> Rejection {
+    let known = nearest(name, FIELD_NAMES.iter().map(|(known, _)| *known).chain(others.iter().copied()));
+    let name = shortened(name);
+    let message = match known {
+        Some(known) => format!("'{name}' is not a field of an event; did you mean '{known}'?"),
+        None => format!("'{name}' is not a field of an event; what is your own belongs into 'properties'"),
+    };
+    Rejection { field: Some(name.into()), reason: Reason::UnknownField, message }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Why an event was refused.
+
+use std::borrow::Cow;
+
+/// The kind of reason. Stable: clients may act on it, and metrics count by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    NotAnObject,
+    InvalidJson,
+    UnknownField,
+    RepeatedField,
+    Missing,
+    WrongType,
+    Empty,
+    TooLong,
+    InvalidText,
+    InvalidValue,
+    InvalidTime,
+    TooOld,
+    TooFarAhead,
+    TooLarge,
+    TooDeep,
+    NumberTooLarge,
+    TooManyEventTypes,
+}
+
+impl Reason {
+    pub const ALL: [Self; 17] = [
+        Self::NotAnObject,
+        Self::InvalidJson,
+        Self::UnknownField,
+        Self::RepeatedField,
+        Self::Missing,
+        Self::WrongType,
+        Self::Empty,
+        Self::TooLong,
+        Self::InvalidText,
+        Self::InvalidValue,
+        Self::InvalidTime,
+        Self::TooOld,
+        Self::TooFarAhead,
+        Self::TooLarge,
+        Self::TooDeep,
+        Self::NumberTooLarge,
+        Self::TooManyEventTypes,
+    ];
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotAnObject => "not_an_object",
+            Self::InvalidJson => "invalid_json",
+            Self::UnknownField => "unknown_field",
+            Self::RepeatedField => "repeated_field",
+            Self::Missing => "missing",
+            Self::WrongType => "wrong_type",
+            Self::Empty => "empty",
+            Self::TooLong => "too_long",
+            Self::InvalidText => "invalid_text",
+            Self::InvalidValue => "invalid_value",
+            Self::InvalidTime => "invalid_time",
+            Self::TooOld => "too_old",
+            Self::TooFarAhead => "too_far_ahead",
+            Self::TooLarge => "too_large",
+            Self::TooDeep => "too_deep",
+            Self::NumberTooLarge => "number_too_large",
+            Self::TooManyEventTypes => "too_many_event_types",
+        }
+    }
+}
+
+/// What is wrong with an event: the first thing found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// As the sender calls it. Absent when the event as a whole is wrong.
+    pub field: Option<Cow<'static, str>>,
+    pub reason: Reason,
+    /// What was expected and what came.
+    pub message: String,
+}
+
+impl Rejection {
+    pub fn new(field: &'static str, reason: Reason, message: String) -> Self {
+        Self { field: Some(field.into()), reason, message }
+    }
+
+    pub(super) fn of_event(reason: Reason, message: String) -> Self {
+        Self { field: None, reason, message }
+    }
+
+    pub(super) fn missing(field: &'static str, what: &str) -> Self {
+        Self::new(field, Reason::Missing, format!("{what} is required"))
+    }
+
+    /// A field that should be JSON and is not.
+    pub fn invalid_json(field: &'static str, error: &serde_json::Error) -> Self {
+        Self::new(field, Reason::InvalidText, format!("not valid JSON: {error}"))
+    }
+
+    pub fn too_many_event_types(event_type: &str, limit: u32) -> Self {
+        let event_type = super::shortened(event_type);
+        let message = format!(
+            "the project has its {limit} event types, and '{event_type}' would be one more; what varies belongs \
+             into 'properties'"
+        );
+        Self::new("event_type", Reason::TooManyEventTypes, message)
+    }
+}
