@@ -1,6 +1,13 @@
 //! The page's program for browsers, in a browser: on a page of another origin than weir's, as in real life.
 
-use std::{path::PathBuf, process::Stdio, sync::Arc};
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use poem::{EndpointExt, Route, endpoint::make_sync, get, post, web::Html};
 use tempfile::TempDir;
@@ -30,7 +37,7 @@ async fn a_page_sends_its_events_and_sends_them_again() {
     let front = Front::start(&weir, Manner::Troubled).await;
     let site = Site::start(&front, &project).await;
     let browser = Browser::open(program, &site.url("/page"));
-    site.settled.notified().await;
+    site.wait_until_settled().await;
     let posts = front.posts();
     assert_eq!(posts.iter().map(|post| post.status).collect::<Vec<_>>(), [503, 429, 200]);
     assert!(posts.iter().all(|post| post.events() == posts[0].events()), "the same events: {posts:?}");
@@ -55,7 +62,7 @@ async fn a_page_that_is_left_sends_a_beacon_and_asks_on_its_next_visit() {
     weir.wait_for_events(3).await;
 
     site.back.notify_one();
-    site.settled.notified().await;
+    site.wait_until_settled().await;
     let sent: Vec<_> = front.posts()[1..].iter().flat_map(super::front::Post::events).collect();
     assert!(posts[0].events().iter().all(|event| sent.contains(event)), "what no answer came for: {sent:?}");
     assert_eq!(sent.len(), 6, "{sent:?}");
@@ -68,7 +75,7 @@ async fn a_page_that_is_left_sends_a_beacon_and_asks_on_its_next_visit() {
 struct Site {
     address: String,
     /// Weir has answered for all events of the page.
-    settled: Arc<Notify>,
+    settled: Arc<AtomicBool>,
     /// Lets the browser come back to the page.
     back: Arc<Notify>,
 }
@@ -87,7 +94,7 @@ impl Site {
             );
             get(make_sync(move |_| Html(html.clone())))
         };
-        let (settled, back) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (settled, back) = (Arc::<AtomicBool>::default(), Arc::<Notify>::default());
         let routes = Route::new()
             .at(
                 "/page",
@@ -103,12 +110,17 @@ impl Site {
                 })),
             )
             .at("/back", get(waits(back.clone())))
-            .at("/settled", post(tells(settled.clone())));
+            .at("/settled", post(notes(settled.clone())));
         Self { address: serve(routes).await, settled, back }
     }
 
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    async fn wait_until_settled(&self) {
+        let settled = || async { self.settled.load(Ordering::Relaxed) };
+        eventually("weir has answered for the page's events", settled, |settled| *settled).await;
     }
 }
 
@@ -120,8 +132,8 @@ fn waits(until: Arc<Notify>) -> impl poem::Endpoint {
     .map_to_response()
 }
 
-fn tells(whom: Arc<Notify>) -> impl poem::Endpoint {
-    make_sync(move |_| whom.notify_one())
+fn notes(happened: Arc<AtomicBool>) -> impl poem::Endpoint {
+    make_sync(move |_| happened.store(true, Ordering::Relaxed))
 }
 
 struct Browser {
