@@ -1,6 +1,7 @@
 //! The page's program for browsers, in a browser: on a page of another origin than weir's, as in real life.
 
 use std::{
+    fs,
     path::PathBuf,
     process::Stdio,
     sync::{
@@ -157,12 +158,17 @@ impl Browser {
             "--disable-sync",
         ]);
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
+        command.env("TMPDIR", profile.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         Self { child: command.spawn().unwrap(), profile }
     }
 
+    /// In order. Its other processes end after it, and write into the profile until then.
     async fn close(mut self) {
-        self.child.kill().await.unwrap();
-        drop(self.profile);
+        let pid = self.child.id().unwrap().to_string();
+        Command::new("kill").args(["-s", "TERM", &pid]).status().await.unwrap();
+        self.child.wait().await.unwrap();
+        let removed = || async { fs::remove_dir_all(self.profile.path()).is_ok() };
+        eventually("the browser has let go of its profile", removed, |removed| *removed).await;
     }
 }
