@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use super::{
     Tag,
     auth::{Caller, Read},
-    parameters::{Checks, Param, UpTo, range},
+    parameters::{Checks, Param, Required, UpTo, range},
     problem::{Asking, Refusal},
 };
 use crate::{
@@ -73,10 +73,10 @@ impl CountsApi {
         event_name: Query<Param<String>>,
         /// The first instant.
         #[oai(example = "example_from")]
-        from: Query<Param<DateTime<Utc>>>,
+        from: Query<Required<DateTime<Utc>>>,
         /// The instant behind the last.
         #[oai(example = "example_to")]
-        to: Query<Param<DateTime<Utc>>>,
+        to: Query<Required<DateTime<Utc>>>,
     ) -> Result<Json<EventCount>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let event_name = checks.optional("event_name", event_name.0);
@@ -105,7 +105,7 @@ impl CountsApi {
         &self,
         caller: Caller<Read>,
         /// The day.
-        #[oai(example = "example_date")]
+        #[oai(example = "example_date::<false>")]
         date: Query<Param<NaiveDate>>,
         /// Instead of `date`: the first day.
         from: Query<Param<NaiveDate>>,
@@ -142,10 +142,10 @@ impl CountsApi {
         caller: Caller<Read>,
         /// The site.
         #[oai(example = "example_site")]
-        site_id: Query<Param<String>>,
+        site_id: Query<Required<String>>,
         /// The day.
-        #[oai(example = "example_date")]
-        date: Query<Param<NaiveDate>>,
+        #[oai(example = "example_date::<true>")]
+        date: Query<Required<NaiveDate>>,
     ) -> Result<Json<Pages>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let site_id = checks.required("site_id", site_id.0);
@@ -186,18 +186,18 @@ fn example_event_type() -> Param<String> {
     Param::example("page_view")
 }
 
-fn example_from() -> Param<DateTime<Utc>> {
+fn example_from() -> Required<DateTime<Utc>> {
     Param::example("2024-03-01T00:00:00Z")
 }
 
-fn example_to() -> Param<DateTime<Utc>> {
+fn example_to() -> Required<DateTime<Utc>> {
     Param::example("2024-04-01T00:00:00Z")
 }
 
-fn example_date() -> Param<NaiveDate> {
+fn example_date<const REQUIRED: bool>() -> Param<NaiveDate, REQUIRED> {
     Param::example("2024-03-10")
 }
 
-fn example_site() -> Param<String> {
+fn example_site() -> Required<String> {
     Param::example("test123")
 }

@@ -5,17 +5,18 @@ use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Header, Query},
     payload::Json,
-    types::Any,
 };
+use serde::Serialize;
 use sqlx::PgPool;
 
 use super::{
     Tag,
+    answer::{Answer, Properties},
     auth::{Caller, Read, Write},
     body::{EventsBody, JsonOnly},
-    events::{self, example_user, parsed},
+    events::{self, example_user},
     instant::Instant,
-    parameters::{Checks, Param, UpTo},
+    parameters::{Checks, Param, Required, UpTo},
     problem::{Asking, Refusal, Sending},
     receiver::Receiver,
 };
@@ -80,7 +81,7 @@ enum WebsiteResponse {
     ),
 }
 
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct IntakeTimeline {
     events: Vec<IntakeEvent>,
     /// The number of events.
@@ -88,14 +89,14 @@ struct IntakeTimeline {
     user_id: String,
 }
 
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct IntakeEvent {
     id: String,
     event: String,
     user_id: String,
     received_at: Instant,
     client_ts: Instant,
-    metadata: Any<serde_json::Value>,
+    metadata: Properties,
 }
 
 #[OpenApi(tag = "Tag::Earlier")]
@@ -135,10 +136,10 @@ impl EarlierApi {
         caller: Caller<Read>,
         /// The user, as sent with the events.
         #[oai(example = "example_user")]
-        user_id: Query<Param<String>>,
+        user_id: Query<Required<String>>,
         /// Most events; default 20.
         limit: Query<Param<UpTo<1000>>>,
-    ) -> Result<Json<IntakeTimeline>, Refusal<Asking>> {
+    ) -> Result<Answer<IntakeTimeline>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let user_id = checks.required("user_id", user_id.0);
         let limit = checks.optional("limit", limit.0).map_or(20, |limit| limit.0);
@@ -154,11 +155,11 @@ impl EarlierApi {
                     user_id: user_id.clone(),
                     received_at: Instant(event.received_at),
                     client_ts: Instant(event.occurred_at),
-                    metadata: parsed(&event.properties)?,
+                    metadata: Properties::new(event.properties)?,
                 })
             })
             .collect::<Result<_, Refusal<Asking>>>()?;
-        Ok(Json(IntakeTimeline { count: events::count(events.len()), events, user_id }))
+        Ok(Answer(IntakeTimeline { count: events::count(events.len()), events, user_id }))
     }
 
     /// Send a website's event

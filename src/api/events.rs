@@ -7,17 +7,18 @@ use poem_openapi::{
     ApiResponse, Enum, Object, OpenApi, Union,
     param::{Header, Query},
     payload::Json,
-    types::Any,
 };
+use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
     Tag,
+    answer::{Answer, Properties},
     auth::{Caller, Read, Write},
     body::{EventsBody, Every},
     instant::Instant,
-    parameters::{Checks, Param, UpTo, Value},
+    parameters::{Checks, Param, Required, UpTo, Value},
     problem::{Asking, Code, FieldError, Problem, Refusal, Sending},
     receiver::Receiver,
 };
@@ -95,7 +96,7 @@ enum TakenResponse {
 }
 
 /// Events of a user, newest first.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct Timeline {
     events: Vec<TimelineEvent>,
     /// The number of events in this page.
@@ -104,7 +105,7 @@ struct Timeline {
     next: Option<String>,
 }
 
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct TimelineEvent {
     /// The UUID that was sent, or the UUID derived from the text that was sent.
     event_id: String,
@@ -112,7 +113,7 @@ struct TimelineEvent {
     event_type: String,
     occurred_at: Instant,
     received_at: Instant,
-    properties: Any<serde_json::Value>,
+    properties: Properties,
 }
 
 #[OpenApi]
@@ -150,12 +151,12 @@ impl EventsApi {
         caller: Caller<Read>,
         /// The user, as sent with the events.
         #[oai(example = "example_user")]
-        user_id: Query<Param<String>>,
+        user_id: Query<Required<String>>,
         /// Most events in a page; default 20.
         limit: Query<Param<UpTo<1000>>>,
         /// `next` of the page before.
         cursor: Query<Param<Place>>,
-    ) -> Result<Json<Timeline>, Refusal<Asking>> {
+    ) -> Result<Answer<Timeline>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let user_id = checks.required("user_id", user_id.0);
         let limit = checks.optional("limit", limit.0).map_or(20, |limit| limit.0);
@@ -175,11 +176,11 @@ impl EventsApi {
                     event_type: event.event_type,
                     occurred_at: Instant(event.occurred_at),
                     received_at: Instant(event.received_at),
-                    properties: parsed(&event.properties)?,
+                    properties: Properties::new(event.properties)?,
                 })
             })
             .collect::<Result<_, Refusal<Asking>>>()?;
-        Ok(Json(Timeline { count: count(events.len()), events, next }))
+        Ok(Answer(Timeline { count: count(events.len()), events, next }))
     }
 }
 
@@ -221,12 +222,7 @@ fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Prob
     })
 }
 
-/// Stored properties, for an answer.
-pub(super) fn parsed(properties: &str) -> Result<Any<serde_json::Value>, Problem> {
-    serde_json::from_str(properties).map(Any).map_err(Problem::internal)
-}
-
-pub(super) fn example_user() -> Param<String> {
+pub(super) fn example_user() -> Required<String> {
     Param::example("user_123")
 }
 

@@ -34,9 +34,21 @@ impl Type for Instant {
     }
 }
 
+impl Instant {
+    fn text(self) -> String {
+        self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    }
+}
+
 impl ToJSON for Instant {
     fn to_json(&self) -> Option<serde_json::Value> {
-        Some(self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true).into())
+        Some(self.text().into())
+    }
+}
+
+impl serde::Serialize for Instant {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP interface: one struct of operations per subject, around them what every request has in common.
 
+mod answer;
 mod auth;
 mod body;
 mod cors;
@@ -158,7 +159,9 @@ async fn handle<E: Endpoint>(
         Err(error) => {
             let mut problem = Problem::from_poem(error);
             if problem.code == Code::MethodNotAllowed {
-                problem.headers.push((header::ALLOW, known.methods(&path).to_owned()));
+                let methods = known.methods(&path);
+                problem.detail = format!("this path has {methods}").into();
+                problem.headers.push((header::ALLOW, methods.to_owned()));
             }
             log_problem(&problem, &span);
             problem.to_response(request_id.as_str())

@@ -23,8 +23,11 @@ pub trait Value: Sized + Send + Sync {
     fn schema() -> MetaSchema;
 }
 
-/// A parameter as it was sent: it always extracts, and [`Checks`] judges it together with the others.
-pub struct Param<T>(Sent<T>);
+/// A parameter as it was sent: it always extracts, and [`Checks`] judges it together with the others. `REQUIRED` is what
+/// the OpenAPI document says of it.
+pub struct Param<T, const REQUIRED: bool = false>(Sent<T>);
+
+pub type Required<T> = Param<T, true>;
 
 enum Sent<T> {
     Absent,
@@ -35,13 +38,13 @@ enum Sent<T> {
     Example(&'static str),
 }
 
-impl<T> Param<T> {
+impl<T, const REQUIRED: bool> Param<T, REQUIRED> {
     pub fn example(text: &'static str) -> Self {
         Self(Sent::Example(text))
     }
 }
 
-impl<T: Value> ToJSON for Param<T> {
+impl<T: Value, const REQUIRED: bool> ToJSON for Param<T, REQUIRED> {
     fn to_json(&self) -> Option<serde_json::Value> {
         match self.0 {
             Sent::Example(text) => Some(text.into()),
@@ -50,8 +53,8 @@ impl<T: Value> ToJSON for Param<T> {
     }
 }
 
-impl<T: Value> Type for Param<T> {
-    const IS_REQUIRED: bool = false;
+impl<T: Value, const REQUIRED: bool> Type for Param<T, REQUIRED> {
+    const IS_REQUIRED: bool = REQUIRED;
     type RawValueType = Self;
     type RawElementValueType = Self;
 
@@ -72,7 +75,7 @@ impl<T: Value> Type for Param<T> {
     }
 }
 
-impl<T: Value> ParseFromParameter for Param<T> {
+impl<T: Value, const REQUIRED: bool> ParseFromParameter for Param<T, REQUIRED> {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
         Ok(Self(T::parse(text).map_or_else(|| Sent::Invalid(text.to_owned()), Sent::Valid)))
     }
@@ -96,7 +99,7 @@ pub struct Checks {
 
 impl Checks {
     /// A parameter that must be there. Nothing, if it is not or is not valid: [`Checks::finish`] tells.
-    pub fn required<T: Value>(&mut self, name: &'static str, param: Param<T>) -> Option<T> {
+    pub fn required<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
         if matches!(param.0, Sent::Absent) {
             self.parameters += 1;
             self.refuse(name, "missing", format!("expected {}", T::expected()));
@@ -104,7 +107,7 @@ impl Checks {
         self.optional(name, param)
     }
 
-    pub fn optional<T: Value>(&mut self, name: &'static str, param: Param<T>) -> Option<T> {
+    pub fn optional<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
         match param.0 {
             Sent::Absent | Sent::Example(_) => None,
             Sent::Valid(value) => {
@@ -224,10 +227,10 @@ impl<const MAX: u32> Value for UpTo<MAX> {
 }
 
 /// A range of days with both its ends.
-pub fn range(
+pub fn range<const R: bool>(
     checks: &mut Checks,
-    from: Param<NaiveDate>,
-    to: Param<NaiveDate>,
+    from: Param<NaiveDate, R>,
+    to: Param<NaiveDate, R>,
 ) -> Option<(NaiveDate, NaiveDate)> {
     let (from, to) = (checks.required("from", from), checks.required("to", to));
     let (from, to) = from.zip(to)?;

@@ -8,7 +8,7 @@ use super::{
     Tag,
     auth::{Caller, Read},
     instant::Instant,
-    parameters::{Checks, Param, UpTo, Value, range},
+    parameters::{Checks, Param, Required, UpTo, Value, range},
     problem::{Asking, Problem, Refusal},
 };
 use crate::{
@@ -107,11 +107,11 @@ impl StatsApi {
         &self,
         caller: Caller<Read>,
         /// The first day.
-        #[oai(example = "example_from")]
-        from: Query<Param<NaiveDate>>,
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
         /// The last day.
-        #[oai(example = "example_to")]
-        to: Query<Param<NaiveDate>>,
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
     ) -> Result<Json<DailyActiveUsers>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = range(&mut checks, from.0, to.0);
@@ -131,11 +131,11 @@ impl StatsApi {
         &self,
         caller: Caller<Read>,
         /// The first day.
-        #[oai(example = "example_from")]
-        from: Query<Param<NaiveDate>>,
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
         /// The last day.
-        #[oai(example = "example_to")]
-        to: Query<Param<NaiveDate>>,
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
         /// Most event types; default 10.
         limit: Query<Param<UpTo<1000>>>,
     ) -> Result<Json<TopEvents>, Refusal<Asking>> {
@@ -161,10 +161,10 @@ impl StatsApi {
         &self,
         caller: Caller<Read>,
         /// The first day on which users of the cohorts came first.
-        #[oai(example = "example_from")]
+        #[oai(example = "example_from::<false>")]
         from: Query<Param<NaiveDate>>,
         /// The last such day.
-        #[oai(example = "example_to")]
+        #[oai(example = "example_to::<false>")]
         to: Query<Param<NaiveDate>>,
         /// Instead of `from` and `to`: the cohorts are the first `windows` periods from this day on.
         start_date: Query<Param<NaiveDate>>,
@@ -258,11 +258,11 @@ impl Value for WindowType {
     }
 }
 
-fn example_from() -> Param<NaiveDate> {
+fn example_from<const REQUIRED: bool>() -> Param<NaiveDate, REQUIRED> {
     Param::example("2024-03-01")
 }
 
-fn example_to() -> Param<NaiveDate> {
+fn example_to<const REQUIRED: bool>() -> Param<NaiveDate, REQUIRED> {
     Param::example("2024-03-31")
 }
 

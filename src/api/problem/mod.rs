@@ -77,8 +77,8 @@ struct Document {
     /// What happened, for a person.
     detail: String,
     /// What is wrong in particular.
-    #[oai(skip_serializing_if_is_empty)]
-    errors: Vec<FieldError>,
+    #[oai(skip_serializing_if_is_none)]
+    errors: Option<Vec<FieldError>>,
     /// The request's id, as in the logs.
     request_id: String,
 }
@@ -126,7 +126,7 @@ impl Problem {
             status: status.as_u16(),
             code: code.into(),
             detail: self.detail.to_string(),
-            errors: self.errors.clone(),
+            errors: (!self.errors.is_empty()).then(|| self.errors.clone()),
             request_id: request_id.into(),
         };
         let mut response = Response::builder().status(status).content_type(CONTENT_TYPE);

@@ -103,8 +103,8 @@ fn headers(status: u16, allowance: bool) -> Vec<MetaHeader> {
     };
     // Who is not let in is not told of a project.
     if status == 429 || allowance && ![401, 403, 500].contains(&status) {
-        // A database that cannot say whose a key is, is one of the reasons of 503.
-        let always = status != 503;
+        // An unknown parameter, or a database that cannot say whose a key is, comes before anything is known.
+        let always = ![400, 503].contains(&status);
         documented.extend([
             (RATE_LIMIT_POLICY, "What a full bucket holds, and the seconds in which it fills.", always),
             (RATE_LIMIT, "What remains, and the seconds until the bucket is full.", always),

@@ -139,10 +139,10 @@ impl Rules<'_> {
         }
         let mut properties =
             fields.properties.map(RawValue::get).filter(|text| *text != "null").map(Cow::Borrowed);
+        for (name, value) in &fields.others {
+            string(name, Some(value))?;
+        }
         if self.dialect == Dialect::Website {
-            for (name, value) in &fields.others {
-                string(name, Some(value))?;
-            }
             properties = Some(members::put_before(&fields.others, properties)?);
         }
         Ok(Texts {
