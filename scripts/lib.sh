@@ -4,18 +4,24 @@
 say() { echo "${0##*/}: $*" >&2; }
 die() { say "$@"; exit 1; }
 
+# Installs packages of Debian or Ubuntu; says so, because it changes the machine.
+install_packages() { # WHAT-FOR PACKAGE...
+  local as_root=() what_for=$1
+  shift
+  ((EUID == 0)) || as_root=(sudo)
+  say "installs with apt-get: $* ($what_for)"
+  "${as_root[@]}" apt-get -qq update >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install --yes --no-install-recommends "$@" </dev/null >/dev/null
+}
+
 # Rust needs a linker, and on a fresh machine there is none.
 require_toolchain() {
-  local as_root=()
   PATH=$PATH:$HOME/.cargo/bin # rustup has put it there, but this shell may be older
   command -v cargo >/dev/null || die "cargo is missing: install Rust as https://rustup.rs says"
   command -v cc >/dev/null && return
   command -v apt-get >/dev/null || die "a C compiler is missing, which Rust links with: install gcc"
-  ((EUID == 0)) || as_root=(sudo)
-  say "installs with apt-get: gcc, libc6-dev (Rust links with them)"
-  "${as_root[@]}" apt-get -qq update >&2
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get -qq install --yes --no-install-recommends gcc libc6-dev </dev/null >/dev/null
+  install_packages "Rust links with them" gcc libc6-dev
 }
 
 # About what the programs in debug form and the servers take together.

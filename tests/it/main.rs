@@ -10,6 +10,7 @@
 )]
 
 mod bounds;
+mod clients;
 mod command_line;
 mod contract;
 mod cors;
