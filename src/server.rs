@@ -2,8 +2,9 @@
 //!
 //! HTTP/2 and TLS are the business of the proxy before it.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use poem::{
@@ -12,6 +13,7 @@ use poem::{
     web::{LocalAddr, RemoteAddr},
 };
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -30,10 +32,10 @@ const OTHER_FILES: u64 = 256;
 /// After a connection could not be accepted, which is seldom the last time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    Content-Type: application/problem+json\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 164\r\n\r\n\
-    {\"type\":\"https://weir.dev/problems/overloaded\",\"title\":\"Too much to do\",\"status\":503,\"code\":\"overloaded\",\
-    \"detail\":\"Too many connections are open.\",\"request_id\":\"-\"}";
+/// An answer may come before the whole body: whoever is still sending would meet a connection that is reset, and not see
+/// the answer. So what they send is read and dropped, for so long and so many bytes, before the connection is let go.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 64 << 20;
 
 /// Serves until `ending`; requests under way then have the configured grace to end.
 pub async fn serve<E>(
@@ -114,36 +116,64 @@ impl Connection {
         let mut stream = TimeoutStream::new(socket);
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let service = service_fn(|request: Request<Incoming>| {
-            let addresses =
-                (LocalAddr(Addr::SocketAddr(self.local)), RemoteAddr(Addr::SocketAddr(self.remote)));
-            let request = poem::Request::from((request, addresses.0, addresses.1, Scheme::HTTP));
+            let (local, remote) = (Addr::SocketAddr(self.local), Addr::SocketAddr(self.remote));
+            let request = poem::Request::from((request, LocalAddr(local), RemoteAddr(remote), Scheme::HTTP));
             let endpoint = endpoint.clone();
-            async move { Ok::<_, Infallible>(endpoint.get_response(request).await.into()) }
+            async move { Ok::<_, Infallible>(endpoint.get_response(request).await.into()) }.boxed()
         });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(self.idle)
-                .max_buf_size(HEAD)
-                .serve_connection(TokioIo::new(Box::pin(stream)), service)
-        );
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.idle)
+            .max_buf_size(HEAD)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
             () = ending.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::time::timeout(grace, connection).await.unwrap_or(Ok(()))
+                Pin::new(&mut connection).graceful_shutdown();
+                let rest = poll_fn(|context| connection.poll_without_shutdown(context));
+                tokio::time::timeout(grace, rest).await.unwrap_or(Ok(()))
             }
         };
-        if let Err(error) = ended {
-            debug!(%error, "a connection ended early");
+        match ended {
+            Ok(()) => linger(connection.into_parts().io.into_inner()).await,
+            Err(error) => debug!(%error, "a connection ended early"),
         }
     }
+}
+
+/// Ends the sending side, and drops what still comes.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let drop_all = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES as u64), &mut tokio::io::sink()).await
+    };
+    // Whatever happens to it now, it is over.
+    tokio::time::timeout(LINGER, drop_all).await.ok();
 }
 
 /// Tells a client that there is no room, as far as that goes without waiting for it.
 fn refuse(socket: &TcpStream) {
     metrics::connection_refused();
-    socket.try_write(REFUSAL).ok();
+    socket.try_write(refusal(&uuid::Uuid::now_v7().to_string()).as_bytes()).ok();
+}
+
+/// The whole answer, as it goes over the wire: nobody has read a request yet.
+fn refusal(request_id: &str) -> String {
+    let body = serde_json::json!({
+        "type": "https://weir.dev/problems/overloaded",
+        "title": "Too much to do",
+        "status": 503,
+        "code": "overloaded",
+        "detail": "Too many connections are open.",
+        "request_id": request_id,
+    })
+    .to_string();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 2\r\n\
+         Connection: close\r\nAccess-Control-Allow-Origin: *\r\nX-Request-Id: {request_id}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A process may have far fewer files open by default than by its hard limit.
@@ -155,18 +185,5 @@ fn raise_file_limit(connections: u64) {
         }
         Ok(_) => {}
         Err(error) => warn!(%error, "the limit of open files cannot be raised"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_refusal_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(REFUSAL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{}", body.len());
-        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

@@ -36,14 +36,39 @@ async fn who_sends_too_slowly_is_cut_off() {
 }
 
 #[tokio::test]
+async fn who_is_still_sending_a_body_that_is_not_taken_sees_why() {
+    let weir = Weir::start_with(&[("WEIR_MAX_BODY", "1KiB")]).await;
+    let project = weir.project("p", "UTC").await;
+    let body = vec![b' '; 12 << 20];
+    // As clients that look for an answer only after they have sent everything.
+    for (key, status) in [(project.write.as_str(), 413), ("weir_wk_no", 401)] {
+        let mut stream = TcpStream::connect(&weir.api.address).await.unwrap();
+        let head = format!(
+            "POST /events HTTP/1.1\r\nHost: weir\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    weir.stop().await;
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_told_and_closed() {
     let weir = Weir::start_with(&[("WEIR_MAX_CONNECTIONS", "3")]).await;
     let connect = async || TcpStream::connect(&weir.api.address).await.unwrap();
     // The client of this test may hold some of them already.
-    let held = [connect().await, connect().await, connect().await];
+    let taken = [connect().await, connect().await, connect().await];
     let answer = raw(&weir, "").await;
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After"), "{answer}");
-    drop(held);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After"), "{answer}");
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], "overloaded");
+    drop(taken);
     let again = || async {
         weir.http.get(weir.url("/health")).send().await.is_ok_and(|answer| answer.status() == 200)
     };
