@@ -15,6 +15,9 @@ use serde_json::Value;
 /// Names of headers as they are usually written: poem-openapi writes its own in capitals.
 const HEADERS: [&str; 3] = ["X-Request-Id", "RateLimit-Policy", "RateLimit"];
 
+/// Groups of operations, in the order in which a newcomer wants to read them: poem-openapi's is that of the alphabet.
+const TAGS: [&str; 4] = ["Events", "Statistics", "Earlier systems", "Operation"];
+
 /// Operations, as poem-openapi serves and describes them.
 pub fn service<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {
     OpenApiService::new(operations, "weir", env!("CARGO_PKG_VERSION"))
@@ -38,8 +41,19 @@ pub fn complete(spec: &str) -> Value {
     let mut document = serde_json::from_str(spec).expect("poem-openapi writes JSON");
     merge(&mut document, serde_json::from_str(include_str!("document.json")).expect("document.json is JSON"));
     rename_headers(&mut document);
+    if let Some(tags) = document["tags"].as_array_mut() {
+        tags.sort_by_key(|tag| TAGS.iter().position(|name| tag["name"] == *name));
+    }
     document
 }
+
+/// Swagger writes whatever has `json` in its name as JSON, also the text of lines, which this undoes.
+const SEND_LINES: &str = r#"requestInterceptor: request => {
+        if (request.headers["Content-Type"] === "application/x-ndjson" && request.body.startsWith('"')) {
+            request.body = JSON.parse(request.body);
+        }
+        return request;
+    },"#;
 
 /// Swagger's page with this document, from the page with poem-openapi's. It keeps the keys that were entered, in the
 /// browser, when it is loaded anew.
@@ -50,7 +64,9 @@ pub fn page(page: &str, spec: &str, document: &Value) -> String {
         .replace("<title>Swagger UI</title>", "<title>weir</title><link rel=\"icon\" href=\"data:,\">")
         .replace(
             "deepLinking: true,",
-            "deepLinking: true, persistAuthorization: true, displayRequestDuration: true,",
+            &format!(
+                "deepLinking: true, persistAuthorization: true, displayRequestDuration: true, {SEND_LINES}"
+            ),
         )
 }
 

@@ -32,10 +32,22 @@ schemathesis.openapi.format("date-time", instants())
 @schemathesis.serializer("text/plain")
 def text(_ctx, value):
     """`navigator.sendBeacon` sends JSON under this name."""
-    return value if isinstance(value, (bytes, str)) else json.dumps(value).encode()
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
+def lines():
+    """Events, one in a line."""
+    texts = strategies.text(min_size=1, max_size=200, alphabet=strategies.characters(exclude_characters="\0", codec="utf-8"))
+    event = strategies.fixed_dictionaries({"event_type": texts}, optional={"user_id": texts, "occurred_at": instants()})
+    return strategies.lists(event, min_size=1, max_size=5).map(
+        lambda events: "\n".join(json.dumps(event) for event in events)
+    )
+
+
+schemathesis.openapi.format("ndjson", lines())
 
 
 @schemathesis.serializer("application/x-ndjson")
-def lines(_ctx, value):
-    """An event is a line; so is whatever else stands for one."""
-    return json.dumps(value).encode() + b"\n"
+def line(_ctx, value):
+    """Whatever else than lines stands for them is one."""
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
