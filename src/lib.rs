@@ -15,11 +15,13 @@
 //! product teams ◄──HTTP── stats: set algebra over daily bitmaps
 //! ```
 //!
-//! 1. A request comes to [`api`], which gives it an id, and finds by its key who asks ([`key`], [`project`]). All that
-//!    follows carries the project's id.
-//! 2. [`ingest::decode`] takes the body apart in one pass, without copying; [`ingest::validate`] judges each event on its
-//!    own, so a bad one costs its neighbours nothing. What passes can be stored.
-//! 3. [`ingest`] then **checks, publishes, marks**: ids that [`ingest::filter`] has seen in Redis are duplicates; the
+//! 1. A request comes through [`server`], which bounds connections, to [`api`], which gives it an id, and finds by its key who
+//!    asks ([`key`], [`project`]). All that follows carries the project's id. A body is read and decompressed
+//!    ([`ingest::encoding`]) as far as there is memory for it, and waits for its turn ([`ingest::admission`]).
+//! 2. [`ingest::decode`] takes the body apart in one pass, without copying, whatever its shape; [`ingest::validate`] judges each
+//!    event on its own, so a bad one costs its neighbours nothing. What passes can be stored.
+//! 3. [`ingest`] then **checks, publishes, marks**: in one round trip to Redis the project's bucket gives tokens for the events
+//!    ([`ingest::rate`]), and [`ingest::filter`] tells the ids that it has seen, which are duplicates; the
 //!    rest goes as one message ([`stream::message`]) to JetStream ([`stream::publish`]); only after the stream's ack are
 //!    the ids marked, and the client reads 202. Marked earlier, an event whose publish fails would be lost: its retry
 //!    would look like a duplicate.

@@ -17,10 +17,11 @@ use super::problem::{Code, Problem};
 use crate::{
     config,
     ingest::{
-        admission::Memory,
+        admission::{Admission, Memory},
         decode::{self, Format},
-        encoding::{Encoding, NotDecompressed},
+        encoding::{Decompression, Encoding, NotDecompressed},
     },
+    project::ProjectId,
 };
 
 /// Which types of bodies an operation takes.
@@ -53,6 +54,9 @@ pub struct JsonOnly;
 impl Formats for JsonOnly {
     const FORMATS: &'static [(&'static str, Format)] = &JSON;
 }
+
+/// Bytes that are decompressed at once, in a fraction of a millisecond.
+const AT_ONCE: usize = 256 << 10;
 
 /// A body with events that has not been read.
 pub struct EventsBody<F> {
@@ -166,10 +170,15 @@ impl BodyLimits {
 }
 
 impl<F> EventsBody<F> {
-    /// Reads the body, within its bounds and what `memory` has room for.
-    pub async fn read(self, limits: BodyLimits, memory: Memory) -> Result<ReadBody, Problem> {
+    /// Reads the body of a project's request, within its bounds and what there is room for.
+    pub async fn read(
+        self,
+        limits: BodyLimits,
+        admission: &Admission,
+        project_id: ProjectId,
+    ) -> Result<ReadBody, Problem> {
         let Head { shape, encoding, announced } = self.head?;
-        let mut memory = memory;
+        let mut memory = admission.memory(project_id);
         let too_large =
             || Problem::new(Code::BodyTooLarge, format!("at most {} bytes are taken", limits.sent));
         if announced.is_some_and(|length| length > limits.sent) {
@@ -183,10 +192,12 @@ impl<F> EventsBody<F> {
             problem.headers.push((header::CONNECTION, "close".into()));
             problem
         })??;
+        let sent = sent.ok_or_else(too_large)?;
         let (bytes, memory) = match encoding {
-            None => (sent.ok_or_else(too_large)?, memory),
+            None => (sent, memory),
             Some(encoding) => {
-                decompress(encoding, sent.ok_or_else(too_large)?, limits.decompressed, memory).await?
+                let decompression = Decompression::new(encoding, sent, limits.decompressed, memory)?;
+                decompress(decompression, admission, project_id).await?
             }
         };
         match shape {
@@ -222,16 +233,21 @@ async fn collect(body: Body, limit: usize, memory: &mut Memory) -> Result<Option
     Ok(Some(collected.freeze()))
 }
 
-/// Takes as long as a core needs for it: not on a thread that serves requests.
+/// An ordinary body at once; one that takes long, or much memory, in its turn and not on a thread that serves requests.
 async fn decompress(
-    encoding: Encoding,
-    sent: Bytes,
-    limit: usize,
-    mut memory: Memory,
+    mut decompression: Decompression,
+    admission: &Admission,
+    project_id: ProjectId,
 ) -> Result<(Bytes, Memory), Problem> {
-    let work = tokio::task::spawn_blocking(move || {
-        let decompressed = encoding.decompress(&sent, limit, &mut memory)?;
-        Ok::<_, NotDecompressed>((decompressed.into(), memory))
-    });
-    Ok(work.await.map_err(Problem::internal)??)
+    if !decompression.is_light() || !decompression.go_on(AT_ONCE)? {
+        let turn = admission.decompression(project_id).await?;
+        let work = tokio::task::spawn_blocking(move || {
+            decompression.finish()?;
+            drop(turn);
+            Ok::<_, NotDecompressed>(decompression)
+        });
+        decompression = work.await.map_err(Problem::internal)??;
+    }
+    let (bytes, memory) = decompression.into_parts();
+    Ok((bytes.into(), memory))
 }

@@ -54,7 +54,7 @@ impl Receiver {
         let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
         checks.finish(Some(()))?;
         let project = &caller.project;
-        let body = body.read(self.limits, self.admission.memory(project.id)).await?;
+        let body = body.read(self.limits, &self.admission, project.id).await?;
         let _turn = self.admission.turn(project.id).await?;
         let request = Request {
             project,

@@ -21,6 +21,8 @@ pub enum Overloaded {
     Memory,
     #[error("too many requests are being worked on")]
     Requests,
+    #[error("too many large bodies are being decompressed")]
+    Decompression,
 }
 
 /// The room that there is.
@@ -28,6 +30,8 @@ pub enum Overloaded {
 pub struct Admission {
     memory: Room,
     requests: Room,
+    /// One for each core, so bombs of one project leave half of them to the others.
+    decompression: Room,
     wait: Duration,
 }
 
@@ -57,10 +61,12 @@ pub struct Turn {
 
 impl Admission {
     pub fn new(load: &Load) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let steps = load.body_memory.as_u64() / ByteSize::b(STEP as u64).as_u64();
         Self {
             memory: Room::new(usize::try_from(steps).unwrap_or(usize::MAX)),
             requests: Room::new(load.max_requests as usize),
+            decompression: Room::new(cores),
             wait: load.queue_timeout,
         }
     }
@@ -68,6 +74,12 @@ impl Admission {
     /// Memory for a body of the project; none yet.
     pub fn memory(&self, project_id: ProjectId) -> Memory {
         Memory { room: self.memory.clone(), project_id, held: Vec::new(), bytes: 0 }
+    }
+
+    /// A turn to decompress a large body, after a short wait if there is none now.
+    pub async fn decompression(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
+        let places = tokio::time::timeout(self.wait, self.decompression.enter(project_id)).await;
+        places.map(|places| Turn { _places: places }).map_err(|_| Overloaded::Decompression)
     }
 
     /// A turn to be worked on, after a short wait if there is none now.

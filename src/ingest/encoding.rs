@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use brotli_decompressor as brotli;
+use bytes::{Buf, Bytes};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::admission::{Memory, Overloaded};
@@ -50,53 +51,81 @@ impl Encoding {
         Self::ALL.into_iter().find(|encoding| encoding.name().eq_ignore_ascii_case(name))
     }
 
-    /// Decompresses a body of at most `limit` bytes, for which `memory` has room beside what it holds.
-    pub fn decompress(
-        self,
-        body: &[u8],
-        limit: usize,
-        memory: &mut Memory,
-    ) -> Result<Vec<u8>, NotDecompressed> {
-        let invalid = |error| NotDecompressed::Invalid { encoding: self, error };
-        match self {
-            Self::Gzip => self.read(MultiGzDecoder::new(body), body.len(), limit, memory),
+    fn decoder(self, body: Bytes) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::Gzip => Box::new(MultiGzDecoder::new(body.reader())),
             // Some clients leave the frame of zlib away, against RFC 9110.
-            Self::Deflate if has_zlib_header(body) => {
-                self.read(ZlibDecoder::new(body), body.len(), limit, memory)
-            }
-            Self::Deflate => self.read(DeflateDecoder::new(body), body.len(), limit, memory),
-            Self::Brotli => self.read(BrotliDecoder::new(body), body.len(), limit, memory),
+            Self::Deflate if has_zlib_header(&body) => Box::new(ZlibDecoder::new(body.reader())),
+            Self::Deflate => Box::new(DeflateDecoder::new(body.reader())),
+            Self::Brotli => Box::new(BrotliDecoder::new(body)),
             Self::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(body).map_err(invalid)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(invalid)?;
-                self.read(decoder, body.len(), limit, memory)
+                let mut decoder = zstd::Decoder::with_buffer(body.reader())?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Box::new(decoder)
             }
-        }
+        })
+    }
+}
+
+/// A body that is being decompressed.
+pub struct Decompression {
+    encoding: Encoding,
+    decoder: Box<dyn Read + Send>,
+    /// Bytes as sent, which are held meanwhile.
+    sent: usize,
+    limit: usize,
+    memory: Memory,
+    decompressed: Vec<u8>,
+}
+
+impl Decompression {
+    /// Of a body that may have at most `limit` bytes, for which `memory` must have room beside what it holds.
+    pub fn new(
+        encoding: Encoding,
+        body: Bytes,
+        limit: usize,
+        memory: Memory,
+    ) -> Result<Self, NotDecompressed> {
+        let sent = body.len();
+        let decoder = encoding.decoder(body).map_err(|error| NotDecompressed::Invalid { encoding, error })?;
+        Ok(Self { encoding, decoder, sent, limit, memory, decompressed: Vec::new() })
     }
 
-    fn read(
-        self,
-        mut decoder: impl Read,
-        held: usize,
-        limit: usize,
-        memory: &mut Memory,
-    ) -> Result<Vec<u8>, NotDecompressed> {
-        let mut decompressed = Vec::new();
-        loop {
-            memory.grow_to(held + decompressed.len() + CHUNK)?;
+    /// Whether the decoder itself takes little memory: the others keep a window of up to 16 MiB.
+    pub fn is_light(&self) -> bool {
+        matches!(self.encoding, Encoding::Gzip | Encoding::Deflate)
+    }
+
+    /// Goes on until everything is there. The most that it can be is reserved at once: pages count when they are written to,
+    /// and a vector that grows to 20 MiB by doubling takes twice that in between.
+    pub fn finish(&mut self) -> Result<(), NotDecompressed> {
+        self.decompressed.reserve_exact(self.limit + CHUNK);
+        self.go_on(usize::MAX).map(drop)
+    }
+
+    /// Goes on until everything is there, which is true, or there are at least `bytes`.
+    pub fn go_on(&mut self, bytes: usize) -> Result<bool, NotDecompressed> {
+        let Self { encoding, decoder, sent, limit, memory, decompressed } = self;
+        while decompressed.len() < bytes {
             let before = decompressed.len();
+            memory.grow_to(*sent + before + CHUNK)?;
             decoder
-                .by_ref()
                 .take(CHUNK as u64)
-                .read_to_end(&mut decompressed)
-                .map_err(|error| NotDecompressed::Invalid { encoding: self, error })?;
-            if decompressed.len() > limit {
-                return Err(NotDecompressed::TooLarge(limit));
+                .read_to_end(decompressed)
+                .map_err(|error| NotDecompressed::Invalid { encoding: *encoding, error })?;
+            if decompressed.len() > *limit {
+                return Err(NotDecompressed::TooLarge(*limit));
             }
             if decompressed.len() == before {
-                return Ok(decompressed);
+                return Ok(true);
             }
         }
+        Ok(false)
+    }
+
+    /// What there is, and the memory that it holds.
+    pub fn into_parts(self) -> (Vec<u8>, Memory) {
+        (self.decompressed, self.memory)
     }
 }
 
@@ -107,23 +136,23 @@ fn has_zlib_header(body: &[u8]) -> bool {
 }
 
 /// The crate's own reader takes windows of up to 1 GiB, which are no part of `br`: a few bytes would ask for that much.
-struct BrotliDecoder<'b> {
-    body: &'b [u8],
+struct BrotliDecoder {
+    body: Bytes,
     state: Box<brotli::BrotliState<brotli::StandardAlloc, brotli::StandardAlloc, brotli::StandardAlloc>>,
     at: usize,
     written: usize,
     ended: bool,
 }
 
-impl<'b> BrotliDecoder<'b> {
-    fn new(body: &'b [u8]) -> Self {
+impl BrotliDecoder {
+    fn new(body: Bytes) -> Self {
         let alloc = brotli::StandardAlloc::default;
         let state = Box::new(brotli::BrotliState::new_strict(alloc(), alloc(), alloc()));
         Self { body, state, at: 0, written: 0, ended: false }
     }
 }
 
-impl Read for BrotliDecoder<'_> {
+impl Read for BrotliDecoder {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.ended || buffer.is_empty() {
             return Ok(0);
@@ -133,7 +162,7 @@ impl Read for BrotliDecoder<'_> {
         let result = brotli::BrotliDecompressStream(
             &mut available_in,
             &mut self.at,
-            self.body,
+            &self.body,
             &mut available_out,
             &mut at_out,
             buffer,
@@ -191,8 +220,19 @@ mod tests {
         }
     }
 
+    fn decompress_in(
+        memory: Memory,
+        encoding: Encoding,
+        body: &[u8],
+        limit: usize,
+    ) -> Result<Vec<u8>, NotDecompressed> {
+        let mut decompression = Decompression::new(encoding, Bytes::copy_from_slice(body), limit, memory)?;
+        while !decompression.go_on(decompression.decompressed.len() + 1)? {}
+        Ok(decompression.into_parts().0)
+    }
+
     fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Vec<u8>, NotDecompressed> {
-        encoding.decompress(body, limit, &mut memory(ByteSize::mib(64)))
+        decompress_in(memory(ByteSize::mib(64)), encoding, body, limit)
     }
 
     #[test]
@@ -219,7 +259,7 @@ mod tests {
             let bomb = compressed(encoding, &zeros);
             let stopped = decompress(encoding, &bomb, 1 << 20);
             assert!(matches!(stopped, Err(NotDecompressed::TooLarge(_))), "{encoding:?}: {stopped:?}");
-            let stopped = encoding.decompress(&bomb, zeros.len(), &mut memory(ByteSize::mib(4)));
+            let stopped = decompress_in(memory(ByteSize::mib(4)), encoding, &bomb, zeros.len());
             assert!(
                 matches!(stopped, Err(NotDecompressed::Overloaded(Overloaded::Memory))),
                 "{encoding:?}: {stopped:?}"
