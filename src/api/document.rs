@@ -12,6 +12,9 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
+use super::problem::Code;
+use crate::ingest::validate::Reason;
+
 /// Names of headers as they are usually written: poem-openapi writes its own in capitals.
 const HEADERS: [&str; 3] = ["X-Request-Id", "RateLimit-Policy", "RateLimit"];
 
@@ -41,6 +44,7 @@ pub fn complete(spec: &str) -> Value {
     let mut document = serde_json::from_str(spec).expect("poem-openapi writes JSON");
     merge(&mut document, serde_json::from_str(include_str!("document.json")).expect("document.json is JSON"));
     rename_headers(&mut document);
+    name_codes(&mut document["components"]["schemas"]);
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| TAGS.iter().position(|name| tag["name"] == *name));
     }
@@ -84,6 +88,14 @@ fn merge(target: &mut Value, patch: Value) {
         }
         (target, patch) => *target = patch,
     }
+}
+
+/// Lists every code that a problem and an event's rejection can have.
+fn name_codes(schemas: &mut Value) {
+    schemas["Problem"]["properties"]["code"]["enum"] = Code::ALL.map(Code::name).as_slice().into();
+    let reasons = Reason::ALL.map(|reason| format!("`{}`", reason.code())).join(", ");
+    let description = format!("A stable name of the reason. Of events: {reasons}.");
+    schemas["FieldError"]["properties"]["code"]["description"] = description.into();
 }
 
 fn rename_headers(value: &mut Value) {
