@@ -157,8 +157,9 @@ pub struct Rates {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Load")]
 pub struct Load {
-    /// Memory for bodies that are being read or worked on, as sent and decompressed; a project has at most half of it. At
-    /// least twice `WEIR_MAX_DECOMPRESSED` and `WEIR_MAX_BODY` together, or such a body would never pass
+    /// Memory for bodies that are being read or worked on, as sent and decompressed; what is made of them on the way to
+    /// the stream takes about as much again. A project has at most half of it. At least twice `WEIR_MAX_DECOMPRESSED` and
+    /// `WEIR_MAX_BODY` together, or such a body would never pass
     #[arg(long, env = "WEIR_BODY_MEMORY", default_value = "64MiB", value_parser = bytes)]
     pub body_memory: ByteSize,
     /// Requests with events that are worked on at a time, after their bodies have come; a project has at most half of them

@@ -135,6 +135,7 @@ impl Connection {
             }
         };
         match ended {
+            Ok(()) if ending.is_cancelled() => {} // nobody waits for slow clients then
             Ok(()) => linger(connection.into_parts().io.into_inner()).await,
             Err(error) => debug!(%error, "a connection ended early"),
         }

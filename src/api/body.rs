@@ -34,6 +34,9 @@ pub trait Formats: Send + Sync {
 /// `navigator.sendBeacon` sends text/plain.
 const JSON: [(&str, Format); 2] = [("application/json", Format::Json), ("text/plain", Format::Json)];
 
+/// What the types of CloudEvents in structured and batched mode begin with.
+const CLOUD_EVENTS: &str = "application/cloudevents";
+
 /// All that weir takes.
 pub struct Every;
 
@@ -117,8 +120,9 @@ fn shape<F: Formats>(request: &Request) -> Result<Shape, Problem> {
     let content_type = request.content_type().unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let format = F::FORMATS.iter().find(|(known, _)| known.eq_ignore_ascii_case(essence));
-    let is_cloud_events =
-        essence.len() >= 23 && essence.as_bytes()[..23].eq_ignore_ascii_case(b"application/cloudevents");
+    let is_cloud_events = essence
+        .get(..CLOUD_EVENTS.len())
+        .is_some_and(|beginning| beginning.eq_ignore_ascii_case(CLOUD_EVENTS));
     if F::BINARY_MODE && !is_cloud_events && request.headers().contains_key("ce-specversion") {
         let attributes = request.headers().iter().filter_map(|(name, value)| {
             Some((name.as_str().strip_prefix("ce-")?.to_owned(), value.as_bytes().to_vec()))
