@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const REMEMBERED: u64 = 100_000;
 /// Keys that are asked for in one query.
 const TOGETHER: usize = 1_000;
+/// Between two queries, so that there are at most 100 a second, whoever asks for what.
+const REST: Duration = Duration::from_millis(10);
 /// Requests that wait for a key to be looked up.
 const WAITING: usize = 10_000;
 
@@ -38,8 +40,8 @@ pub struct Holder {
 /// Looks keys up, and remembers them: the unknown ones too, in a memory of their own, so that made-up keys drive no real
 /// one out.
 ///
-/// One query at a time asks for all keys that requests wait for. So a flood of made-up keys, each different, costs the
-/// database a few queries and no connections.
+/// One query at a time asks for all keys that requests wait for, and rests before the next. So a flood of made-up keys, each
+/// different, costs the database a bounded number of queries and one connection.
 #[derive(Clone)]
 pub struct Keys {
     known: Cache<KeyHash, (Holder, Instant)>,
@@ -114,5 +116,6 @@ async fn look_up(pool: PgPool, mut waiting: mpsc::Receiver<Lookup>) {
             // A request that has gone needs no answer.
             answer.send(found.as_ref().map(|found| found.get(&hash).cloned()).map_err(Arc::clone)).ok();
         }
+        tokio::time::sleep(REST).await;
     }
 }
