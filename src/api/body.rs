@@ -17,7 +17,7 @@ use super::problem::{Code, Problem};
 use crate::{
     config,
     ingest::{
-        admission::{Admission, Memory},
+        admission::{Admission, LARGE, Memory},
         decode::{self, Format},
         encoding::{Decompression, Encoding, NotDecompressed},
     },
@@ -57,9 +57,6 @@ pub struct JsonOnly;
 impl Formats for JsonOnly {
     const FORMATS: &'static [(&'static str, Format)] = &JSON;
 }
-
-/// Bytes that are decompressed at once, in a fraction of a millisecond.
-const AT_ONCE: usize = 256 << 10;
 
 /// A body with events that has not been read.
 pub struct EventsBody<F> {
@@ -188,7 +185,7 @@ impl<F> EventsBody<F> {
         if announced.is_some_and(|length| length > limits.sent) {
             return Err(too_large());
         }
-        let reading = collect(self.body, limits.sent, &mut memory);
+        let reading = collect(self.body, limits.sent, announced, &mut memory);
         let sent = tokio::time::timeout(limits.timeout, reading).await.map_err(|_| {
             let seconds = limits.timeout.as_secs_f32();
             let mut problem =
@@ -222,16 +219,26 @@ pub struct ReadBody {
     _memory: Memory,
 }
 
-/// The bytes of a body; nothing, if they are more than `limit`.
-async fn collect(body: Body, limit: usize, memory: &mut Memory) -> Result<Option<Bytes>, Problem> {
+/// The bytes of a body; nothing, if they are more than `limit`. Who has sent much has room for all that was announced, so
+/// that it is not copied again and again while it grows; pages that nobody has written to take no memory.
+async fn collect(
+    body: Body,
+    limit: usize,
+    announced: Option<usize>,
+    memory: &mut Memory,
+) -> Result<Option<Bytes>, Problem> {
     let mut stream = body.into_bytes_stream();
-    let mut collected = BytesMut::new();
+    let announced = announced.unwrap_or_default();
+    let mut collected = BytesMut::with_capacity(announced.min(LARGE));
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(Problem::body_not_whole)?;
         if collected.len() + chunk.len() > limit {
             return Ok(None);
         }
         memory.grow_to(collected.len() + chunk.len())?;
+        if collected.len() + chunk.len() > collected.capacity() {
+            collected.reserve(chunk.len().max(announced.saturating_sub(collected.len())));
+        }
         collected.extend_from_slice(&chunk);
     }
     Ok(Some(collected.freeze()))
@@ -243,8 +250,8 @@ async fn decompress(
     admission: &Admission,
     project_id: ProjectId,
 ) -> Result<(Bytes, Memory), Problem> {
-    if !decompression.is_light() || !decompression.go_on(AT_ONCE)? {
-        let turn = admission.decompression(project_id).await?;
+    if !decompression.is_light() || !decompression.go_on(LARGE)? {
+        let turn = admission.large(project_id).await?;
         let work = tokio::task::spawn_blocking(move || {
             decompression.finish()?;
             drop(turn);

@@ -7,7 +7,12 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    ingest::{Ingest, Request, admission::Admission, receipt::Receipt, validate::Dialect},
+    ingest::{
+        Ingest, Request,
+        admission::{Admission, LARGE},
+        receipt::Receipt,
+        validate::Dialect,
+    },
     request_id::RequestId,
 };
 
@@ -56,6 +61,10 @@ impl Receiver {
         let project = &caller.project;
         let body = body.read(self.limits, &self.admission, project.id).await?;
         let _turn = self.admission.turn(project.id).await?;
+        let _large = match body.bytes.len() {
+            0..LARGE => None,
+            _ => Some(self.admission.large(project.id).await?),
+        };
         let request = Request {
             project,
             request_id: request_id.as_str(),

@@ -9,6 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{config::Load, metrics, project::ProjectId};
 
+/// Bytes of a body from which on it takes a core for milliseconds to decompress it, or to take it apart.
+pub const LARGE: usize = 256 << 10;
 /// Memory is counted in steps of this many bytes.
 const STEP: usize = 64 << 10;
 /// Projects whose share is remembered. A share that was forgotten while it was in use would be given twice.
@@ -21,8 +23,8 @@ pub enum Overloaded {
     Memory,
     #[error("too many requests are being worked on")]
     Requests,
-    #[error("too many large bodies are being decompressed")]
-    Decompression,
+    #[error("too many large bodies are being worked on")]
+    LargeBodies,
 }
 
 /// The room that there is.
@@ -30,8 +32,8 @@ pub enum Overloaded {
 pub struct Admission {
     memory: Room,
     requests: Room,
-    /// One for each core, so bombs of one project leave half of them to the others.
-    decompression: Room,
+    /// Of large bodies: one for each core, so those of one project leave half of them to the others.
+    large: Room,
     wait: Duration,
 }
 
@@ -66,7 +68,7 @@ impl Admission {
         Self {
             memory: Room::new(usize::try_from(steps).unwrap_or(usize::MAX)),
             requests: Room::new(load.max_requests as usize),
-            decompression: Room::new(cores),
+            large: Room::new(cores),
             wait: load.queue_timeout,
         }
     }
@@ -76,16 +78,14 @@ impl Admission {
         Memory { room: self.memory.clone(), project_id, held: Vec::new(), bytes: 0 }
     }
 
-    /// A turn to decompress a large body, after a short wait if there is none now.
-    pub async fn decompression(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
-        let places = tokio::time::timeout(self.wait, self.decompression.enter(project_id)).await;
-        places.map(|places| Turn { _places: places }).map_err(|_| Overloaded::Decompression)
+    /// A turn for a large body, after a short wait if there is none now.
+    pub async fn large(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
+        self.large.turn(project_id, self.wait).await.ok_or(Overloaded::LargeBodies)
     }
 
     /// A turn to be worked on, after a short wait if there is none now.
     pub async fn turn(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
-        let places = tokio::time::timeout(self.wait, self.requests.enter(project_id)).await;
-        places.map(|places| Turn { _places: places }).map_err(|_| Overloaded::Requests)
+        self.requests.turn(project_id, self.wait).await.ok_or(Overloaded::Requests)
     }
 }
 
@@ -105,9 +105,12 @@ impl Room {
         Some([own, self.all.clone().try_acquire_many_owned(places).ok()?])
     }
 
-    async fn enter(&self, project_id: ProjectId) -> Places {
-        let own = self.share_of(project_id).acquire_owned().await.expect("never closed");
-        [own, self.all.clone().acquire_owned().await.expect("never closed")]
+    async fn turn(&self, project_id: ProjectId, wait: Duration) -> Option<Turn> {
+        let places = async {
+            let own = self.share_of(project_id).acquire_owned().await.expect("never closed");
+            [own, self.all.clone().acquire_owned().await.expect("never closed")]
+        };
+        tokio::time::timeout(wait, places).await.ok().map(|places| Turn { _places: places })
     }
 }
 

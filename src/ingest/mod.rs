@@ -24,6 +24,7 @@ use futures::future;
 use uuid::Uuid;
 
 use self::{
+    admission::LARGE,
     decode::{Decoded, Format},
     event_types::EventTypes,
     filter::{Charge, Filter},
@@ -79,14 +80,16 @@ impl Ingest {
         let begun = Instant::now();
         let received_at = Utc::now().trunc_subsecs(6);
         let project = request.project;
-        let decoded = decode::decode(body, request.format, self.limits.max_events as usize)?;
+        let is_large = body.len() >= LARGE;
+        let decoded =
+            work(is_large, || decode::decode(body, request.format, self.limits.max_events as usize))?;
         let received = decoded.events.len();
         metrics::events_received(received);
         let over_rate = |_: &OverRate| metrics::events_rejected("over_rate", received);
         let charge = self.charge_of(project, received).inspect_err(over_rate)?;
         let request_id = validate::request_id(request.dialect, &decoded);
 
-        let mut judged = self.judge(request, &decoded, received_at);
+        let mut judged = work(is_large, || self.judge(request, &decoded, received_at));
         self.bound_event_types(project, &decoded, &mut judged).await;
         let Judged { valid, rejected, single } = judged;
         let mut seen = HashSet::with_capacity(valid.len());
@@ -234,6 +237,11 @@ impl Ingest {
             Some(source) => Err(NotTaken::NotPublished { source, allowance }),
         }
     }
+}
+
+/// Does what takes a core for milliseconds, if it is much, where it holds up no other requests.
+fn work<T>(is_much: bool, work: impl FnOnce() -> T) -> T {
+    if is_much { tokio::task::block_in_place(work) } else { work() }
 }
 
 fn rejected(decoded: &Decoded<'_>, index: usize, rejection: Rejection) -> Rejected {
