@@ -99,7 +99,9 @@ impl Gate {
         let told = match &self.client_address {
             ClientAddress::Connection => None,
             ClientAddress::Header(name) => {
-                request.header(name).and_then(|told| told.rsplit(',').next()?.trim().parse().ok())
+                // A client may have sent the header too: what the proxy adds, to its line or in another, stands last.
+                let last = request.headers().get_all(name).iter().next_back();
+                last.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse().ok())
             }
         };
         told.unwrap_or(match &request.remote_addr().0 {

@@ -37,41 +37,33 @@ impl Receiver {
         dialect: Dialect,
         body: EventsBody<F>,
     ) -> Result<Receipt, Problem> {
-        let received = self.try_receive(caller, request_id, idempotency_key, dialect, body).await;
+        let project = &caller.project;
+        let received: Result<Receipt, Problem> = async {
+            let mut checks = Checks::default();
+            let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
+            checks.finish(Some(()))?;
+            let body = body.read(self.limits, &self.admission, project.id).await?;
+            let _large = match body.bytes.len() {
+                0..LARGE => None,
+                _ => Some(self.admission.large(project.id).await?),
+            };
+            let _turn = self.admission.turn(project.id).await?;
+            let request = Request {
+                project,
+                request_id: request_id.as_str(),
+                idempotency_key: idempotency_key.as_deref(),
+                format: body.format,
+                dialect,
+            };
+            Ok(self.ingest.take(&request, &body.bytes).await?)
+        }
+        .await;
         match received {
             Err(mut problem) if problem.allowance.is_none() => {
-                problem.allowance = Some(self.ingest.charge(&caller.project).await?);
+                problem.allowance = Some(self.ingest.charge(project).await?);
                 Err(problem)
             }
             received => received,
         }
-    }
-
-    async fn try_receive<F>(
-        &self,
-        caller: &Caller<Write>,
-        request_id: &RequestId,
-        idempotency_key: Param<String>,
-        dialect: Dialect,
-        body: EventsBody<F>,
-    ) -> Result<Receipt, Problem> {
-        let mut checks = Checks::default();
-        let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
-        checks.finish(Some(()))?;
-        let project = &caller.project;
-        let body = body.read(self.limits, &self.admission, project.id).await?;
-        let _turn = self.admission.turn(project.id).await?;
-        let _large = match body.bytes.len() {
-            0..LARGE => None,
-            _ => Some(self.admission.large(project.id).await?),
-        };
-        let request = Request {
-            project,
-            request_id: request_id.as_str(),
-            idempotency_key: idempotency_key.as_deref(),
-            format: body.format,
-            dialect,
-        };
-        Ok(self.ingest.take(&request, &body.bytes).await?)
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytesize::ByteSize;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -64,7 +63,7 @@ pub struct Turn {
 impl Admission {
     pub fn new(load: &Load) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let steps = load.body_memory.as_u64() / ByteSize::b(STEP as u64).as_u64();
+        let steps = load.body_memory.as_u64() / STEP as u64;
         Self {
             memory: Room::new(usize::try_from(steps).unwrap_or(usize::MAX)),
             requests: Room::new(load.max_requests as usize),
@@ -137,6 +136,8 @@ impl Drop for Memory {
 
 #[cfg(test)]
 mod tests {
+    use bytesize::ByteSize;
+
     use super::*;
 
     fn admission() -> Admission {

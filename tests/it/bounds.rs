@@ -149,7 +149,12 @@ async fn an_address_that_floods_is_stopped_before_its_key_is_looked_up() {
     let from = async |address: &str, key: &str| {
         let request =
             weir.http.post(weir.url("/events")).header("X-API-Key", key).json(&json!({"event_type": "e"}));
-        request.header("X-Forwarded-For", format!("10.9.9.9, {address}")).send().await.unwrap()
+        request
+            .header("X-Forwarded-For", "10.8.8.8") // the client's own line, which says nothing
+            .header("X-Forwarded-For", format!("10.9.9.9, {address}"))
+            .send()
+            .await
+            .unwrap()
     };
     let mut statuses = Vec::new();
     for n in 0..30 {
