@@ -209,6 +209,27 @@ pub struct Limits {
     pub max_event_ahead: Duration,
 }
 
+impl Limits {
+    /// These, without events that would not be kept.
+    #[must_use]
+    pub fn within(self, retention: &Retention) -> Self {
+        match retention.event_retention {
+            Duration::ZERO => self,
+            kept => Self { max_event_age: self.max_event_age.min(kept), ..self },
+        }
+    }
+}
+
+/// How long events are kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Retention")]
+pub struct Retention {
+    /// Age at which events are dropped, about a week later; what was counted of them stays. Older ones are refused. 0s keeps
+    /// them for ever
+    #[arg(long, env = "WEIR_EVENT_RETENTION", default_value = "0s", value_parser = duration)]
+    pub event_retention: Duration,
+}
+
 /// How the consumer writes to the database.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Writing")]

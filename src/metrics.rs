@@ -5,8 +5,11 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::stream::state::State;
 
 const EVENTS_RECEIVED: &str = "events_received_total";
 const EVENTS_INGESTED: &str = "events_ingested_total";
@@ -26,6 +29,12 @@ const FILTER_UNAVAILABLE: &str = "filter_unavailable_total";
 const WRITE_DURATION: &str = "write_duration_seconds";
 const WRITE_RETRIES: &str = "write_retries_total";
 const INGEST_TO_STORED: &str = "ingest_to_stored_seconds";
+const INGEST_TO_VISIBLE: &str = "ingest_to_visible_seconds";
+const EVENTS_DROPPED: &str = "events_dropped_total";
+const USERS_DELETED: &str = "users_deleted_total";
+const STREAM_MESSAGES: &str = "stream_messages";
+const STREAM_OLDEST: &str = "stream_oldest_message_seconds";
+const DEAD_LETTERS: &str = "dead_letters";
 const ROLL_UP_DURATION: &str = "roll_up_duration_seconds";
 const ROLL_UP_FAILURES: &str = "roll_up_failures_total";
 
@@ -76,6 +85,15 @@ pub fn start() -> PrometheusHandle {
     describe_histogram!(WRITE_DURATION, "One transaction of the writer");
     describe_counter!(WRITE_RETRIES, "Transactions tried again because the database or the stream was away");
     describe_histogram!(INGEST_TO_STORED, "From the receipt of an event to its commit");
+    describe_histogram!(INGEST_TO_VISIBLE, "From the receipt of an event until statistics show it");
+    describe_counter!(
+        EVENTS_DROPPED,
+        "Events that were accepted and are not stored, by reason: their user was deleted, or they are not kept any more"
+    );
+    describe_counter!(USERS_DELETED, "Users removed from events and statistics");
+    describe_gauge!(STREAM_MESSAGES, "Messages in the stream of events: waiting, or in hand with a worker");
+    describe_gauge!(STREAM_OLDEST, "Age of the oldest message in the stream of events; 0 if it is empty");
+    describe_gauge!(DEAD_LETTERS, "Messages in the dead-letter stream");
     describe_histogram!(ROLL_UP_DURATION, "One roll-up of activity");
     describe_counter!(
         ROLL_UP_FAILURES,
@@ -157,16 +175,16 @@ pub fn connection_refused() {
 }
 
 pub fn body_memory_taken(bytes: usize) {
-    gauge!(BODY_MEMORY).increment(exact(bytes));
+    gauge!(BODY_MEMORY).increment(exact(bytes as u64));
 }
 
 pub fn body_memory_given_back(bytes: usize) {
-    gauge!(BODY_MEMORY).decrement(exact(bytes));
+    gauge!(BODY_MEMORY).decrement(exact(bytes as u64));
 }
 
 /// A gauge's number.
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn exact(number: usize) -> f64 {
+fn exact(number: u64) -> f64 {
     number as f64
 }
 
@@ -192,6 +210,28 @@ pub fn write_retry() {
 
 pub fn ingest_to_stored(age: Duration) {
     histogram!(INGEST_TO_STORED).record(age);
+}
+
+pub fn ingest_to_visible(age: Duration) {
+    histogram!(INGEST_TO_VISIBLE).record(age);
+}
+
+/// `reason` is why events that were accepted are not stored: `user_deleted` or `expired`.
+pub fn events_dropped(reason: &'static str, events: usize) {
+    counter!(EVENTS_DROPPED, "reason" => reason).increment(events as u64);
+}
+
+pub fn users_deleted(users: usize) {
+    counter!(USERS_DELETED).increment(users as u64);
+}
+
+pub fn stream(state: &State) {
+    let in_hand = state.in_hand.min(state.messages);
+    gauge!(STREAM_MESSAGES, "state" => "in_hand").set(exact(in_hand));
+    gauge!(STREAM_MESSAGES, "state" => "waiting").set(exact(state.messages - in_hand));
+    let age = state.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());
+    gauge!(STREAM_OLDEST).set(age);
+    gauge!(DEAD_LETTERS).set(exact(state.dead));
 }
 
 pub fn roll_up(duration: Duration) {

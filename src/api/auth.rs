@@ -64,8 +64,8 @@ impl Gate {
             .map_err(Problem::key_not_looked_up)?
             .ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
         if !kind.allows(N::KIND) {
-            let detail =
-                format!("This needs a key of kind {} or admin, not {}.", N::KIND.name(), kind.name());
+            let needed = if N::KIND == KeyKind::Admin { "" } else { " or admin" };
+            let detail = format!("This needs a key of kind {}{needed}, not {}.", N::KIND.name(), kind.name());
             return Err(Problem::new(Code::Forbidden, detail));
         }
         if in_query && kind != KeyKind::Write {
@@ -131,6 +131,13 @@ pub struct Read;
 
 impl Needs for Read {
     const KIND: KeyKind = KeyKind::Read;
+}
+
+/// For operations that manage.
+pub struct Admin;
+
+impl Needs for Admin {
+    const KIND: KeyKind = KeyKind::Admin;
 }
 
 /// The caller of an operation: the project of a key that may do what the operation needs. There is no other way for a

@@ -19,7 +19,7 @@ use crate::ingest::validate::Reason;
 const HEADERS: [&str; 3] = ["X-Request-Id", "RateLimit-Policy", "RateLimit"];
 
 /// Groups of operations, in the order in which a newcomer wants to read them: poem-openapi's is that of the alphabet.
-const TAGS: [&str; 4] = ["Events", "Statistics", "Earlier systems", "Operation"];
+const TAGS: [&str; 5] = ["Events", "Statistics", "Users", "Earlier systems", "Operation"];
 
 /// Operations, as poem-openapi serves and describes them.
 pub fn service<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {

@@ -46,14 +46,20 @@ impl Known {
         Self { paths: paths.iter().map(path).collect() }
     }
 
-    /// The path, if it is one of the document's.
+    /// The path as the document has it, with `{names}` for what differs from request to request.
     pub fn path(&self, path: &str) -> Option<&str> {
-        self.paths.get_key_value(path).map(|(path, _)| path.as_str())
+        self.find(path).map(|(path, _)| path)
     }
 
     /// The methods of a path, as in the header `Allow`.
     pub fn methods(&self, path: &str) -> &str {
-        self.paths.get(path).map_or(OTHER_METHODS, |path| &path.methods)
+        self.find(path).map_or(OTHER_METHODS, |(_, path)| &path.methods)
+    }
+
+    fn find(&self, path: &str) -> Option<(&str, &Path)> {
+        let found =
+            self.paths.get_key_value(path).or_else(|| self.paths.iter().find(|(one, _)| fits(path, one)));
+        found.map(|(path, operations)| (path.as_str(), operations))
     }
 
     /// Refuses parameters that the operation does not know.
@@ -61,7 +67,7 @@ impl Known {
         let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let operation =
-            self.paths.get(path).and_then(|path| path.parameters.iter().find(|(one, _)| one == method));
+            self.find(path).and_then(|(_, path)| path.parameters.iter().find(|(one, _)| one == method));
         let Some((_, known)) = operation else { return Ok(()) };
         let names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
         let unknown = names.filter(|name| !known.iter().any(|known| known == name));
@@ -73,6 +79,13 @@ impl Known {
         let detail = "this path does not know every parameter that was sent";
         Err(Problem::invalid(Code::ValidationFailed, detail, errors))
     }
+}
+
+/// Whether a path is one of those that a path of the document with `{names}` stands for.
+fn fits(path: &str, documented: &str) -> bool {
+    let same = |(part, name): (&str, &str)| name == part || (name.starts_with('{') && !part.is_empty());
+    path.split('/').count() == documented.split('/').count()
+        && path.split('/').zip(documented.split('/')).all(same)
 }
 
 /// The names that an operation takes in the query: its parameters, and the key if that may stand there.

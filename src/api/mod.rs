@@ -16,6 +16,7 @@ mod parameters;
 mod problem;
 mod receiver;
 mod stats;
+mod users;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -44,6 +45,7 @@ use self::{
     problem::{Code, Problem},
     receiver::Receiver,
     stats::StatsApi,
+    users::UsersApi,
 };
 use crate::{
     config,
@@ -72,6 +74,8 @@ pub struct Parts {
 enum Tag {
     /// Send events, and read those of a user.
     Events,
+    /// Delete a user and everything that is known of them.
+    Users,
     /// Ask about users and events. Days are those of the project's time zone; a range of days includes both its ends.
     Statistics,
     /// Calls of earlier systems, whose clients go on working. New ones do better with the others.
@@ -81,7 +85,7 @@ enum Tag {
     Operation,
 }
 
-type Operations = (EventsApi, StatsApi, CountsApi, EarlierApi, OperationApi);
+type Operations = (EventsApi, UsersApi, StatsApi, CountsApi, EarlierApi, OperationApi);
 
 /// The OpenAPI document, as JSON.
 ///
@@ -100,6 +104,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let receiver = Receiver { ingest, admission, limits };
     let operations: Operations = (
         EventsApi { receiver: receiver.clone(), pool: pool.clone() },
+        UsersApi { pool: pool.clone() },
         StatsApi { pool: pool.clone() },
         CountsApi { pool: pool.clone() },
         EarlierApi { receiver, pool: pool.clone() },
@@ -174,10 +179,13 @@ async fn handle<E: Endpoint>(
         cors::expose(response.headers_mut());
     }
     let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
-    metrics::api_request(known.path(&path).unwrap_or("other"), status, elapsed);
+    let documented = known.path(&path);
+    metrics::api_request(documented.unwrap_or("other"), status, elapsed);
+    // A path may hold a user's id, which has no place in logs.
+    let path = documented.unwrap_or(&path);
     let microseconds = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     span.in_scope(|| {
-        if PROBED.contains(&path.as_str()) {
+        if PROBED.contains(&path) {
             debug!(%method, path, status, microseconds, "request");
         } else {
             info!(%method, path, status, microseconds, "request");

@@ -19,7 +19,7 @@ use weir::{
         event_types::EventTypes,
         validate::{Dialect, Names, Rejection, Rules, Texts},
     },
-    project::Project,
+    project::{Project, ProjectId},
     store,
     stream::{
         Stream,
@@ -50,6 +50,8 @@ pub(super) struct Options {
     no_wait: bool,
     #[command(flatten)]
     limits: config::Limits,
+    #[command(flatten)]
+    retention: config::Retention,
     #[command(flatten)]
     database: config::Database,
     #[command(flatten)]
@@ -86,7 +88,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     stream.attach().await?;
     let import = Import {
         columns: &columns,
-        limits: &options.limits,
+        limits: &options.limits.clone().within(&options.retention),
         project: &project,
         event_types: EventTypes::new(pool),
         publisher: Publisher::new(stream.clone(), &options.publishing),
@@ -113,7 +115,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     progress.finish_and_clear();
     total.report(&name, &options.project);
     if !options.no_wait && total.events > 0 {
-        wait_until_stored(&stream, total.last_sequence).await?;
+        wait_until_stored(&stream, project.id, total.last_sequence).await?;
     }
     let refused = total.refused + total.unreadable;
     ensure!(
@@ -292,11 +294,11 @@ fn progress(size: u64) -> ProgressBar {
     ProgressBar::new(size).with_style(ProgressStyle::with_template(style).expect("a valid template"))
 }
 
-async fn wait_until_stored(stream: &Stream, sequence: u64) -> anyhow::Result<()> {
+async fn wait_until_stored(stream: &Stream, project_id: ProjectId, sequence: u64) -> anyhow::Result<()> {
     let style = ProgressStyle::with_template("{spinner} {msg}").expect("a valid template");
     let progress = ProgressBar::new_spinner().with_style(style);
     loop {
-        let stored = stream.stored_up_to().await?;
+        let stored = stream.stored_up_to(project_id).await?;
         if stored >= sequence {
             break;
         }

@@ -24,6 +24,8 @@ pub(super) struct Options {
     #[command(flatten)]
     limits: config::Limits,
     #[command(flatten)]
+    retention: config::Retention,
+    #[command(flatten)]
     rates: config::Rates,
     #[command(flatten)]
     load: config::Load,
@@ -71,7 +73,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
         event_types: EventTypes::new(pool.clone()),
         buckets: local::Projects::default(),
         rates: options.rates,
-        limits: options.limits,
+        limits: options.limits.within(&options.retention),
     };
     let admission = Admission::new(&options.load);
     let http = options.http;

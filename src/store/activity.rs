@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use roaring::RoaringBitmap;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::StoreError;
 use crate::project::ProjectId;
@@ -67,6 +67,7 @@ pub async fn top_events(
          from activity_daily
          where project_id = $1 and local_day between $2 and $3
          group by event_type
+         having sum(events) > 0
          order by events desc, event_type
          limit $4",
     )
@@ -87,18 +88,26 @@ pub async fn top_events(
 /// The lock belongs to the session, because the procedure may commit in between.
 pub async fn roll_up(pool: &PgPool, horizon: NaiveDateTime) -> Result<bool, StoreError> {
     let mut connection = pool.acquire().await?;
-    let mine: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('weir.roll_up'))")
-        .fetch_one(&mut *connection)
-        .await?;
-    if !mine {
+    if !try_lock(&mut connection).await? {
         return Ok(false);
     }
     if let Err(error) = sqlx::query("call roll_up($1)").bind(horizon).execute(&mut *connection).await {
         connection.close_on_drop(); // and with it the lock
         return Err(error.into());
     }
-    sqlx::query("select pg_advisory_unlock(hashtext('weir.roll_up'))").execute(&mut *connection).await?;
+    unlock(&mut connection).await?;
     Ok(true)
+}
+
+/// Keeps others from rolling up, for as long as the session lives or until [`unlock`]; false if someone else is at it.
+pub(super) async fn try_lock(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let query = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('weir.roll_up'))");
+    Ok(query.fetch_one(connection).await?)
+}
+
+pub(super) async fn unlock(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("select pg_advisory_unlock(hashtext('weir.roll_up'))").execute(connection).await?;
+    Ok(())
 }
 
 fn midnight(date: NaiveDate) -> NaiveDateTime {

@@ -3,7 +3,7 @@
 //! Both editions' files share one sequence of versions, so a database has one version, whatever its edition.
 
 use sqlx::{
-    PgPool,
+    PgExecutor, PgPool,
     migrate::{MigrateError, Migrator},
 };
 
@@ -57,7 +57,7 @@ pub struct Migrated {
 /// Brings the database to the newest version. Safe to run again, and from several places at once: a lock in the
 /// database lets one run at a time.
 pub async fn migrate(pool: &PgPool) -> Result<Migrated, SchemaError> {
-    let edition = edition(pool).await?;
+    let edition = create_extension(pool).await?;
     let from = version(pool).await?;
     let migrator = migrator(edition);
     migrator.run(pool).await.map_err(|error| match error {
@@ -79,7 +79,7 @@ pub async fn check(pool: &PgPool) -> Result<(), SchemaError> {
 }
 
 /// The setting that names the edition exists once the extension does, so this makes it.
-async fn edition(pool: &PgPool) -> Result<Edition, SchemaError> {
+async fn create_extension(pool: &PgPool) -> Result<Edition, SchemaError> {
     let mut transaction = pool.begin().await?;
     // `if not exists` alone would fail when two do it at once.
     sqlx::query("select pg_advisory_xact_lock(hashtext('weir.migrate'))").execute(&mut *transaction).await?;
@@ -89,8 +89,14 @@ async fn edition(pool: &PgPool) -> Result<Edition, SchemaError> {
             error => error.into(),
         },
     )?;
-    let license: String = sqlx::query_scalar("show timescaledb.license").fetch_one(&mut *transaction).await?;
+    let edition = edition(&mut *transaction).await?;
     transaction.commit().await?;
+    Ok(edition)
+}
+
+/// Which TimescaleDB the database runs. It must have the extension.
+pub async fn edition(executor: impl PgExecutor<'_>) -> Result<Edition, SchemaError> {
+    let license: String = sqlx::query_scalar("show timescaledb.license").fetch_one(executor).await?;
     Ok(if license == "apache" { Edition::Apache } else { Edition::Community })
 }
 

@@ -3,13 +3,15 @@
 //! Whatever touches a project's rows takes the project's id first.
 
 pub mod activity;
-mod copy;
+pub mod deletions;
 pub mod event_types;
 pub mod events;
+pub mod expiry;
 pub mod keys;
 pub mod migrate;
 pub mod pages;
 pub mod projects;
+pub mod settled;
 pub mod users;
 pub mod write;
 
@@ -40,16 +42,16 @@ pub enum StoreError {
     NoUserNumber,
     #[error("the database did not answer in time")]
     TimedOut,
+    #[error("weir panicked over these data; its standard error says where")]
+    Panicked,
 }
 
 impl StoreError {
     /// The database is away or overloaded: the same may work later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Database(sqlx::Error::Database(error)) => {
-                // Connection, transaction rollback (deadlock), resources, operator intervention, system.
-                error.code().is_some_and(|code| ["08", "40", "53", "57", "58"].contains(&&code[..2]))
-            }
+            // Connection, transaction rollback (deadlock), resources, operator intervention, system.
+            Self::Database(sqlx::Error::Database(_)) => self.is_of_class(&["08", "40", "53", "57", "58"]),
             Self::Database(error) => matches!(
                 error,
                 sqlx::Error::Io(_)
@@ -60,17 +62,43 @@ impl StoreError {
                     | sqlx::Error::WorkerCrashed
             ),
             Self::TimedOut => true,
-            Self::Bitmap(_) | Self::Timezone { .. } | Self::NoProject(_) | Self::NoUserNumber => false,
+            Self::Bitmap(_)
+            | Self::Timezone { .. }
+            | Self::NoProject(_)
+            | Self::NoUserNumber
+            | Self::Panicked => false,
         }
     }
 
-    /// The database refuses these data, and would refuse them again. Everything else, a missing privilege or a
-    /// read-only server among it, is a matter of its operation, and no reason to give data up.
+    /// Not these data are to blame, but the state of the database or of its settings: the same works when time or a
+    /// person has changed it.
+    pub fn is_operational(&self) -> bool {
+        // Transaction state (a server that is read only), authorisation, catalog, privilege and schema, object in use,
+        // configuration.
+        self.is_transient() || self.is_of_class(&["25", "28", "3D", "42", "55", "F0"])
+    }
+
+    /// These data are refused, and would be again.
     pub fn is_refusal(&self) -> bool {
+        // Data exception, integrity constraint violation, view's check option, program limit exceeded; an exception that a
+        // trigger raises.
+        self.is_of_class(&["22", "23", "44", "54", "P0"]) || matches!(self, Self::Panicked)
+    }
+
+    /// Something is stored that must be there once.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+
+    /// The connection on which it happened can be used again.
+    fn is_in_order(&self) -> bool {
+        self.is_of_class(&["22", "23", "44", "54", "P0"])
+    }
+
+    fn is_of_class(&self, classes: &[&str]) -> bool {
         match self {
-            // Data exception, integrity constraint violation, program limit exceeded.
             Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| ["22", "23", "54"].contains(&&code[..2]))
+                error.code().is_some_and(|code| classes.contains(&&code[..2]))
             }
             _ => false,
         }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use chrono::Weekday;
 use chrono_tz::Tz;
-use sqlx::{AssertSqlSafe, PgPool, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgExecutor, PgPool, Row, postgres::PgRow};
 
 use super::StoreError;
 use crate::{
@@ -98,11 +98,11 @@ pub async fn by_name(pool: &PgPool, name: &str) -> Result<Option<Project>, Store
     row.as_ref().map(from_row).transpose()
 }
 
-pub async fn by_id(pool: &PgPool, project_id: ProjectId) -> Result<Project, StoreError> {
+pub async fn by_id(executor: impl PgExecutor<'_>, project_id: ProjectId) -> Result<Project, StoreError> {
     let statement = format!("select {COLUMNS} from projects where project_id = $1");
     let row = sqlx::query(AssertSqlSafe(statement))
         .bind(project_id.get())
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await?
         .ok_or(StoreError::NoProject(project_id.get()))?;
     from_row(&row)

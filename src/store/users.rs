@@ -1,8 +1,16 @@
 //! The dictionary of users: a dense number per project for each user id, given on first sight.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
+use chrono::{DateTime, Utc};
 use moka::sync::Cache;
+use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::{BEGIN, StoreError};
@@ -11,38 +19,67 @@ use crate::project::ProjectId;
 /// Users remembered between transactions.
 const REMEMBERED: u64 = 1_000_000;
 
-/// Numbers of users, remembered.
+/// Users, remembered.
 #[derive(Clone)]
 pub struct Users {
-    known: Cache<(ProjectId, Box<str>), i32>,
+    known: Cache<(ProjectId, Box<str>), Remembered>,
+    /// Of the users in the database, as it was last seen: it grows with each user who is deleted.
+    generation: Arc<AtomicI64>,
+}
+
+/// What the dictionary says of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    pub user_no: i32,
+    /// A user of the same id was deleted then, and what was received until then is not this user's.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// Worth something in its generation alone.
+#[derive(Clone, Copy)]
+struct Remembered {
+    user: User,
+    generation: i64,
 }
 
 impl Default for Users {
     fn default() -> Self {
-        Self { known: Cache::new(REMEMBERED) }
+        Self { known: Cache::new(REMEMBERED), generation: Arc::default() }
     }
 }
 
 impl Users {
-    /// The numbers of these users; who is new gets one.
-    pub async fn numbers<'a>(
+    /// The generation whose users [`Users::find_or_add`] gives. Whoever uses their numbers must make sure, in the
+    /// transaction in which they are used, that it is still that of the database.
+    pub fn generation(&self) -> i64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// What was remembered of earlier generations is looked up again.
+    pub fn set_generation(&self, generation: i64) {
+        self.generation.fetch_max(generation, Ordering::AcqRel);
+    }
+
+    /// The users of these ids; who is new gets a number.
+    pub async fn find_or_add<'a>(
         &self,
         connection: &mut PgConnection,
         project_id: ProjectId,
         user_ids: impl Iterator<Item = &'a str>,
-    ) -> Result<HashMap<&'a str, i32>, StoreError> {
-        let mut numbers = HashMap::new();
+    ) -> Result<HashMap<&'a str, User>, StoreError> {
+        let generation = self.generation();
+        let mut users = HashMap::new();
         let mut unknown = Vec::new();
         for user_id in user_ids {
             match self.known.get(&(project_id, user_id.into())) {
-                Some(number) => {
-                    numbers.insert(user_id, number);
+                Some(known) if known.generation == generation => {
+                    users.insert(user_id, known.user);
                 }
-                None => unknown.push(user_id),
+                _ => unknown.push(user_id),
             }
         }
         if unknown.is_empty() {
-            return Ok(numbers);
+            return Ok(users);
         }
         let mut found = find(connection, project_id, &unknown).await?;
         if found.len() < unknown.len() {
@@ -51,31 +88,47 @@ impl Users {
             found.extend(find(connection, project_id, &new).await?);
         }
         for user_id in unknown {
-            let &number = found.get(user_id).ok_or(StoreError::NoUserNumber)?;
-            self.known.insert((project_id, user_id.into()), number);
-            numbers.insert(user_id, number);
+            let &user = found.get(user_id).ok_or(StoreError::NoUserNumber)?;
+            self.known.insert((project_id, user_id.into()), Remembered { user, generation });
+            users.insert(user_id, user);
         }
-        Ok(numbers)
+        Ok(users)
     }
+}
+
+/// What stands for a user who was deleted.
+pub(super) fn hash(project_id: ProjectId, user_id: &str) -> Vec<u8> {
+    Sha256::new().chain_update(project_id.get().to_be_bytes()).chain_update(user_id).finalize().to_vec()
 }
 
 /// The number of one user, if there is one.
 pub async fn number(pool: &PgPool, project_id: ProjectId, user_id: &str) -> Result<Option<i32>, StoreError> {
-    Ok(find(&mut *pool.acquire().await?, project_id, &[user_id]).await?.remove(user_id))
+    let mut found = find(&mut *pool.acquire().await?, project_id, &[user_id]).await?;
+    Ok(found.remove(user_id).map(|user| user.user_no))
 }
 
 async fn find(
     connection: &mut PgConnection,
     project_id: ProjectId,
     user_ids: &[&str],
-) -> Result<HashMap<String, i32>, StoreError> {
-    let rows: Vec<(String, i32)> =
-        sqlx::query_as("select user_id, user_no from users where project_id = $1 and user_id = any($2)")
-            .bind(project_id.get())
-            .bind(user_ids)
-            .fetch_all(connection)
-            .await?;
-    Ok(rows.into_iter().collect())
+) -> Result<HashMap<String, User>, StoreError> {
+    let rows: Vec<(String, i32, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "select user_id, user_no, since from users where project_id = $1 and user_id = any($2)",
+    )
+    .bind(project_id.get())
+    .bind(user_ids)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|(user_id, user_no, since)| (user_id, User { user_no, since })).collect())
+}
+
+/// Makes other transactions that add or delete users of the project wait; the project's last number of a user.
+pub(super) async fn lock(transaction: &mut PgConnection, project_id: ProjectId) -> Result<i32, StoreError> {
+    sqlx::query_scalar("select last_user_no from projects where project_id = $1 for no key update")
+        .bind(project_id.get())
+        .fetch_optional(transaction)
+        .await?
+        .ok_or(StoreError::NoProject(project_id.get()))
 }
 
 /// Numbers new users, in a short transaction of its own: it holds the project's row, and two writers with new users
@@ -86,23 +139,21 @@ async fn add(
     project_id: ProjectId,
     user_ids: &[&str],
 ) -> Result<(), StoreError> {
+    let hashes: Vec<Vec<u8>> = user_ids.iter().map(|user_id| hash(project_id, user_id)).collect();
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let last: i32 =
-        sqlx::query_scalar("select last_user_no from projects where project_id = $1 for no key update")
-            .bind(project_id.get())
-            .fetch_optional(&mut *transaction)
-            .await?
-            .ok_or(StoreError::NoProject(project_id.get()))?;
-    // A statement of its own: it sees the users whom the holder of the lock before us has added.
+    let last = lock(&mut transaction, project_id).await?;
+    // A statement of its own: it sees the users whom the holder of the lock before us has added or deleted.
     let added = sqlx::query(
-        "insert into users (project_id, user_no, user_id)
-         select $1, $2 + row_number() over (), user_id
-         from unnest($3::text[]) as new (user_id)
+        "insert into users (project_id, user_no, user_id, since)
+         select $1, $2 + row_number() over (), user_id, deleted_at
+         from unnest($3::text[], $4::bytea[]) as new (user_id, user_hash)
+              left join deleted_users on deleted_users.project_id = $1 and deleted_users.user_hash = new.user_hash
          where not exists (select from users where users.project_id = $1 and users.user_id = new.user_id)",
     )
     .bind(project_id.get())
     .bind(last)
     .bind(user_ids)
+    .bind(hashes)
     .execute(&mut *transaction)
     .await?
     .rows_affected();

@@ -3,6 +3,7 @@
 pub mod dead;
 pub mod message;
 pub mod publish;
+pub mod state;
 
 use std::{
     sync::{
@@ -21,14 +22,19 @@ use async_nats::{
         stream::{self, ConsumerError, DiscardPolicy, RetentionPolicy, StorageType},
     },
 };
+use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::config::{Nats, StreamSettings};
+use crate::{
+    config::{Nats, StreamSettings},
+    project::ProjectId,
+};
 
-/// The durable consumer that stores events.
-const WRITER: &str = "writer";
-/// Messages that may be with workers at a time.
-const MAX_ACK_PENDING: i64 = 4_096;
+/// Lanes of the stream of events. Each project is in one, and each lane has its turn: a project with a long queue holds up
+/// those of its lane, not all. There may be more of them later, never fewer: a lane without reader would be forgotten.
+pub const LANES: u32 = 4;
+/// Messages of a lane that may be with workers at a time.
+const MAX_ACK_PENDING: i64 = 16_384;
 /// How much of what could not be stored is kept for a person to look at.
 const DEAD_MAX_BYTES: i64 = 1 << 30;
 /// Below this version NATS could lose a stream when a process dies.
@@ -48,8 +54,8 @@ pub enum StreamError {
     TooOld(String),
     #[error("cannot create or update the stream {name}")]
     Create { name: String, source: CreateStreamError },
-    #[error("cannot create or update the consumer {WRITER}")]
-    CreateWriter(#[source] ConsumerError),
+    #[error("cannot create or update the consumer {name}")]
+    CreateWriter { name: String, source: ConsumerError },
     #[error("the stream of events is not there yet: `weir serve` creates it")]
     NoWriter(#[source] ConsumerError),
 }
@@ -75,14 +81,33 @@ impl Names {
         format!("{}-dead", self.namespace)
     }
 
-    pub(crate) fn events_subject(&self, project_id: impl std::fmt::Display) -> String {
-        format!("{}.events.{project_id}", self.namespace)
+    /// Where a project's events go.
+    pub(crate) fn events_subject(&self, project_id: ProjectId) -> String {
+        format!("{}.events.{}.{project_id}", self.namespace, lane_of(project_id))
+    }
+
+    fn all_events_subject(&self) -> String {
+        format!("{}.events.*.*", self.namespace)
+    }
+
+    /// All projects of a lane.
+    fn lane_subject(&self, lane: u32) -> String {
+        format!("{}.events.{lane}.*", self.namespace)
     }
 
     /// Where a message goes that cannot be stored.
     fn dead_subject(&self, reason: &str) -> String {
         format!("{}.dead.{reason}", self.namespace)
     }
+}
+
+/// The durable consumer that stores the events of a lane.
+fn writer_name(lane: u32) -> String {
+    format!("writer-{lane}")
+}
+
+fn lane_of(project_id: ProjectId) -> u32 {
+    project_id.get().cast_unsigned() % LANES
 }
 
 /// A connection to JetStream, where weir's streams and its consumer are.
@@ -92,27 +117,30 @@ pub struct Stream {
     pub names: Names,
     /// The streams and the consumer are known to be there.
     prepared: Arc<AtomicBool>,
+    connected: Arc<Notify>,
 }
 
 impl Stream {
     /// Connects now, or fails.
     pub async fn connect(nats: &Nats) -> Result<Self, StreamError> {
-        Self::open(nats, options()).await
+        Self::open(nats, ConnectOptions::new()).await
     }
 
     /// Connects in the background, now or as soon as NATS is there.
     pub async fn connect_when_up(nats: &Nats) -> Result<Self, StreamError> {
-        Self::open(nats, options().retry_on_initial_connect()).await
+        Self::open(nats, ConnectOptions::new().retry_on_initial_connect()).await
     }
 
     async fn open(nats: &Nats, options: ConnectOptions) -> Result<Self, StreamError> {
+        let connected = Arc::<Notify>::default();
+        let options = with_events(options, connected.clone());
         let servers: Vec<&str> = nats.nats_url.split(',').map(str::trim).collect();
         let context = jetstream::context::ContextBuilder::new()
             .timeout(API_TIMEOUT)
             // The publisher bounds what is in flight itself, and answers at once when there is no room.
             .backpressure_on_inflight(false)
             .build(options.connect(servers).await?);
-        Ok(Self { context, names: Names::new(&nats.namespace), prepared: Arc::default() })
+        Ok(Self { context, names: Names::new(&nats.namespace), prepared: Arc::default(), connected })
     }
 
     /// Creates the streams and the consumer, or brings them to these settings. Only the API does so: the settings have
@@ -120,7 +148,7 @@ impl Stream {
     pub async fn create(&self, settings: &StreamSettings) -> Result<(), StreamError> {
         self.check_server()?;
         self.create_streams(settings).await?;
-        self.create_writer(settings).await?;
+        self.create_writers(settings).await?;
         self.prepared.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -128,7 +156,9 @@ impl Stream {
     /// Makes sure that the API has created the streams and the consumer.
     pub async fn attach(&self) -> Result<(), StreamError> {
         self.check_server()?;
-        self.writer().await?;
+        for lane in 0..LANES {
+            self.writer(lane).await?;
+        }
         self.prepared.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -151,27 +181,32 @@ impl Stream {
         self.context.client().connection_state() == async_nats::connection::State::Connected
     }
 
+    /// Waits until the connection is made anew: the server has forgotten what was asked of it before.
+    pub async fn reconnected(&self) {
+        self.connected.notified().await;
+    }
+
     /// Whether messages can be published and consumed now.
     pub fn is_ready(&self) -> bool {
         self.is_connected() && self.prepared.load(Ordering::Relaxed)
     }
 
-    /// The durable consumer that stores events.
-    pub async fn writer(&self) -> Result<Consumer<pull::Config>, StreamError> {
+    /// The durable consumer that stores the events of a lane.
+    pub async fn writer(&self, lane: u32) -> Result<Consumer<pull::Config>, StreamError> {
         let stream = self.names.events_stream();
-        self.context.get_consumer_from_stream(WRITER, &stream).await.map_err(StreamError::NoWriter)
+        self.context.get_consumer_from_stream(writer_name(lane), &stream).await.map_err(StreamError::NoWriter)
     }
 
-    /// The sequence up to which the writer has acked everything, without a gap.
-    pub async fn stored_up_to(&self) -> Result<u64, StreamError> {
-        Ok(self.writer().await?.cached_info().ack_floor.stream_sequence)
+    /// The sequence up to which everything in a project's lane is acked, without a gap.
+    pub async fn stored_up_to(&self, project_id: ProjectId) -> Result<u64, StreamError> {
+        Ok(self.writer(lane_of(project_id)).await?.cached_info().ack_floor.stream_sequence)
     }
 
     async fn create_streams(&self, settings: &StreamSettings) -> Result<(), StreamError> {
         let events = stream::Config {
             name: self.names.events_stream(),
             description: Some("Events that are accepted and wait to be stored".into()),
-            subjects: vec![self.names.events_subject("*")],
+            subjects: vec![self.names.all_events_subject()],
             // What is acked goes, what is not stays, whatever happens to the consumer.
             retention: RetentionPolicy::WorkQueue,
             // Full means refusing, never forgetting.
@@ -203,17 +238,22 @@ impl Stream {
         Ok(())
     }
 
-    async fn create_writer(&self, settings: &StreamSettings) -> Result<(), StreamError> {
-        let writer = pull::Config {
-            durable_name: Some(WRITER.into()),
-            description: Some("Stores events in the database".into()),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: settings.ack_wait,
-            max_ack_pending: MAX_ACK_PENDING,
-            ..Default::default()
-        };
-        let stream = self.names.events_stream();
-        self.context.create_consumer_on_stream(writer, stream).await.map_err(StreamError::CreateWriter)?;
+    async fn create_writers(&self, settings: &StreamSettings) -> Result<(), StreamError> {
+        for lane in 0..LANES {
+            let name = writer_name(lane);
+            let writer = pull::Config {
+                durable_name: Some(name.clone()),
+                description: Some("Stores events in the database".into()),
+                filter_subject: self.names.lane_subject(lane),
+                ack_policy: AckPolicy::Explicit,
+                ack_wait: settings.ack_wait,
+                max_ack_pending: MAX_ACK_PENDING,
+                ..Default::default()
+            };
+            let stream = self.names.events_stream();
+            let created = self.context.create_consumer_on_stream(writer, stream).await;
+            created.map_err(|source| StreamError::CreateWriter { name, source })?;
+        }
         Ok(())
     }
 }
@@ -239,17 +279,25 @@ pub async fn when_up<F: Future<Output = Result<(), StreamError>>>(
     }
 }
 
-fn options() -> ConnectOptions {
-    ConnectOptions::new()
+fn with_events(options: ConnectOptions, connected: Arc<Notify>) -> ConnectOptions {
+    options
         .name("weir")
         // A dead peer is seen after two missed pings.
         .ping_interval(Duration::from_secs(10))
-        .event_callback(|event| async move {
-            match event {
-                Event::Connected => info!("connected to NATS"),
-                // One per failed try to connect again, and what we do ourselves.
-                event @ (Event::ClientError(_) | Event::Draining | Event::Closed) => debug!(%event, "NATS"),
-                event => warn!(%event, "the connection to NATS changed"),
+        .event_callback(move |event| {
+            let connected = connected.clone();
+            async move {
+                match event {
+                    Event::Connected => {
+                        info!("connected to NATS");
+                        connected.notify_waiters();
+                    }
+                    // One per failed try to connect again, and what we do ourselves.
+                    event @ (Event::ClientError(_) | Event::Draining | Event::Closed) => {
+                        debug!(%event, "NATS");
+                    }
+                    event => warn!(%event, "the connection to NATS changed"),
+                }
             }
         })
 }

@@ -12,7 +12,7 @@ async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_stored() {
     let jetstream = async_nats::jetstream::new(nats);
     for n in 0..5 {
         assert_eq!(weir.send(&project, &json!({"event_type": "e", "event_id": n.to_string()})).await.0, 202);
-        let junk = jetstream.publish(format!("{}.events.1", weir.namespace()), vec![0xff, n].into());
+        let junk = jetstream.publish(format!("{}.events.1.1", weir.namespace()), vec![0xff, n].into());
         junk.await.unwrap().await.unwrap();
     }
     weir.wait_for_events(5).await;

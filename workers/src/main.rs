@@ -2,6 +2,8 @@
 
 mod health;
 mod rollup;
+mod upkeep;
+mod visible;
 mod writer;
 
 use std::{process::ExitCode, time::Duration};
@@ -13,16 +15,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use weir::{
-    config::{self, Database, Logs, Nats, WorkerHttp, Writing},
+    config::{self, Database, Logs, Nats, Retention, WorkerHttp, Writing},
     metrics, shutdown,
     store::{
         self,
         migrate::{self, SchemaError},
-        users::Users,
     },
     stream::{self, Stream},
     telemetry,
 };
+
+use self::{visible::Visible, writer::Writer};
 
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -34,6 +37,8 @@ struct Options {
     logs: Logs,
     #[command(flatten)]
     writing: Writing,
+    #[command(flatten)]
+    retention: Retention,
     #[command(flatten)]
     http: WorkerHttp,
     #[command(flatten)]
@@ -80,12 +85,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
         ready = servers(&pool, &stream) => ready?,
         () = ending.cancelled() => return Ok(()),
     }
-    let users = Users::default();
-    for _ in 0..options.writing.writers {
-        let writer = writer::Writer::new(stream.clone(), pool.clone(), users.clone(), &options.writing);
-        tasks.spawn(writer.run(ending.clone()));
+    let visible = Visible::new(migrate::edition(&pool).await?);
+    let writing = &options.writing;
+    let writer = Writer::new(stream.clone(), pool.clone(), visible.clone(), writing);
+    for lane in 0..stream::LANES {
+        tasks.spawn(writer.clone().run(lane, ending.clone()));
     }
-    tasks.spawn(rollup::run(pool, options.writing.roll_up_interval, ending.clone()));
+    tasks.spawn(rollup::run(pool.clone(), visible, writing.roll_up_interval, ending.clone()));
+    tasks.spawn(upkeep::delete_users(pool.clone(), ending.clone()));
+    tasks.spawn(upkeep::watch(pool.clone(), stream.clone(), ending.clone()));
+    if !options.retention.event_retention.is_zero() {
+        tasks.spawn(upkeep::expire(pool, options.retention.event_retention, ending.clone()));
+    }
     wait(tasks, &ending).await?;
     // Acks are only queued when they are sent. Without them messages would come again, for nothing.
     tokio::time::timeout(RETRY_PAUSE, stream.context.client().flush()).await.ok();

@@ -7,18 +7,33 @@ use chrono::{Days, NaiveDateTime, NaiveTime, Utc};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use weir::{metrics, store::activity, telemetry};
+use weir::{
+    metrics,
+    store::{activity, settled},
+    telemetry,
+};
+
+use crate::visible::Visible;
 
 /// A roll-up rests this many times as long as it took: it never takes more than a fifth of a core.
 const REST: u32 = 4;
 
-pub(crate) async fn run(pool: PgPool, interval: Duration, ending: CancellationToken) {
+pub(crate) async fn run(pool: PgPool, visible: Visible, interval: Duration, ending: CancellationToken) {
     loop {
         let begun = Instant::now();
+        let late = visible.before_roll_up();
         match activity::roll_up(&pool, horizon()).await {
-            Ok(true) => metrics::roll_up(begun.elapsed()),
-            Ok(false) => debug!("another worker rolls up"),
+            Ok(true) => {
+                metrics::roll_up(begun.elapsed());
+                late.measure();
+                merge_settled(&pool).await;
+            }
+            Ok(false) => {
+                debug!("another worker rolls up");
+                visible.not_rolled_up(late);
+            }
             Err(error) => {
+                visible.not_rolled_up(late);
                 metrics::roll_up_failed();
                 warn!(error = telemetry::chain(&error), "activity was not rolled up; trying again");
             }
@@ -31,8 +46,17 @@ pub(crate) async fn run(pool: PgPool, interval: Duration, ending: CancellationTo
     }
 }
 
+async fn merge_settled(pool: &PgPool) {
+    if let Err(error) = settled::merge(pool).await {
+        warn!(
+            error = telemetry::chain(&error),
+            "the numbers of settled messages were not merged; trying again"
+        );
+    }
+}
+
 /// The wall-clock time before which hours are closed in every time zone, with a day to spare: local clocks differ by
 /// up to 26 hours.
-fn horizon() -> NaiveDateTime {
+pub(crate) fn horizon() -> NaiveDateTime {
     (Utc::now().date_naive() - Days::new(2)).and_time(NaiveTime::MIN)
 }

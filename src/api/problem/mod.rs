@@ -19,7 +19,7 @@ use poem_openapi::{Object, types::ToJSON};
 use self::code::Facts;
 pub use self::{
     code::Code,
-    refusal::{Asking, Refusal, Sending},
+    refusal::{Asking, Managing, Refusal, Sending},
 };
 use crate::ingest::rate::Allowance;
 

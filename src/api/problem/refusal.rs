@@ -53,6 +53,21 @@ impl Statuses for Asking {
     const ALLOWANCE: bool = false;
 }
 
+/// What manages.
+pub struct Managing;
+
+impl Statuses for Managing {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "A parameter is not valid"),
+        (401, "The key is missing or unknown"),
+        (403, "The key is not of kind admin, or may not be used from this page"),
+        (429, "More requests came from this address than its rate allows"),
+        (500, "A failure of weir"),
+        (503, "The database cannot be reached now"),
+    ];
+    const ALLOWANCE: bool = false;
+}
+
 impl<O> Refusal<O> {
     fn new(problem: Problem) -> Self {
         Self(problem, PhantomData)

@@ -46,6 +46,7 @@ pub struct Project {
     pub name: String,
     pub write: String,
     pub read: String,
+    pub admin: String,
 }
 
 impl Weir {
@@ -125,7 +126,12 @@ impl Weir {
             let made = self.run(&["key", "create", "--project", name, "--kind", kind]).await.succeeded();
             made.stdout.trim().to_owned()
         };
-        Project { name: name.into(), write: key("write").await, read: key("read").await }
+        Project {
+            name: name.into(),
+            write: key("write").await,
+            read: key("read").await,
+            admin: key("admin").await,
+        }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -158,6 +164,13 @@ impl Weir {
     ) -> (StatusCode, Value) {
         let request = self.http.post(self.url("/events")).header("X-API-Key", &project.write);
         json(request.header("Content-Type", content_type).body(body.into()).send().await.unwrap()).await
+    }
+
+    /// `DELETE /users/…` with the project's admin key.
+    pub async fn delete_user(&self, project: &Project, user_id: &str) -> (StatusCode, Value) {
+        let mut url: reqwest::Url = self.url("/users").parse().unwrap();
+        url.path_segments_mut().unwrap().push(user_id);
+        json(self.http.delete(url).header("X-API-Key", &project.admin).send().await.unwrap()).await
     }
 
     /// Status and JSON of `POST /events`.

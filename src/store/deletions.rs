@@ -1,0 +1,151 @@
+//! Deleting a user: at once out of the dictionary, then out of events and activity, bit by bit and safe to interrupt.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use roaring::RoaringBitmap;
+use sqlx::{Connection, PgConnection, PgPool};
+
+use super::{BEGIN, StoreError, activity, projects, users, write::deltas::Deltas};
+use crate::project::{Project, ProjectId};
+
+/// Events that one transaction removes: it holds up nobody for long.
+const EVENTS: i64 = 10_000;
+
+/// Deletes a user. When this returns, the id is nobody's: what was received until `at` goes, also if it is not stored
+/// yet, and what comes later is a new user's. The rest is done by [`carry_out`].
+pub async fn request(
+    pool: &PgPool,
+    project_id: ProjectId,
+    user_id: &str,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let at = at.trunc_subsecs(6); // as the database keeps it
+    let mut transaction = pool.begin_with(BEGIN).await?;
+    users::lock(&mut transaction, project_id).await?;
+    sqlx::query(
+        "insert into deleted_users (project_id, user_hash, deleted_at) values ($1, $2, $3)
+         on conflict (project_id, user_hash) do update set deleted_at = greatest(deleted_users.deleted_at, $3)",
+    )
+    .bind(project_id.get())
+    .bind(users::hash(project_id, user_id))
+    .bind(at)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "with gone as (delete from users where project_id = $1 and user_id = $2 returning user_no)
+         insert into user_deletions (project_id, user_no, deleted_at) select $1, user_no, $3 from gone",
+    )
+    .bind(project_id.get())
+    .bind(user_id)
+    .bind(at)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query("update upkeep set users_generation = users_generation + 1")
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Removes what is left of users who were deleted; their number, or nothing if someone else is at it.
+pub async fn carry_out(pool: &PgPool) -> Result<Option<usize>, StoreError> {
+    let mut connection = pool.acquire().await?;
+    // Without activity being rolled up, which moves the rows that are changed here.
+    if !activity::try_lock(&mut connection).await? {
+        return Ok(None);
+    }
+    let result = carry_out_on(&mut connection).await;
+    if result.is_err() {
+        connection.close_on_drop(); // and with it the lock
+        return result.map(Some);
+    }
+    activity::unlock(&mut connection).await?;
+    result.map(Some)
+}
+
+async fn carry_out_on(connection: &mut PgConnection) -> Result<usize, StoreError> {
+    let rows: Vec<(i32, i32)> =
+        sqlx::query_as("select project_id, user_no from user_deletions").fetch_all(&mut *connection).await?;
+    let deleted = rows.len();
+    if deleted == 0 {
+        return Ok(0);
+    }
+    // Writers that knew these users end first. Those that begin now see that they are gone.
+    sqlx::query("select wait_for_writers()").execute(&mut *connection).await?;
+    let mut of_projects: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for (project_id, user_no) in rows {
+        of_projects.entry(project_id).or_default().push(user_no);
+    }
+    for (project_id, user_nos) in of_projects {
+        let project = projects::by_id(&mut *connection, ProjectId::from_stored(project_id)).await?;
+        while remove_events(connection, &project, &user_nos).await? {}
+        remove_bits(connection, &project, &user_nos).await?;
+    }
+    Ok(deleted)
+}
+
+/// Removes some events of users, and takes them back in activity; false if there were none.
+async fn remove_events(
+    connection: &mut PgConnection,
+    project: &Project,
+    user_nos: &[i32],
+) -> Result<bool, StoreError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let removed: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+        "delete from events using (
+             select event_id, occurred_at from events where project_id = $1 and user_no = any($2) limit $3
+         ) as gone
+         where events.project_id = $1 and events.event_id = gone.event_id and events.occurred_at = gone.occurred_at
+         returning events.event_type, events.occurred_at",
+    )
+    .bind(project.id.get())
+    .bind(user_nos)
+    .bind(EVENTS)
+    .fetch_all(&mut *transaction)
+    .await?;
+    let mut deltas = Deltas::default();
+    for (event_type, occurred_at) in &removed {
+        deltas.remove(project.id, event_type, project.local_hour(*occurred_at));
+    }
+    deltas.insert(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(!removed.is_empty())
+}
+
+/// Takes users out of all bitmaps of the project, also of those whose events are not kept any more, and ends their
+/// deletion.
+async fn remove_bits(
+    connection: &mut PgConnection,
+    project: &Project,
+    user_nos: &[i32],
+) -> Result<(), StoreError> {
+    let gone: RoaringBitmap = user_nos.iter().map(|user_no| user_no.cast_unsigned()).collect();
+    let mut bitmap = Vec::with_capacity(gone.serialized_size());
+    gone.serialize_into(&mut bitmap).expect("a vector takes all bytes");
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    sqlx::query("call remove_users($1, $2::bytea::roaringbitmap)")
+        .bind(project.id.get())
+        .bind(bitmap)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query("delete from user_deletions where project_id = $1 and user_no = any($2)")
+        .bind(project.id.get())
+        .bind(user_nos)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Forgets that users were deleted before `oldest`, when nothing of them can lie in a stream any more.
+pub async fn forget(pool: &PgPool, oldest: DateTime<Utc>) -> Result<u64, StoreError> {
+    let forgotten =
+        sqlx::query("delete from deleted_users where deleted_at < $1").bind(oldest).execute(pool).await?;
+    Ok(forgotten.rows_affected())
+}
+
+/// Users whose deletion is not complete, and since when the oldest waits.
+pub async fn waiting(pool: &PgPool) -> Result<(i64, Option<DateTime<Utc>>), StoreError> {
+    Ok(sqlx::query_as("select count(*), min(deleted_at) from user_deletions").fetch_one(pool).await?)
+}

@@ -1,0 +1,138 @@
+//! Rows into the hypertable.
+
+use std::collections::{BTreeSet, HashSet};
+
+use chrono::TimeDelta;
+use sqlx::{PgConnection, Row as _, postgres::PgDatabaseError};
+use uuid::Uuid;
+
+use super::{
+    NotWritten,
+    copy::CopyRows,
+    rows::{Identity, Row},
+};
+use crate::{project::ProjectId, store::StoreError};
+
+/// How far back an event without a time of its own is looked for: its time is that of its receipt, so a copy of it has
+/// another time, and the unique index cannot recognise it.
+const UNTIMED_WINDOW: TimeDelta = TimeDelta::days(2);
+
+/// Takes out the events without a time of their own whose id is stored, or stands earlier among the rows.
+///
+/// A lock per project makes writers with such events take turns: the index would let both of two copies in.
+pub(super) async fn drop_known_untimed(
+    transaction: &mut PgConnection,
+    rows: &mut Vec<Row<'_>>,
+) -> Result<(), StoreError> {
+    let untimed: Vec<&Row<'_>> = rows.iter().filter(|row| row.is_untimed()).collect();
+    let Some(oldest) = untimed.iter().map(|row| row.occurred_at).min() else { return Ok(()) };
+    let projects: BTreeSet<ProjectId> = untimed.iter().map(|row| row.project.id).collect();
+    for project_id in projects {
+        sqlx::query("select pg_advisory_xact_lock(hashtext('weir.untimed'), $1)")
+            .bind(project_id.get())
+            .execute(&mut *transaction)
+            .await?;
+    }
+    let project_ids: Vec<i32> = untimed.iter().map(|row| row.project.id.get()).collect();
+    let event_ids: Vec<Uuid> = untimed.iter().map(|row| row.event.event_id).collect();
+    let found: Vec<(i32, Uuid)> = sqlx::query_as(
+        "select project_id, event_id
+         from events join unnest($1::int[], $2::uuid[]) as sent (project_id, event_id) using (project_id, event_id)
+         where occurred_at >= $3",
+    )
+    .bind(project_ids)
+    .bind(event_ids)
+    .bind(oldest - UNTIMED_WINDOW)
+    .fetch_all(transaction)
+    .await?;
+    let mut known: HashSet<(i32, Uuid)> = found.into_iter().collect();
+    // Rows are sorted by id and time: the first of several copies stays.
+    rows.retain(|row| !row.is_untimed() || known.insert((row.project.id.get(), row.event.event_id)));
+    Ok(())
+}
+
+/// Copies rows into a table. If one of them is refused, the error tells which.
+pub(super) async fn copy(
+    connection: &mut PgConnection,
+    table: &str,
+    rows: &[Row<'_>],
+) -> Result<(), NotWritten> {
+    let mut bytes = CopyRows::new(7);
+    for row in rows {
+        bytes.begin_row();
+        bytes.timestamptz(row.occurred_at);
+        bytes.timestamptz(row.received_at);
+        bytes.int(row.project.id.get());
+        bytes.int_or_null(row.user_no);
+        bytes.uuid(row.event.event_id);
+        bytes.text(&row.event.event_type);
+        bytes.jsonb(&row.event.properties);
+    }
+    let statement = format!(
+        "copy {table} (occurred_at, received_at, project_id, user_no, event_id, event_type, properties)
+         from stdin (format binary)"
+    );
+    let mut copy = connection.copy_in_raw(&statement).await?;
+    let copied = async {
+        copy.send(bytes.finish()).await?;
+        copy.finish().await
+    };
+    copied.await.map(drop).map_err(|error| {
+        let culprit = refused_row(&error).and_then(|index| rows.get(index)).map(|row| row.place);
+        NotWritten { error: error.into(), culprit }
+    })
+}
+
+/// The index of the row at which a COPY failed. PostgreSQL says it in the context of the error, in words that depend on
+/// its language: `COPY events, line 3, column properties`.
+fn refused_row(error: &sqlx::Error) -> Option<usize> {
+    let context = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.r#where()?;
+    line_of(context)?.checked_sub(1)
+}
+
+fn line_of(context: &str) -> Option<usize> {
+    let (_, place) = context.split_once("COPY ")?;
+    let (_, place) = place.split_once(", ")?;
+    let number = place.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    number.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Copies through a staging table; the identities of the rows that were new.
+pub(super) async fn copy_staged(
+    connection: &mut PgConnection,
+    rows: &[Row<'_>],
+) -> Result<HashSet<Identity>, NotWritten> {
+    sqlx::query("create temporary table staging (like events) on commit drop")
+        .execute(&mut *connection)
+        .await?;
+    copy(connection, "staging", rows).await?;
+    let new = sqlx::query(
+        "insert into events select * from staging
+         on conflict (project_id, event_id, occurred_at) do nothing
+         returning project_id, event_id, occurred_at",
+    )
+    .fetch_all(connection)
+    .await?;
+    let identity = |row: &sqlx::postgres::PgRow| -> Result<Identity, sqlx::Error> {
+        Ok((ProjectId::from_stored(row.try_get(0)?), row.try_get(1)?, row.try_get(2)?))
+    };
+    Ok(new.iter().map(identity).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line_of;
+
+    #[test]
+    fn the_refused_line_is_read_from_what_postgresql_says() {
+        for (context, line) in [
+            ("COPY events, line 3", Some(3)),
+            ("JSON data, line 1: {\"a\": \"\\u0000...\nCOPY events, line 12, column properties", Some(12)),
+            ("PL/pgSQL function f() line 5 at RAISE\nCOPY events, Zeile 7: \"1\t2\"", Some(7)),
+            ("COPY events", None),
+            ("SQL statement", None),
+        ] {
+            assert_eq!(line_of(context), line, "{context}");
+        }
+    }
+}

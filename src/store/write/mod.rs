@@ -1,0 +1,173 @@
+//! Writing batches: events, their activity and the number of their message in one transaction, each event once.
+//!
+//! Straight COPY into the hypertable first; only when that meets an event which is stored already, the transaction is
+//! done again through a staging table that tells old from new.
+
+mod copy;
+pub(super) mod deltas;
+mod events;
+mod rows;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use sqlx::{Connection, PgConnection, PgPool};
+
+use self::{
+    deltas::Deltas,
+    rows::{Row, Rows},
+};
+use super::{BEGIN, StoreError, settled, users::Users};
+use crate::{event::Batch, project::Project};
+
+/// A database that has not answered by then is lost: a host that vanishes says nothing.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Events to be written, all of one message or a part of it.
+#[derive(Clone, Debug)]
+pub struct Part<'a> {
+    pub project: Arc<Project>,
+    pub batch: Batch<'a>,
+    /// The number of the message in the stream.
+    pub sequence: u64,
+}
+
+/// What a transaction did: the sum of the numbers is that of the events that it was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub stored: usize,
+    /// Events that were stored before, or stood twice among these.
+    pub duplicates: usize,
+    /// Events of users who were deleted after these were received.
+    pub of_deleted_users: usize,
+    /// Events from before the time of which events are kept.
+    pub expired: usize,
+}
+
+/// Nothing was stored, or the database was lost before it could say so; storing again is safe.
+#[derive(Debug)]
+pub struct NotWritten {
+    pub error: StoreError,
+    /// The event that the database has named as the one it refuses: the indices of its part and of it.
+    pub culprit: Option<(usize, usize)>,
+}
+
+impl<E: Into<StoreError>> From<E> for NotWritten {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), culprit: None }
+    }
+}
+
+/// What writers must agree on, as it was when their transaction began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+struct Terms {
+    /// Grows with each user who is deleted: numbers of users that were looked up before may be wrong.
+    users_generation: i64,
+    /// Events before this are not kept. Absent: all are.
+    events_from: Option<DateTime<Utc>>,
+}
+
+/// Stores parts of messages of the stream that was created at `stream`.
+pub async fn write(
+    pool: &PgPool,
+    users: &Users,
+    stream: DateTime<Utc>,
+    parts: &[Part<'_>],
+) -> Result<Written, NotWritten> {
+    let mut connection = pool.acquire().await?;
+    // Events that make weir panic must not end the worker, which would meet them again.
+    let writing = AssertUnwindSafe(write_on(&mut connection, users, stream, parts)).catch_unwind();
+    let written = match tokio::time::timeout(PATIENCE, writing).await {
+        Ok(Ok(written)) => written,
+        Ok(Err(_panic)) => Err(StoreError::Panicked.into()),
+        Err(_) => Err(StoreError::TimedOut.into()),
+    };
+    if written.as_ref().is_err_and(|not_written| !not_written.error.is_in_order()) {
+        connection.close_on_drop(); // whatever is wrong with it, the next try has a new one
+    }
+    written
+}
+
+async fn write_on(
+    connection: &mut PgConnection,
+    users: &Users,
+    stream: DateTime<Utc>,
+    parts: &[Part<'_>],
+) -> Result<Written, NotWritten> {
+    let mut way = Way::Straight;
+    loop {
+        let generation = users.generation();
+        let rows = rows::of(connection, users, parts).await?;
+        match store(connection, rows, generation, (stream, parts), way).await {
+            Ok(Stored::Done(written)) => return Ok(written),
+            Ok(Stored::Outdated(terms)) => users.set_generation(terms.users_generation),
+            Err(NotWritten { error, .. }) if way == Way::Straight && error.is_duplicate() => {
+                way = Way::Staged;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// How rows get into the hypertable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Fails when one of them is there.
+    Straight,
+    /// Passes over those that are there.
+    Staged,
+}
+
+enum Stored {
+    Done(Written),
+    /// Users were deleted since theirs were looked up.
+    Outdated(Terms),
+}
+
+/// One transaction.
+async fn store(
+    connection: &mut PgConnection,
+    Rows { mut rows, of_deleted_users }: Rows<'_>,
+    generation: i64,
+    (stream, parts): (DateTime<Utc>, &[Part<'_>]),
+    way: Way,
+) -> Result<Stored, NotWritten> {
+    let received: usize = parts.iter().map(|part| part.batch.events.len()).sum();
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let terms: Terms = sqlx::query_as("select users_generation, events_from from begin_write()")
+        .fetch_one(&mut *transaction)
+        .await?;
+    if terms.users_generation != generation {
+        transaction.rollback().await?;
+        return Ok(Stored::Outdated(terms));
+    }
+    let before = rows.len();
+    rows.retain(|row| terms.events_from.is_none_or(|from| row.occurred_at >= from));
+    let expired = before - rows.len();
+    rows.dedup_by_key(|row| row.identity());
+    events::drop_known_untimed(&mut transaction, &mut rows).await?;
+    match way {
+        Way::Straight => events::copy(&mut transaction, "events", &rows).await?,
+        Way::Staged => {
+            let new = events::copy_staged(&mut transaction, &rows).await?;
+            rows.retain(|row| new.contains(&row.identity()));
+        }
+    }
+    deltas(&rows).insert(&mut transaction).await?;
+    settled::add(&mut transaction, stream, parts.iter().map(|part| part.sequence)).await?;
+    transaction.commit().await?;
+    let stored = rows.len();
+    let duplicates = received - of_deleted_users - expired - stored;
+    Ok(Stored::Done(Written { stored, duplicates, of_deleted_users, expired }))
+}
+
+/// What rows do to activity.
+fn deltas<'a>(rows: &'a [Row<'a>]) -> Deltas<'a> {
+    let mut deltas = Deltas::default();
+    for row in rows {
+        let hour = row.project.local_hour(row.occurred_at);
+        deltas.add(row.project.id, &row.event.event_type, hour, row.user_no);
+    }
+    deltas
+}

@@ -1,0 +1,85 @@
+//! Events as rows, with the numbers of their users.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Part;
+use crate::{
+    event::Event,
+    project::{Project, ProjectId},
+    store::{StoreError, users::Users},
+};
+
+/// One event as it will be stored.
+pub(super) struct Row<'a> {
+    pub project: &'a Project,
+    pub event: &'a Event<'a>,
+    pub occurred_at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
+    pub user_no: Option<i32>,
+    /// The indices of its part and of the event in it.
+    pub place: (usize, usize),
+}
+
+/// What the unique index compares.
+pub(super) type Identity = (ProjectId, Uuid, DateTime<Utc>);
+
+impl Row<'_> {
+    pub fn identity(&self) -> Identity {
+        (self.project.id, self.event.event_id, self.occurred_at)
+    }
+
+    pub fn is_untimed(&self) -> bool {
+        self.event.occurred_at.is_none()
+    }
+}
+
+pub(super) struct Rows<'a> {
+    /// In the order of their identities: writers with the same events mostly meet them in the same order then. Where they
+    /// deadlock nevertheless, one of them tries again.
+    pub rows: Vec<Row<'a>>,
+    /// Events that are not among them, because their users were deleted after they were received.
+    pub of_deleted_users: usize,
+}
+
+/// The rows of parts. Users who are new get numbers.
+pub(super) async fn of<'a>(
+    connection: &mut PgConnection,
+    users: &Users,
+    parts: &'a [Part<'a>],
+) -> Result<Rows<'a>, StoreError> {
+    let mut user_ids: BTreeMap<ProjectId, BTreeSet<&str>> = BTreeMap::new();
+    for Part { project, batch, .. } in parts {
+        let ids = batch.events.iter().filter_map(|event| event.user_id.as_deref());
+        user_ids.entry(project.id).or_default().extend(ids);
+    }
+    let mut known = HashMap::new();
+    for (project_id, user_ids) in user_ids {
+        known.insert(project_id, users.find_or_add(connection, project_id, user_ids.into_iter()).await?);
+    }
+
+    let (mut rows, mut of_deleted_users) = (Vec::new(), 0);
+    for (part_index, Part { project, batch, .. }) in parts.iter().enumerate() {
+        let users = &known[&project.id];
+        for (index, event) in batch.events.iter().enumerate() {
+            let user = event.user_id.as_deref().and_then(|user_id| users.get(user_id));
+            if user.is_some_and(|user| user.since.is_some_and(|since| batch.received_at <= since)) {
+                of_deleted_users += 1;
+                continue;
+            }
+            rows.push(Row {
+                project,
+                event,
+                occurred_at: batch.occurred_at(event),
+                received_at: batch.received_at,
+                user_no: user.map(|user| user.user_no),
+                place: (part_index, index),
+            });
+        }
+    }
+    rows.sort_by_key(Row::identity);
+    Ok(Rows { rows, of_deleted_users })
+}

@@ -1,0 +1,81 @@
+//! What the streams hold: how far the workers are behind, and what they have set aside.
+
+use async_nats::jetstream::{context::GetStreamError, stream::InfoError};
+use chrono::{DateTime, SubsecRound, Utc};
+
+use super::{LANES, Stream, StreamError};
+
+/// The streams at a moment.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// When the stream of events was created: its messages are numbered from then on.
+    pub created: DateTime<Utc>,
+    /// The number of the newest message that it ever had.
+    pub last_sequence: u64,
+    /// Messages that are not settled, and their bytes.
+    pub messages: u64,
+    pub bytes: u64,
+    /// Bytes at which the stream is full.
+    pub max_bytes: Option<u64>,
+    /// When the oldest of them came.
+    pub oldest: Option<DateTime<Utc>>,
+    /// Of these messages, those that are with workers.
+    pub in_hand: u64,
+    /// Every message up to this number is settled.
+    pub settled_up_to: u64,
+    /// Messages in the dead-letter stream.
+    pub dead: u64,
+    pub oldest_dead: Option<DateTime<Utc>>,
+}
+
+/// Why the state of a stream is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("the stream is not there: `weir serve` creates it")]
+    NoStream(#[from] GetStreamError),
+    #[error("the stream does not tell its state")]
+    Info(#[from] InfoError),
+    #[error(transparent)]
+    Writer(#[from] StreamError),
+}
+
+impl Stream {
+    /// What the streams hold now.
+    pub async fn state(&self) -> Result<State, StateError> {
+        // The writers first: what comes in between is then above, and not taken for settled.
+        let (mut settled_up_to, mut in_hand) = (None::<u64>, 0);
+        let last_before = self.events_info().await?.state.last_sequence;
+        for lane in 0..LANES {
+            let writer = self.writer(lane).await?;
+            let info = writer.cached_info();
+            in_hand += info.num_ack_pending as u64;
+            if info.num_pending > 0 || info.num_ack_pending > 0 {
+                let floor = info.ack_floor.stream_sequence;
+                settled_up_to = Some(settled_up_to.map_or(floor, |other| other.min(floor)));
+            }
+        }
+        let events = self.events_info().await?;
+        let dead = self.context.get_stream(self.names.dead_stream()).await?.get_info().await?.state;
+        Ok(State {
+            created: events.created.trunc_subsecs(6),
+            last_sequence: events.state.last_sequence,
+            messages: events.state.messages,
+            bytes: events.state.bytes,
+            max_bytes: u64::try_from(events.config.max_bytes).ok(),
+            oldest: (events.state.messages > 0).then_some(events.state.first_timestamp),
+            in_hand,
+            settled_up_to: settled_up_to.unwrap_or(last_before),
+            dead: dead.messages,
+            oldest_dead: (dead.messages > 0).then_some(dead.first_timestamp),
+        })
+    }
+
+    /// When the stream of events was created.
+    pub async fn created(&self) -> Result<DateTime<Utc>, StateError> {
+        Ok(self.events_info().await?.created.trunc_subsecs(6))
+    }
+
+    async fn events_info(&self) -> Result<async_nats::jetstream::stream::Info, StateError> {
+        Ok(self.context.get_stream(self.names.events_stream()).await?.get_info().await?)
+    }
+}

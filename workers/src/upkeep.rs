@@ -1,0 +1,81 @@
+//! What a worker does beside storing: it removes deleted users and events that are not kept any more, and measures how
+//! much waits in the streams.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use weir::{
+    metrics,
+    store::{StoreError, deletions, expiry},
+    stream::{Stream, state::State},
+    telemetry,
+};
+
+const DELETIONS: Duration = Duration::from_secs(1);
+const EXPIRY: Duration = Duration::from_mins(10);
+const STATE: Duration = Duration::from_secs(5);
+/// Events are kept this much longer than the API takes them, so that what waits in the stream is still stored.
+const SPARE: TimeDelta = TimeDelta::days(1);
+/// The clocks of machines that take events differ by less.
+const SKEW: TimeDelta = TimeDelta::hours(1);
+
+/// Removes users who were deleted, soon after.
+pub(crate) async fn delete_users(pool: PgPool, ending: CancellationToken) {
+    while goes_on(&ending, DELETIONS).await {
+        match deletions::carry_out(&pool).await {
+            Ok(None | Some(0)) => {}
+            Ok(Some(users)) => {
+                metrics::users_deleted(users);
+                info!(users, "deleted users are removed from events and statistics");
+            }
+            Err(error) => {
+                warn!(error = telemetry::chain(&error), "deleted users are not removed yet; trying again");
+            }
+        }
+    }
+}
+
+/// Drops events that are older than `retention`.
+pub(crate) async fn expire(pool: PgPool, retention: Duration, ending: CancellationToken) {
+    let Ok(retention) = TimeDelta::from_std(retention) else { return };
+    loop {
+        match expiry::drop_before(&pool, Utc::now() - retention - SPARE).await {
+            Ok(0) => {}
+            Ok(chunks) => info!(chunks, "events that are not kept any more are dropped"),
+            Err(error) => {
+                warn!(error = telemetry::chain(&error), "old events are not dropped yet; trying again");
+            }
+        }
+        if !goes_on(&ending, EXPIRY).await {
+            return;
+        }
+    }
+}
+
+/// Measures the streams, and forgets who was deleted before the oldest message came.
+pub(crate) async fn watch(pool: PgPool, stream: Stream, ending: CancellationToken) {
+    while goes_on(&ending, STATE).await {
+        // What keeps them from telling is told elsewhere.
+        let Ok(state) = stream.state().await else { continue };
+        metrics::stream(&state);
+        if let Err(error) = forget(&pool, &state).await {
+            warn!(error = telemetry::chain(&error), "former users are not forgotten yet; trying again");
+        }
+    }
+}
+
+async fn forget(pool: &PgPool, state: &State) -> Result<u64, StoreError> {
+    let now = Utc::now();
+    let oldest = state.oldest.unwrap_or(now).min(state.oldest_dead.unwrap_or(now));
+    deletions::forget(pool, oldest - SKEW).await
+}
+
+async fn goes_on(ending: &CancellationToken, pause: Duration) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => true,
+        () = ending.cancelled() => false,
+    }
+}
