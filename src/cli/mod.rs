@@ -1,6 +1,7 @@
 //! The command line. What a command says goes to standard output, what is wrong to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
+mod doctor;
 mod import;
 mod keys;
 mod projects;
@@ -40,6 +41,8 @@ enum Command {
     Project(projects::Options),
     /// Manage the keys of projects
     Key(keys::Options),
+    /// Check the whole way of an event, and say in words what is wrong
+    Doctor(Box<doctor::Options>),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -51,6 +54,7 @@ pub(crate) async fn run(options: Options) -> ExitCode {
         Command::Import(import) => import::run(*import).await,
         Command::Project(project) => projects::run(project).await,
         Command::Key(key) => keys::run(key).await,
+        Command::Doctor(doctor) => doctor::run(*doctor).await,
         Command::Openapi => {
             println!("{}", api::openapi());
             Ok(())

@@ -7,6 +7,7 @@ pub mod deletions;
 pub mod event_types;
 pub mod events;
 pub mod expiry;
+pub mod inspection;
 pub mod keys;
 pub mod migrate;
 pub mod pages;

@@ -21,6 +21,10 @@ pub struct State {
     pub oldest: Option<DateTime<Utc>>,
     /// Of these messages, those that are with workers.
     pub in_hand: u64,
+    /// Questions of workers for messages that stand.
+    pub asking: usize,
+    /// Copies of each message, in a cluster.
+    pub replicas: usize,
     /// Every message up to this number is settled.
     pub settled_up_to: u64,
     /// Messages in the dead-letter stream.
@@ -43,12 +47,13 @@ impl Stream {
     /// What the streams hold now.
     pub async fn state(&self) -> Result<State, StateError> {
         // The writers first: what comes in between is then above, and not taken for settled.
-        let (mut settled_up_to, mut in_hand) = (None::<u64>, 0);
+        let (mut settled_up_to, mut in_hand, mut asking) = (None::<u64>, 0, 0);
         let last_before = self.events_info().await?.state.last_sequence;
         for lane in 0..LANES {
             let writer = self.writer(lane).await?;
             let info = writer.cached_info();
             in_hand += info.num_ack_pending as u64;
+            asking += info.num_waiting;
             if info.num_pending > 0 || info.num_ack_pending > 0 {
                 let floor = info.ack_floor.stream_sequence;
                 settled_up_to = Some(settled_up_to.map_or(floor, |other| other.min(floor)));
@@ -64,6 +69,8 @@ impl Stream {
             max_bytes: u64::try_from(events.config.max_bytes).ok(),
             oldest: (events.state.messages > 0).then_some(events.state.first_timestamp),
             in_hand,
+            asking,
+            replicas: events.config.num_replicas,
             settled_up_to: settled_up_to.unwrap_or(last_before),
             dead: dead.messages,
             oldest_dead: (dead.messages > 0).then_some(dead.first_timestamp),
