@@ -28,6 +28,10 @@ use crate::config::Database;
 /// The writer's statements rely on seeing what was committed before them, whatever the database's default is.
 const BEGIN: &str = "begin isolation level read committed";
 
+/// Classes of SQLSTATE: data exception, integrity constraint violation, view's check option, program limit exceeded, and
+/// an exception that a trigger raises.
+const REFUSALS: &[&str] = &["22", "23", "44", "54", "P0"];
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -41,6 +45,8 @@ pub enum StoreError {
     NoProject(i32),
     #[error("a user has no number")]
     NoUserNumber,
+    #[error("the year {0} is in no calendar of weir")]
+    Year(i32),
     #[error("the database did not answer in time")]
     TimedOut,
     #[error("weir panicked over these data; its standard error says where")]
@@ -67,6 +73,7 @@ impl StoreError {
             | Self::Timezone { .. }
             | Self::NoProject(_)
             | Self::NoUserNumber
+            | Self::Year(_)
             | Self::Panicked => false,
         }
     }
@@ -81,9 +88,7 @@ impl StoreError {
 
     /// These data are refused, and would be again.
     pub fn is_refusal(&self) -> bool {
-        // Data exception, integrity constraint violation, view's check option, program limit exceeded; an exception that a
-        // trigger raises.
-        self.is_of_class(&["22", "23", "44", "54", "P0"]) || matches!(self, Self::Panicked)
+        self.is_of_class(REFUSALS) || matches!(self, Self::Year(_) | Self::Panicked)
     }
 
     /// Something is stored that must be there once.
@@ -93,7 +98,7 @@ impl StoreError {
 
     /// The connection on which it happened can be used again.
     fn is_in_order(&self) -> bool {
-        self.is_of_class(&["22", "23", "44", "54", "P0"])
+        self.is_of_class(REFUSALS) || matches!(self, Self::Year(_))
     }
 
     fn is_of_class(&self, classes: &[&str]) -> bool {

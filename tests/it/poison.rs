@@ -22,7 +22,7 @@ const KINDS: [(&str, &str); 6] = [
     ("check constraint", "refused"),
     ("U+0000", "refused"),
     ("exception of a trigger", "refused"),
-    ("a time beyond all calendars", "panicked"),
+    ("a time beyond all calendars", "refused"),
 ];
 
 /// A message as the API would publish it, if validation had let it pass.

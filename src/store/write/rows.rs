@@ -1,17 +1,23 @@
 //! Events as rows, with the numbers of their users.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::RangeInclusive,
+};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Part;
+use super::{NotWritten, Part};
 use crate::{
     event::Event,
     project::{Project, ProjectId},
     store::{StoreError, users::Users},
 };
+
+/// What RFC 3339 can write, and the calendars of all time zones know.
+const YEARS: RangeInclusive<i32> = 1..=9998;
 
 /// One event as it will be stored.
 pub(super) struct Row<'a> {
@@ -50,7 +56,7 @@ pub(super) async fn of<'a>(
     connection: &mut PgConnection,
     users: &Users,
     parts: &'a [Part<'a>],
-) -> Result<Rows<'a>, StoreError> {
+) -> Result<Rows<'a>, NotWritten> {
     let mut user_ids: BTreeMap<ProjectId, BTreeSet<&str>> = BTreeMap::new();
     for Part { project, batch, .. } in parts {
         let ids = batch.events.iter().filter_map(|event| event.user_id.as_deref());
@@ -70,10 +76,17 @@ pub(super) async fn of<'a>(
                 of_deleted_users += 1;
                 continue;
             }
+            let occurred_at = batch.occurred_at(event);
+            if !YEARS.contains(&occurred_at.year()) {
+                return Err(NotWritten {
+                    error: StoreError::Year(occurred_at.year()),
+                    culprit: Some((part_index, index)),
+                });
+            }
             rows.push(Row {
                 project,
                 event,
-                occurred_at: batch.occurred_at(event),
+                occurred_at,
                 received_at: batch.received_at,
                 user_no: user.map(|user| user.user_no),
                 place: (part_index, index),
