@@ -21,10 +21,7 @@ use weir::{
     },
     project::{Project, ProjectId},
     store,
-    stream::{
-        Stream,
-        publish::{NotPublished, Publisher},
-    },
+    stream::{Stream, publish::Publisher},
 };
 
 const COLUMNS: [&str; 5] = ["event_id", "occurred_at", "user_id", "event_type", "properties_json"];
@@ -250,10 +247,8 @@ impl Import<'_> {
         loop {
             match self.publisher.publish(batch).await {
                 Ok(published) => return Ok(published.sequence),
-                Err(NotPublished::Full(_) | NotPublished::Busy | NotPublished::Disconnected) => {
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
-                Err(error @ NotPublished::Failed(_)) => return Err(error.into()),
+                Err(error) if error.is_transient() => tokio::time::sleep(RETRY_PAUSE).await,
+                Err(error) => return Err(error.into()),
             }
         }
     }

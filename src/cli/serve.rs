@@ -13,7 +13,7 @@ use weir::{
         self,
         migrate::{self, SchemaError},
     },
-    stream::{self, Stream, publish::Publisher},
+    stream::{self, Stream, StreamError, publish::Publisher},
     telemetry,
 };
 
@@ -85,12 +85,18 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     // Signs of life are served meanwhile; events are answered with 503.
     tokio::select! {
         served = &mut serving => served?,
-        prepared = stream::when_up(|| stream.create(&options.stream)) => {
-            prepared?;
-            info!("the stream is ready");
-            serving.await?;
-        }
+        failed = keep_stream(&stream, &options.stream) => failed?,
     }
     info!("ended");
     Ok(())
+}
+
+/// Creates the stream, and again whenever it is gone. Ends only with an error.
+async fn keep_stream(stream: &Stream, settings: &config::StreamSettings) -> Result<(), StreamError> {
+    loop {
+        stream::when_up(|| stream.create(settings)).await?;
+        info!("the stream is ready");
+        stream.gone().await;
+        warn!("the stream is gone; it is created again");
+    }
 }

@@ -7,7 +7,7 @@
 use std::{
     num::NonZeroU32,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use redis::{
-    Client, Pipeline, RedisError,
+    Client, FromRedisValue, Pipeline, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tracing::{info, warn};
@@ -27,13 +27,18 @@ use crate::{config, metrics, project::ProjectId};
 /// Remembers accepted ids in Redis.
 #[derive(Clone)]
 pub struct Filter {
-    connection: ConnectionManager,
+    client: Client,
+    options: ConnectionManagerConfig,
+    connection: Arc<RwLock<ConnectionManager>>,
     namespace: String,
     bucket: Duration,
-    /// Whether Redis failed and has not taken a mark since: a change is logged once, not per request. A Redis that is full
-    /// answers and takes nothing, so an answer alone does not count.
+    /// Redis failed, and is not asked until it has taken a probe: an absent or slow one costs a request at most one
+    /// timeout, and then nothing.
     down: Arc<AtomicBool>,
 }
+
+/// How often a Redis that failed is probed.
+const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a request takes of its project's rate.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +65,11 @@ impl Filter {
             .set_connection_timeout(Some(config.redis_timeout))
             .set_response_timeout(Some(config.redis_timeout))
             .set_number_of_retries(0);
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), options.clone())?;
         Ok(Self {
-            connection: ConnectionManager::new_lazy_with_config(client, options)?,
+            client,
+            options,
+            connection: Arc::new(RwLock::new(connection)),
             namespace: namespace.to_owned(),
             bucket: config.deduplication_window.max(Duration::from_secs(1)),
             down: Arc::default(),
@@ -100,36 +108,69 @@ impl Filter {
             command.arg(id.as_bytes());
         }
         pipeline.expire(&key, (2 * self.bucket).as_secs().cast_signed()).ignore();
-        if self.run::<redis::Value>(&pipeline).await.is_some() {
-            self.takes_marks();
-        }
+        self.run::<redis::Value>(&pipeline).await;
     }
 
     /// Whether Redis takes marks now.
     pub async fn is_up(&self) -> bool {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("SET").arg(format!("{}:probe", self.namespace)).arg(1).arg("EX").arg(10);
-        self.run::<redis::Value>(&pipeline).await.inspect(|_| self.takes_marks()).is_some()
+        !self.down.load(Ordering::Acquire)
+            && self.probe(self.connection()).await.inspect_err(|error| self.fails(error)).is_ok()
     }
 
-    async fn run<T: redis::FromRedisValue>(&self, pipeline: &Pipeline) -> Option<T> {
-        match pipeline.query_async(&mut self.connection.clone()).await {
+    /// Asks Redis, if it is not known to be down.
+    async fn run<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Option<T> {
+        if self.down.load(Ordering::Acquire) {
+            metrics::filter_unavailable();
+            return None;
+        }
+        match pipeline.query_async(&mut self.connection()).await {
             Ok(answer) => Some(answer),
             Err(error) => {
                 metrics::filter_unavailable();
-                if !self.down.swap(true, Ordering::Relaxed) {
-                    let error = crate::telemetry::chain(&error);
-                    warn!(error, "Redis does not answer; going on without it, the store removes duplicates");
-                }
+                self.fails(&error);
                 None
             }
         }
     }
 
-    fn takes_marks(&self) {
-        if self.down.swap(false, Ordering::Relaxed) {
-            info!("Redis takes marks again; duplicates are filtered");
+    /// A write: a Redis that is full answers and takes nothing, so an answer alone does not count.
+    async fn probe(&self, mut connection: ConnectionManager) -> Result<(), RedisError> {
+        let mut probe = redis::cmd("SET");
+        probe.arg(format!("{}:probe", self.namespace)).arg(1).arg("EX").arg(10);
+        probe.exec_async(&mut connection).await
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A new connection, if Redis takes a probe over it. On the old one it may still owe answers, for which the next
+    /// would be taken.
+    async fn reconnect(&self) -> Result<(), RedisError> {
+        let connection = ConnectionManager::new_lazy_with_config(self.client.clone(), self.options.clone())?;
+        self.probe(connection.clone()).await?;
+        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = connection;
+        Ok(())
+    }
+
+    /// Redis is left alone from now on, except for probes in the background.
+    fn fails(&self, error: &RedisError) {
+        if self.down.swap(true, Ordering::AcqRel) {
+            return;
         }
+        let error = crate::telemetry::chain(error);
+        warn!(error, "Redis does not answer; going on without it, the store removes duplicates");
+        let filter = self.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(PROBE_PAUSE).await;
+                if filter.reconnect().await.is_ok() {
+                    break;
+                }
+            }
+            filter.down.store(false, Ordering::Release);
+            info!("Redis takes marks again; duplicates are filtered");
+        });
     }
 
     fn bucket_of(&self, now: DateTime<Utc>) -> i64 {

@@ -3,6 +3,8 @@
 pub mod dead;
 pub mod message;
 pub mod publish;
+mod replies;
+mod silence;
 pub mod state;
 
 use std::{
@@ -39,6 +41,7 @@ const MAX_ACK_PENDING: i64 = 16_384;
 const DEAD_MAX_BYTES: i64 = 1 << 30;
 /// Below this version NATS could lose a stream when a process dies.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 23);
+const CLIENT_CAPACITY: usize = 128;
 /// How long JetStream may take for what is not a publish.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -117,7 +120,15 @@ pub struct Stream {
     pub names: Names,
     /// The streams and the consumer are known to be there.
     prepared: Arc<AtomicBool>,
-    connected: Arc<Notify>,
+    changes: Arc<Changes>,
+}
+
+/// What happens to the connection and to the stream.
+#[derive(Default)]
+struct Changes {
+    connected: Notify,
+    disconnected: Notify,
+    stream_gone: Notify,
 }
 
 impl Stream {
@@ -132,15 +143,15 @@ impl Stream {
     }
 
     async fn open(nats: &Nats, options: ConnectOptions) -> Result<Self, StreamError> {
-        let connected = Arc::<Notify>::default();
-        let options = with_events(options, connected.clone());
+        let changes = Arc::<Changes>::default();
+        let options = with_events(options, changes.clone());
         let servers: Vec<&str> = nats.nats_url.split(',').map(str::trim).collect();
         let context = jetstream::context::ContextBuilder::new()
             .timeout(API_TIMEOUT)
             // The publisher bounds what is in flight itself, and answers at once when there is no room.
             .backpressure_on_inflight(false)
             .build(options.connect(servers).await?);
-        Ok(Self { context, names: Names::new(&nats.namespace), prepared: Arc::default(), connected })
+        Ok(Self { context, names: Names::new(&nats.namespace), prepared: Arc::default(), changes })
     }
 
     /// Creates the streams and the consumer, or brings them to these settings. Only the API does so: the settings have
@@ -183,7 +194,23 @@ impl Stream {
 
     /// Waits until the connection is made anew: the server has forgotten what was asked of it before.
     pub async fn reconnected(&self) {
-        self.connected.notified().await;
+        self.changes.connected.notified().await;
+    }
+
+    /// Waits until the connection breaks: what was asked over it will not be answered.
+    async fn disconnected(&self) {
+        self.changes.disconnected.notified().await;
+    }
+
+    /// The stream of events was found to be gone.
+    fn is_gone(&self) {
+        self.prepared.store(false, Ordering::Relaxed);
+        self.changes.stream_gone.notify_one();
+    }
+
+    /// Waits until the stream of events is found to be gone.
+    pub async fn gone(&self) {
+        self.changes.stream_gone.notified().await;
     }
 
     /// Whether messages can be published and consumed now.
@@ -279,18 +306,25 @@ pub async fn when_up<F: Future<Output = Result<(), StreamError>>>(
     }
 }
 
-fn with_events(options: ConnectOptions, connected: Arc<Notify>) -> ConnectOptions {
+fn with_events(options: ConnectOptions, changes: Arc<Changes>) -> ConnectOptions {
     options
         .name("weir")
+        // Commands that wait while the server does not read: they hold messages, of which nobody may want an answer any
+        // more. The client sends far faster than it fills them otherwise.
+        .client_capacity(CLIENT_CAPACITY)
         // A dead peer is seen after two missed pings.
         .ping_interval(Duration::from_secs(10))
         .event_callback(move |event| {
-            let connected = connected.clone();
+            let changes = changes.clone();
             async move {
                 match event {
                     Event::Connected => {
                         info!("connected to NATS");
-                        connected.notify_waiters();
+                        changes.connected.notify_waiters();
+                    }
+                    Event::Disconnected => {
+                        warn!("disconnected from NATS");
+                        changes.disconnected.notify_waiters();
                     }
                     // One per failed try to connect again, and what we do ourselves.
                     event @ (Event::ClientError(_) | Event::Draining | Event::Closed) => {

@@ -2,15 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::jetstream::{
-    ErrorCode,
-    context::{PublishError, PublishErrorKind},
-    message::PublishMessage,
+use async_nats::{
+    HeaderMap, Message, StatusCode, header,
+    jetstream::{self, ErrorCode, publish::PublishAck, response::Response},
 };
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::error::Elapsed};
 
-use super::{Stream, message};
+use super::{
+    Stream, message,
+    replies::{NoReply, Replies},
+    silence::Silence,
+};
 use crate::{config::Publishing, event::Batch};
 
 /// Larger messages gain nothing: the cost per message is spread over thousands of events by then.
@@ -23,8 +26,10 @@ const TRIES: u32 = 2;
 #[derive(Clone)]
 pub struct Publisher {
     stream: Stream,
+    replies: Arc<Replies>,
     timeout: Duration,
     in_flight: Arc<Semaphore>,
+    silence: Arc<Silence>,
 }
 
 /// What the stream did with a message.
@@ -42,18 +47,44 @@ pub struct Published {
 pub enum NotPublished {
     #[error("too many messages wait for the stream")]
     Busy,
+    #[error("the stream has not answered others, and one of them tries again")]
+    Silent,
     #[error("the stream is full")]
-    Full(#[source] PublishError),
+    Full(#[source] jetstream::Error),
     #[error("the stream cannot be reached")]
     Disconnected,
+    #[error("the stream is gone; it is created again")]
+    NoStream,
     #[error("the stream did not answer")]
-    Failed(#[source] PublishError),
+    TimedOut(#[source] Elapsed),
+    #[error("the stream refused the message")]
+    Refused(#[source] jetstream::Error),
+    #[error("the message could not be sent")]
+    NoReply(#[from] NoReply),
+    #[error("the stream's answer cannot be read")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+impl NotPublished {
+    /// The same may work later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy
+            | Self::Silent
+            | Self::Full(_)
+            | Self::Disconnected
+            | Self::NoStream
+            | Self::TimedOut(_) => true,
+            Self::Refused(_) | Self::NoReply(_) | Self::Unreadable(_) => false,
+        }
+    }
 }
 
 impl Publisher {
     pub fn new(stream: Stream, config: &Publishing) -> Self {
         let in_flight = Arc::new(Semaphore::new(config.publish_in_flight.into()));
-        Self { stream, timeout: config.publish_timeout, in_flight }
+        let replies = Arc::new(Replies::new(stream.context.client()));
+        Self { stream, replies, timeout: config.publish_timeout, in_flight, silence: Arc::default() }
     }
 
     /// The most bytes of a message that the server takes and that make sense.
@@ -65,51 +96,70 @@ impl Publisher {
     /// Publishes a batch and waits for the stream's ack. Its encoded size must not exceed
     /// [`Publisher::largest_message`].
     pub async fn publish(&self, batch: &Batch<'_>) -> Result<Published, NotPublished> {
-        let _permit = self.in_flight.try_acquire().map_err(|_| NotPublished::Busy)?;
         let subject = self.stream.names.events_subject(batch.project_id);
         let id = batch.project_id.message_id(batch.events.iter().map(|event| event.event_id)).to_string();
-        let payload = Bytes::from(message::encode(batch));
+        self.publish_message(&subject, &id, Bytes::from(message::encode(batch))).await
+    }
+
+    /// Publishes a message under an id by which the stream recognises it for a while.
+    pub async fn publish_message(
+        &self,
+        subject: &str,
+        id: &str,
+        payload: Bytes,
+    ) -> Result<Published, NotPublished> {
+        let _permit = self.in_flight.try_acquire().map_err(|_| NotPublished::Busy)?;
+        let _turn = self.silence.enter().ok_or(NotPublished::Silent)?;
         let mut tried = 0;
         loop {
             if !self.stream.is_connected() {
                 return Err(NotPublished::Disconnected);
             }
             tried += 1;
-            match self.try_publish(&subject, &id, payload.clone()).await {
+            match self.try_publish(subject, id, payload.clone()).await {
                 // A message that is there already after a first try without an answer is that try's.
                 Ok(published) => {
                     return Ok(Published { duplicate: published.duplicate && tried == 1, ..published });
                 }
-                Err(error) if is_full(&error) => return Err(NotPublished::Full(error)),
-                Err(error) if tried == TRIES || !is_transient(&error) => {
-                    return Err(NotPublished::Failed(error));
-                }
-                Err(_) => {}
+                Err(NotPublished::TimedOut(_)) if tried < TRIES && !self.silence.is_silent() => {}
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn try_publish(&self, subject: &str, id: &str, payload: Bytes) -> Result<Published, PublishError> {
-        let message = PublishMessage::build().payload(payload).message_id(id);
-        let publish = async {
-            let ack = self.stream.context.send_publish(subject.to_owned(), message).await?.await?;
-            Ok(Published { sequence: ack.sequence, duplicate: ack.duplicate })
+    async fn try_publish(&self, subject: &str, id: &str, payload: Bytes) -> Result<Published, NotPublished> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_MESSAGE_ID, id);
+        let publish = self.replies.publish(subject.to_owned(), headers, payload);
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(self.timeout, publish) => answer,
+            // The answer would come over the connection that is gone.
+            () = self.stream.disconnected() => return Err(NotPublished::Disconnected),
         };
-        match tokio::time::timeout(self.timeout, publish).await {
-            Ok(result) => result,
-            Err(_) => Err(PublishError::new(PublishErrorKind::TimedOut)),
+        let answer = answer.map_err(|elapsed| {
+            self.silence.no_answer(self.timeout);
+            NotPublished::TimedOut(elapsed)
+        })??;
+        self.silence.answer();
+        let published = read(&answer);
+        if matches!(published, Err(NotPublished::NoStream)) {
+            self.stream.is_gone();
         }
+        published
     }
 }
 
-fn is_full(error: &PublishError) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>())
-        .is_some_and(|error| {
-            matches!(error.error_code(), ErrorCode::STREAM_STORE_FAILED | ErrorCode::STREAM_LIMITS)
-        })
-}
-
-fn is_transient(error: &PublishError) -> bool {
-    matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe)
+/// What the server says to a message.
+fn read(answer: &Message) -> Result<Published, NotPublished> {
+    if answer.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(NotPublished::NoStream);
+    }
+    match serde_json::from_slice(&answer.payload)? {
+        Response::Ok(PublishAck { sequence, duplicate, .. }) => Ok(Published { sequence, duplicate }),
+        Response::Err { error } => Err(match error.error_code() {
+            ErrorCode::STREAM_STORE_FAILED | ErrorCode::STREAM_LIMITS => NotPublished::Full(error),
+            ErrorCode::STREAM_NOT_FOUND => NotPublished::NoStream,
+            _ => NotPublished::Refused(error),
+        }),
+    }
 }

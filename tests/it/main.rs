@@ -25,6 +25,7 @@ mod ingest;
 mod isolation;
 mod late_events;
 mod nasty;
+mod outages;
 mod poison;
 mod schema;
 mod schemathesis;

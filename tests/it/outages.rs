@@ -1,0 +1,146 @@
+//! Parts that are away, silent or gone, and what that costs a request.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::support::{Weir, eventually, server};
+
+/// A way to a server that can be made silent: what is sent arrives nowhere, and nothing comes back.
+struct Way {
+    address: String,
+    silent: Arc<AtomicBool>,
+    /// Pieces that were sent while it was silent.
+    swallowed: Arc<AtomicUsize>,
+}
+
+impl Way {
+    async fn to(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (silent, swallowed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let way = Self { address, silent: silent.clone(), swallowed: swallowed.clone() };
+        let server = server.to_owned();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&server).await.unwrap();
+                let ((from_client, to_client), (from_server, to_server)) =
+                    (client.into_split(), server.into_split());
+                tokio::spawn(forward(from_client, to_server, silent.clone(), swallowed.clone()));
+                tokio::spawn(forward(from_server, to_client, silent.clone(), Arc::default()));
+            }
+        });
+        way
+    }
+}
+
+async fn forward(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    silent: Arc<AtomicBool>,
+    swallowed: Arc<AtomicUsize>,
+) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        if silent.load(Ordering::SeqCst) {
+            swallowed.fetch_add(1, Ordering::SeqCst);
+        } else if to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn events(range: std::ops::Range<u32>) -> serde_json::Value {
+    range.map(|n| json!({"event_id": format!("event-{n}"), "event_type": "e"})).collect()
+}
+
+#[tokio::test]
+async fn a_silent_redis_is_not_asked_again_by_requests_and_is_used_when_it_is_back() {
+    let redis = server("REDIS_URL");
+    let way = Way::to(redis.trim_start_matches("redis://")).await;
+    let weir = Weir::start_with(&[("REDIS_URL", &format!("redis://{}", way.address))]).await;
+    let project = weir.project("p", "UTC").await;
+    assert_eq!(weir.send(&project, &events(0..10)).await.0, 202);
+    assert_eq!(weir.send(&project, &events(0..10)).await.0, 200, "the filter knows them");
+
+    way.silent.store(true, Ordering::SeqCst);
+    assert_eq!(weir.send(&project, &events(10..20)).await.0, 202, "after one timeout");
+    let before = way.swallowed.load(Ordering::SeqCst);
+    for n in 2..202 {
+        assert_eq!(weir.send(&project, &events(n * 10..n * 10 + 10)).await.0, 202);
+    }
+    let asked = way.swallowed.load(Ordering::SeqCst) - before;
+    // Two for each request, if they asked. What is left are probes, and connecting anew.
+    assert!(asked < 100, "{asked} pieces were sent to a Redis that does not answer");
+    let warnings = |word| {
+        weir.api.log().into_iter().filter(|line| line["message"].as_str().unwrap().contains(word)).count()
+    };
+    assert_eq!(warnings("Redis does not answer"), 1);
+
+    way.silent.store(false, Ordering::SeqCst);
+    eventually("Redis is used again", async || warnings("Redis takes marks again"), |told| *told == 1).await;
+    assert_eq!(weir.send(&project, &events(9_000..9_010)).await.0, 202);
+    assert_eq!(weir.send(&project, &events(9_000..9_010)).await.0, 200);
+    let filtered = r#"events_duplicate_total{caught_by="filter"}"#;
+    let text = weir.http.get(weir.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(text.contains(&format!("{filtered} 20")), "{text}");
+    weir.wait_for_events(2_030).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_stream_refuses_at_once_and_is_used_when_it_is_back() {
+    let nats = server("NATS_URL");
+    let way = Way::to(nats.trim_start_matches("nats://")).await;
+    let url = format!("nats://{}", way.address);
+    let mut weir = Weir::start_with(&[("WEIR_PUBLISH_TIMEOUT", "300ms")]).await;
+    let project = weir.project("p", "UTC").await;
+    weir.api.kill().await;
+    weir.set("NATS_URL", &url);
+    weir.start_api().await;
+    assert_eq!(weir.send(&project, &events(0..10)).await.0, 202);
+
+    way.silent.store(true, Ordering::SeqCst);
+    let answer = weir.post(&project, &events(10..20)).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    let before = way.swallowed.load(Ordering::SeqCst);
+    // All at once: one of them tries, the others are refused without trying.
+    let sending = (2..42).map(|n| {
+        let request = weir.post(&project, &events(n * 10..n * 10 + 10)).send();
+        async { request.await.unwrap().status() }
+    });
+    for status in futures::future::join_all(sending).await {
+        assert_eq!(status, 503);
+    }
+    let tried = way.swallowed.load(Ordering::SeqCst) - before;
+    assert!(tried < 20, "{tried} pieces were sent to a stream that does not answer");
+
+    way.silent.store(false, Ordering::SeqCst);
+    let taken = || async { weir.send(&project, &events(0..420)).await.0.as_u16() };
+    eventually("the same events are taken", taken, |status| [200, 202].contains(status)).await;
+    weir.wait_for_events(420).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_deleted_is_created_again() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    assert_eq!(weir.send(&project, &events(0..10)).await.0, 202);
+    weir.wait_for_events(10).await;
+    let nats = async_nats::connect(server("NATS_URL")).await.unwrap();
+    async_nats::jetstream::new(nats).delete_stream(format!("{}-events", weir.namespace())).await.unwrap();
+
+    let taken = || async { weir.send(&project, &events(10..20)).await.0.as_u16() };
+    eventually("the events are taken", taken, |status| *status == 202).await;
+    weir.wait_for_events(20).await;
+    weir.stop().await;
+}
