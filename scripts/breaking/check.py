@@ -1,0 +1,77 @@
+"""Is everything that was answered stored once and counted once, and nothing else?"""
+
+import time
+
+from .world import until
+
+RECOUNT = """
+with recounted as (
+    select project_id, event_type, {bucket}(occurred_at at time zone timezone) as at,
+           coalesce(rb_build_agg(user_no), '{{}}') as users, count(*) as events
+    from events join projects using (project_id) group by 1, 2, 3
+), counted as (
+    select project_id, event_type, {column} as at, users, events from {table} where events <> 0 or rb_cardinality(users) > 0
+)
+select count(*) from counted full join recounted using (project_id, event_type, at)
+where counted.events is distinct from recounted.events or not coalesce(counted.users = recounted.users, false)
+"""
+HOURS = RECOUNT.format(bucket="date_trunc('hour', ", column="local_hour", table="activity_hourly").replace("', (", "', ")
+DAYS = RECOUNT.format(bucket="date_trunc('day', ", column="local_day", table="activity_daily").replace("', (", "', ")
+
+
+class Wrong(Exception):
+    pass
+
+
+def drained(world):
+    """Waits until the stream is empty and no deletion waits; how long that took."""
+    begun = time.monotonic()
+    until(lambda: world.stream("events")["messages"] == 0, "the stream is empty", 300)
+    until(lambda: world.psql("select count(*) from user_deletions").strip() == "0", "no deletion waits", 120)
+    return time.monotonic() - begun
+
+
+def stored(world, where="true"):
+    rows = world.psql(f"select event_id from events where {where}").split()
+    return [int(row.replace("-", ""), 16) for row in rows]
+
+
+def check(world, ledger, since, whole):
+    """The numbers of events stored, lost and doubled. `since`: an instant of which nothing older is looked at; `whole`:
+    everything is."""
+    rows = stored(world) if whole else stored(world, f"received_at >= '{since}'")
+    there = set(rows)
+    must = ledger.stored if whole else ledger.fresh
+    lost = must - there
+    if lost and not whole:
+        # A batch that was sent again may have been received before.
+        rows, whole = stored(world), True
+        there, must = set(rows), ledger.stored
+        lost = must - there
+    doubled = len(rows) - len(there)
+    total = int(world.psql("select count(*) from events"))
+    doubled = max(doubled, total - len(ledger.stored - lost))
+    wrong = []
+    if lost:
+        wrong.append(f"{len(lost)} events were answered and are not stored, such as {examples(lost)}")
+    if doubled:
+        wrong.append(f"{doubled} rows are too many")
+    if extra := there - ledger.stored:
+        refused = extra & ledger.refused
+        wrong.append(f"{len(extra)} events are stored and were not accepted ({len(refused)} were refused or deleted), such as "
+                     f"{examples(extra)}")
+    if letters := world.stream("dead")["messages"]:
+        wrong.append(f"{letters} dead letters")
+    for name, statement in (("hours", HOURS), ("days", DAYS)):
+        try:
+            until(lambda: int(world.psql(statement)) == 0, name, 30)
+        except RuntimeError:
+            wrong.append(f"activity by {name} differs from a recount in {world.psql(statement).strip()} places")
+    ledger.fresh = set()
+    if wrong:
+        raise Wrong("; ".join(wrong))
+    return total, len(lost), doubled
+
+
+def examples(ids):
+    return ", ".join(f"{number:032x}" for number in sorted(ids)[:3])
