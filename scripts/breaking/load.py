@@ -116,7 +116,7 @@ class Sender(threading.Thread):
             return len(batch)
         if kind < 0.15:
             with self.person_lock:
-                batch = [self.event(self.person) for _ in range(5)]
+                batch = [{**self.event(self.person), "user_id": self.person} for _ in range(5)]
                 ids = {self.project.stored_id(event["event_id"]).int for event in batch}
                 self.deliver(batch, ids, set())
                 self.of_person |= ids

@@ -1,6 +1,7 @@
 //! The command line. What a command says goes to standard output, what is wrong to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
+mod dlq;
 mod doctor;
 mod import;
 mod keys;
@@ -41,6 +42,8 @@ enum Command {
     Project(projects::Options),
     /// Manage the keys of projects
     Key(keys::Options),
+    /// Look at messages that could not be stored, give them back, or drop them
+    Dlq(Box<dlq::Options>),
     /// Check the whole way of an event, and say in words what is wrong
     Doctor(Box<doctor::Options>),
     /// Print the OpenAPI document
@@ -54,6 +57,7 @@ pub(crate) async fn run(options: Options) -> ExitCode {
         Command::Import(import) => import::run(*import).await,
         Command::Project(project) => projects::run(project).await,
         Command::Key(key) => keys::run(key).await,
+        Command::Dlq(dlq) => dlq::run(*dlq).await,
         Command::Doctor(doctor) => doctor::run(*doctor).await,
         Command::Openapi => {
             println!("{}", api::openapi());

@@ -1,10 +1,41 @@
-//! The dead-letter stream: what could not be stored, with its reason, for a person to look at.
+//! The dead-letter stream: what could not be stored, with its reason, until a person replays or drops it.
 
-use async_nats::jetstream::{context::PublishError, message::PublishMessage};
+use std::collections::BTreeMap;
+
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        self,
+        context::PublishError,
+        message::{PublishMessage, StreamMessage},
+        stream::{DeleteMessageError, InfoError, LastRawMessageError, LastRawMessageErrorKind},
+    },
+};
 use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::TryStreamExt;
 use uuid::Uuid;
 
-use super::Stream;
+use super::{
+    Stream,
+    publish::{NotPublished, Published, Publisher},
+    state::StateError,
+};
+
+const REASON: &str = "Weir-Reason";
+const ERROR: &str = "Weir-Error";
+const SOURCE_SEQUENCE: &str = "Weir-Source-Sequence";
+const SOURCE_TIME: &str = "Weir-Source-Time";
+const SOURCE_SUBJECT: &str = "Weir-Source-Subject";
+
+/// The message of the stream of events from which a letter comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub sequence: u64,
+    /// When the stream of events took it.
+    pub time: DateTime<Utc>,
+    pub subject: String,
+}
 
 /// What is set aside.
 #[derive(Debug)]
@@ -13,22 +44,120 @@ pub struct DeadLetter {
     pub reason: &'static str,
     /// What the failure said.
     pub error: String,
-    /// The number of the message in the stream of events.
-    pub source_sequence: u64,
+    pub source: Source,
     /// A message that holds only what failed, or the message as it was if it cannot be read.
     pub payload: Bytes,
 }
 
 /// Sets a letter aside, durably. What is set aside twice within the stream's duplicate window is there once.
 pub async fn bury(stream: &Stream, letter: DeadLetter) -> Result<(), PublishError> {
+    let DeadLetter { reason, error, source, payload } = letter;
     // One message can have several bad events: the payload tells them apart.
-    let id = format!("{} {}", letter.source_sequence, Uuid::new_v5(&Uuid::NAMESPACE_OID, &letter.payload));
+    let id = format!("{} {}", source.sequence, Uuid::new_v5(&Uuid::NAMESPACE_OID, &payload));
     let message = PublishMessage::build()
-        .payload(letter.payload)
+        .payload(payload)
         .message_id(&id)
-        .header("Weir-Reason", letter.reason)
-        .header("Weir-Error", letter.error.replace(['\r', '\n'], " ").as_str())
-        .header("Weir-Source-Sequence", letter.source_sequence.to_string().as_str());
-    stream.context.send_publish(stream.names.dead_subject(letter.reason), message).await?.await?;
+        .header(REASON, reason)
+        .header(ERROR, error.replace(['\r', '\n'], " ").as_str())
+        .header(SOURCE_SEQUENCE, source.sequence.to_string().as_str())
+        .header(SOURCE_TIME, source.time.to_rfc3339_opts(SecondsFormat::Micros, true).as_str())
+        .header(SOURCE_SUBJECT, source.subject.as_str());
+    stream.context.send_publish(stream.names.dead_subject(reason), message).await?.await?;
     Ok(())
+}
+
+/// A letter as it lies in the stream.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Its number in the dead-letter stream.
+    pub number: u64,
+    /// When it was set aside.
+    pub at: DateTime<Utc>,
+    pub reason: String,
+    pub error: String,
+    pub source: Source,
+    pub payload: Bytes,
+}
+
+impl Letter {
+    fn from_message(message: StreamMessage) -> Self {
+        let text = |name| header(&message.headers, name);
+        let source = Source {
+            sequence: text(SOURCE_SEQUENCE).parse().unwrap_or(0),
+            time: text(SOURCE_TIME).parse().unwrap_or(message.time),
+            subject: text(SOURCE_SUBJECT),
+        };
+        let (reason, error) = (text(REASON), text(ERROR));
+        Self { number: message.sequence, at: message.time, reason, error, source, payload: message.payload }
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).map(ToString::to_string).unwrap_or_default()
+}
+
+/// Why letters cannot be read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum LettersError {
+    #[error(transparent)]
+    Stream(#[from] StateError),
+    #[error("the dead-letter stream does not tell its state")]
+    Info(#[from] InfoError),
+    #[error("a letter cannot be read")]
+    Read(#[from] LastRawMessageError),
+    #[error("a letter cannot be removed")]
+    Remove(#[from] DeleteMessageError),
+}
+
+/// The letters that there are.
+pub struct Letters {
+    stream: jetstream::stream::Stream,
+    all: String,
+    created: DateTime<Utc>,
+    /// The number of the newest when this was opened: what dies again meanwhile is above.
+    pub last: u64,
+}
+
+impl Letters {
+    pub async fn open(stream: &Stream) -> Result<Self, LettersError> {
+        let dead = stream.context.get_stream(stream.names.dead_stream()).await.map_err(StateError::from)?;
+        let info = dead.cached_info();
+        let (created, last) = (info.created, info.state.last_sequence);
+        Ok(Self { all: stream.names.dead_subject(">"), created, last, stream: dead })
+    }
+
+    /// How many there are, by reason.
+    pub async fn by_reason(&self) -> Result<BTreeMap<String, usize>, LettersError> {
+        let subjects: Vec<(String, usize)> =
+            self.stream.info_with_subjects(&self.all).await?.try_collect().await?;
+        let reason = |subject: &str| subject.rsplit('.').next().unwrap_or(subject).to_owned();
+        Ok(subjects.iter().map(|(subject, letters)| (reason(subject), *letters)).collect())
+    }
+
+    /// The first letter with this number or a higher one.
+    pub async fn from(&self, number: u64) -> Result<Option<Letter>, LettersError> {
+        if number > self.last {
+            return Ok(None);
+        }
+        let next =
+            self.stream.raw_message_builder().sequence(number.max(1)).next_by_subject(self.all.clone());
+        match next.send().await {
+            Ok(message) if message.sequence <= self.last => Ok(Some(Letter::from_message(message))),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub async fn remove(&self, letter: &Letter) -> Result<(), LettersError> {
+        self.stream.delete_message(letter.number).await?;
+        Ok(())
+    }
+
+    /// Gives a letter back to the stream of events, from which it came. If it is given back twice, because the letter could
+    /// not be removed, the store knows its events.
+    pub async fn give_back(&self, letter: &Letter, publisher: &Publisher) -> Result<Published, NotPublished> {
+        let id = format!("replay {} {}", self.created.timestamp_micros(), letter.number);
+        publisher.publish_message(&letter.source.subject, &id, letter.payload.clone()).await
+    }
 }

@@ -12,7 +12,7 @@ use weir::{
     project::{Project, ProjectId},
     store::{StoreError, projects, settled, write::Part},
     stream::{
-        dead::{self, DeadLetter},
+        dead::{self, DeadLetter, Source},
         message,
     },
     telemetry,
@@ -103,8 +103,13 @@ impl Writer {
     /// flows on.
     pub(super) async fn set_aside(&self, message: &Message, refused: Refused<'_>, aside: &mut Aside) -> bool {
         let source_sequence = sequence(message);
+        let source = Source {
+            sequence: source_sequence,
+            time: message.info().map_or_else(|_| Utc::now(), |info| info.published),
+            subject: message.subject.to_string(),
+        };
         let Refused { reason, error, payload, request_id, events } = refused;
-        let letter = DeadLetter { reason, error: error.clone(), source_sequence, payload };
+        let letter = DeadLetter { reason, error: error.clone(), source, payload };
         match dead::bury(&self.stream, letter).await {
             Ok(()) => {
                 metrics::events_dead_lettered(reason, events);
