@@ -46,9 +46,9 @@ def full_stream(world, load, draw):
     """Nobody stores until the API refuses."""
     pids = world.pids("worker")
     world.signal("worker", signal.SIGSTOP)
-    rate, load.rate = load.rate, load.rate * 4
+    rate, load.rate = load.rate, load.rate * 8
     refused = load.ledger.statuses[503]
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while load.ledger.statuses[503] == refused and time.monotonic() < end:
         time.sleep(0.1)
     if load.ledger.statuses[503] == refused:

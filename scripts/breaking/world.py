@@ -62,6 +62,7 @@ class World:
         self.partitions = isolated and shutil.which("nft") is not None
         self.power = self.make_disk()
         run("scripts/stack", "up", "--name", NAME, "--ports", "free")
+        os.sync()  # scripts/stack has noted the ports, and does not sync
         lines = run("scripts/stack", "env", "--name", NAME).splitlines()
         self.urls = dict(line.removeprefix("export ").split("=", 1) for line in lines)
         self.database = self.urls["DATABASE_URL"]
