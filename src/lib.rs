@@ -25,11 +25,13 @@
 //!    rest goes as one message ([`stream::message`]) to JetStream ([`stream::publish`]); only after the stream's ack are
 //!    the ids marked, and the client reads 202. Marked earlier, an event whose publish fails would be lost: its retry
 //!    would look like a duplicate.
-//! 4. `weir-worker` pulls messages from the durable consumer, collects them, and hands them to [`store::write`]: one
-//!    transaction stores the events, with users as dense numbers ([`store::users`]), and the activity of exactly those
-//!    that were new to the table. After the commit it acks. A crash anywhere means that messages come again, and the
-//!    unique index knows what it has. What the database refuses goes to [`stream::dead`], and its neighbours get through.
-//! 5. The worker also rolls activity up, on both editions of TimescaleDB: `sql/` hides the difference.
+//! 4. `weir-worker` asks the stream's lanes for messages when there is a turn to write them, and hands them to
+//!    [`store::write`]: one transaction stores the events, with users as dense numbers ([`store::users`]), the activity of
+//!    exactly those that were new to the table, and the numbers of their messages ([`store::settled`]). After the commit it
+//!    acks. A crash anywhere means that messages come again, and the unique index knows what it has. What the database
+//!    refuses goes to [`stream::dead`], and its neighbours get through.
+//! 5. The worker also rolls activity up, on both editions of TimescaleDB: `sql/` hides the difference. It removes users who
+//!    were deleted ([`store::deletions`]) and events that are not kept any more ([`store::expiry`]).
 //! 6. A question fetches bitmaps ([`store::activity`]) and is answered by pure functions ([`stats`]).
 //!
 //! Redis is a filter and never the truth; without it everything works, at more cost. The stream is the buffer: without

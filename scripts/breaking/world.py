@@ -105,6 +105,8 @@ class World:
 
     def remount(self):
         until(lambda: subprocess.run(["umount", self.directory], capture_output=True).returncode == 0, "the disk is free")
+        # Processes that are still dying have it mounted too, and the file would be found in use, in its state of shutdown.
+        until(lambda: not run("losetup", "--associated", self.image), "nobody has the disk")
         self.mount()
 
     def loses_what_is_not_synced(self):
