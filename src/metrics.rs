@@ -26,6 +26,7 @@ const BODY_MEMORY: &str = "body_memory_bytes";
 const CONNECTIONS: &str = "connections";
 const CONNECTIONS_REFUSED: &str = "connections_refused_total";
 const FILTER_UNAVAILABLE: &str = "filter_unavailable_total";
+const PUBLISH_FAILURES: &str = "publish_failures_total";
 const WRITE_DURATION: &str = "write_duration_seconds";
 const WRITE_RETRIES: &str = "write_retries_total";
 const INGEST_TO_STORED: &str = "ingest_to_stored_seconds";
@@ -82,6 +83,7 @@ pub fn start() -> PrometheusHandle {
     describe_gauge!(CONNECTIONS, "Connections that are open to the API");
     describe_counter!(CONNECTIONS_REFUSED, "Connections refused because too many were open");
     describe_counter!(FILTER_UNAVAILABLE, "Requests that went on without Redis");
+    describe_counter!(PUBLISH_FAILURES, "Messages that the stream did not take, by reason");
     describe_histogram!(WRITE_DURATION, "One transaction of the writer");
     describe_counter!(WRITE_RETRIES, "Transactions tried again because the database or the stream was away");
     describe_histogram!(INGEST_TO_STORED, "From the receipt of an event to its commit");
@@ -198,6 +200,10 @@ pub fn connection_closed() {
 
 pub fn filter_unavailable() {
     counter!(FILTER_UNAVAILABLE).increment(1);
+}
+
+pub fn publish_failed(reason: &'static str) {
+    counter!(PUBLISH_FAILURES, "reason" => reason).increment(1);
 }
 
 pub fn write(duration: Duration) {

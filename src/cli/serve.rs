@@ -91,12 +91,15 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     Ok(())
 }
 
-/// Creates the stream, and again whenever it is gone. Ends only with an error.
+/// Creates the stream, and again whenever it is gone or may be: a server that comes back may have lost its disk. Ends only
+/// with an error.
 async fn keep_stream(stream: &Stream, settings: &config::StreamSettings) -> Result<(), StreamError> {
     loop {
         stream::when_up(|| stream.create(settings)).await?;
         info!("the stream is ready");
-        stream.gone().await;
-        warn!("the stream is gone; it is created again");
+        tokio::select! {
+            () = stream.gone() => warn!("the stream is gone; it is created again"),
+            () = stream.reconnected() => {}
+        }
     }
 }

@@ -32,12 +32,13 @@ pub struct Filter {
     connection: Arc<RwLock<ConnectionManager>>,
     namespace: String,
     bucket: Duration,
+    probe_pause: Duration,
     /// Redis failed, and is not asked until it has taken a probe: an absent or slow one costs a request at most one
     /// timeout, and then nothing.
     down: Arc<AtomicBool>,
 }
 
-/// How often a Redis that failed is probed.
+/// How long a Redis that failed is left alone before it is probed.
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a request takes of its project's rate.
@@ -72,6 +73,9 @@ impl Filter {
             connection: Arc::new(RwLock::new(connection)),
             namespace: namespace.to_owned(),
             bucket: config.deduplication_window.max(Duration::from_secs(1)),
+            // What was asked before the failure has failed by then too (connecting, and an answer), and is not taken for a
+            // failure of the connection after it.
+            probe_pause: PROBE_PAUSE.max(2 * config.redis_timeout),
             down: Arc::default(),
         })
     }
@@ -79,6 +83,14 @@ impl Filter {
     /// Takes a token per event from the project's bucket, and asks of each id whether it was marked before, in one round
     /// trip. Nothing, if Redis does not answer.
     pub async fn check(&self, charge: Charge, ids: &[Uuid], now: DateTime<Utc>) -> Option<Checked> {
+        let checked = self.ask(charge, ids, now).await;
+        if checked.is_none() {
+            metrics::filter_unavailable();
+        }
+        checked
+    }
+
+    async fn ask(&self, charge: Charge, ids: &[Uuid], now: DateTime<Utc>) -> Option<Checked> {
         let Charge { project_id, rate, events } = charge;
         let bucket = self.bucket_of(now);
         let mut pipeline = redis::pipe();
@@ -120,17 +132,10 @@ impl Filter {
     /// Asks Redis, if it is not known to be down.
     async fn run<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Option<T> {
         if self.down.load(Ordering::Acquire) {
-            metrics::filter_unavailable();
             return None;
         }
-        match pipeline.query_async(&mut self.connection()).await {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                metrics::filter_unavailable();
-                self.fails(&error);
-                None
-            }
-        }
+        let answer = pipeline.query_async(&mut self.connection()).await;
+        answer.inspect_err(|error| self.fails(error)).ok()
     }
 
     /// A write: a Redis that is full answers and takes nothing, so an answer alone does not count.
@@ -163,7 +168,7 @@ impl Filter {
         let filter = self.clone();
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(PROBE_PAUSE).await;
+                tokio::time::sleep(filter.probe_pause).await;
                 if filter.reconnect().await.is_ok() {
                     break;
                 }

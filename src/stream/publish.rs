@@ -14,7 +14,7 @@ use super::{
     replies::{NoReply, Replies},
     silence::Silence,
 };
-use crate::{config::Publishing, event::Batch};
+use crate::{config::Publishing, event::Batch, metrics};
 
 /// Larger messages gain nothing: the cost per message is spread over thousands of events by then.
 const LARGEST_MESSAGE: usize = 1 << 20;
@@ -53,7 +53,7 @@ pub enum NotPublished {
     Full(#[source] jetstream::Error),
     #[error("the stream cannot be reached")]
     Disconnected,
-    #[error("the stream is gone; it is created again")]
+    #[error("the stream is not there; `weir serve` creates it")]
     NoStream,
     #[error("the stream did not answer")]
     TimedOut(#[source] Elapsed),
@@ -66,16 +66,26 @@ pub enum NotPublished {
 }
 
 impl NotPublished {
-    /// The same may work later.
+    /// The same may work later, without anybody doing something about it.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Busy
-            | Self::Silent
-            | Self::Full(_)
-            | Self::Disconnected
-            | Self::NoStream
-            | Self::TimedOut(_) => true,
-            Self::Refused(_) | Self::NoReply(_) | Self::Unreadable(_) => false,
+            Self::Busy | Self::Silent | Self::Full(_) | Self::Disconnected | Self::TimedOut(_) => true,
+            Self::NoStream | Self::Refused(_) | Self::NoReply(_) | Self::Unreadable(_) => false,
+        }
+    }
+
+    /// A stable name; metrics count by it.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Silent => "silent",
+            Self::Full(_) => "full",
+            Self::Disconnected => "disconnected",
+            Self::NoStream => "no_stream",
+            Self::TimedOut(_) => "timed_out",
+            Self::Refused(_) => "refused",
+            Self::NoReply(_) => "not_sent",
+            Self::Unreadable(_) => "unreadable",
         }
     }
 }
@@ -103,6 +113,16 @@ impl Publisher {
 
     /// Publishes a message under an id by which the stream recognises it for a while.
     pub async fn publish_message(
+        &self,
+        subject: &str,
+        id: &str,
+        payload: Bytes,
+    ) -> Result<Published, NotPublished> {
+        let published = self.publish_or_be_refused(subject, id, payload).await;
+        published.inspect_err(|error| metrics::publish_failed(error.reason()))
+    }
+
+    async fn publish_or_be_refused(
         &self,
         subject: &str,
         id: &str,
