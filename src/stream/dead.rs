@@ -17,10 +17,11 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::{
-    Stream,
+    Names, Stream, message,
     publish::{NotPublished, Published, Publisher},
     state::StateError,
 };
+use crate::{event::Batch, project::ProjectId};
 
 const REASON: &str = "Weir-Reason";
 const ERROR: &str = "Weir-Error";
@@ -52,8 +53,10 @@ pub struct DeadLetter {
 /// Sets a letter aside, durably. What is set aside twice within the stream's duplicate window is there once.
 pub async fn bury(stream: &Stream, letter: DeadLetter) -> Result<(), PublishError> {
     let DeadLetter { reason, error, source, payload } = letter;
-    // One message can have several bad events: the payload tells them apart.
-    let id = format!("{} {}", source.sequence, Uuid::new_v5(&Uuid::NAMESPACE_OID, &payload));
+    // One message can have several bad events: the payload tells them apart. A stream that is created again counts from 1
+    // again: the time tells.
+    let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, &payload);
+    let id = format!("{} {} {content}", source.sequence, source.time.timestamp_micros());
     let message = PublishMessage::build()
         .payload(payload)
         .message_id(&id)
@@ -90,6 +93,17 @@ impl Letter {
         let (reason, error) = (text(REASON), text(ERROR));
         Self { number: message.sequence, at: message.time, reason, error, source, payload: message.payload }
     }
+
+    /// Its events, if it can be read.
+    pub fn batch(&self) -> Option<Batch<'_>> {
+        message::decode(&self.payload).ok()
+    }
+
+    /// The project of its events. If they cannot be read, the subject tells.
+    pub fn project_id(&self) -> Option<ProjectId> {
+        let of_subject = || self.source.subject.rsplit('.').next()?.parse().ok().map(ProjectId::from_stored);
+        self.batch().map(|batch| batch.project_id).or_else(of_subject)
+    }
 }
 
 fn header(headers: &HeaderMap, name: &str) -> String {
@@ -109,10 +123,21 @@ pub enum LettersError {
     Remove(#[from] DeleteMessageError),
 }
 
+/// Why a letter is not in the stream of events again.
+#[derive(Debug, thiserror::Error)]
+pub enum NotGivenBack {
+    #[error(
+        "it cannot be read, and says not where it came from, since an older weir has written it; `weir dlq show` has its bytes"
+    )]
+    UnknownSubject,
+    #[error(transparent)]
+    NotPublished(#[from] NotPublished),
+}
+
 /// The letters that there are.
 pub struct Letters {
     stream: jetstream::stream::Stream,
-    all: String,
+    names: Names,
     created: DateTime<Utc>,
     /// The number of the newest when this was opened: what dies again meanwhile is above.
     pub last: u64,
@@ -123,13 +148,13 @@ impl Letters {
         let dead = stream.context.get_stream(stream.names.dead_stream()).await.map_err(StateError::from)?;
         let info = dead.cached_info();
         let (created, last) = (info.created, info.state.last_sequence);
-        Ok(Self { all: stream.names.dead_subject(">"), created, last, stream: dead })
+        Ok(Self { names: stream.names.clone(), created, last, stream: dead })
     }
 
     /// How many there are, by reason.
     pub async fn by_reason(&self) -> Result<BTreeMap<String, usize>, LettersError> {
         let subjects: Vec<(String, usize)> =
-            self.stream.info_with_subjects(&self.all).await?.try_collect().await?;
+            self.stream.info_with_subjects(self.names.dead_subject(">")).await?.try_collect().await?;
         let reason = |subject: &str| subject.rsplit('.').next().unwrap_or(subject).to_owned();
         Ok(subjects.iter().map(|(subject, letters)| (reason(subject), *letters)).collect())
     }
@@ -139,8 +164,11 @@ impl Letters {
         if number > self.last {
             return Ok(None);
         }
-        let next =
-            self.stream.raw_message_builder().sequence(number.max(1)).next_by_subject(self.all.clone());
+        let next = self
+            .stream
+            .raw_message_builder()
+            .sequence(number.max(1))
+            .next_by_subject(self.names.dead_subject(">"));
         match next.send().await {
             Ok(message) if message.sequence <= self.last => Ok(Some(Letter::from_message(message))),
             Ok(_) => Ok(None),
@@ -156,8 +184,14 @@ impl Letters {
 
     /// Gives a letter back to the stream of events, from which it came. If it is given back twice, because the letter could
     /// not be removed, the store knows its events.
-    pub async fn give_back(&self, letter: &Letter, publisher: &Publisher) -> Result<Published, NotPublished> {
+    pub async fn give_back(&self, letter: &Letter, publisher: &Publisher) -> Result<Published, NotGivenBack> {
+        let subject = match letter.batch() {
+            Some(batch) => self.names.events_subject(batch.project_id),
+            None if letter.source.subject.is_empty() => return Err(NotGivenBack::UnknownSubject),
+            // Another weir may be able to read it.
+            None => letter.source.subject.clone(),
+        };
         let id = format!("replay {} {}", self.created.timestamp_micros(), letter.number);
-        publisher.publish_message(&letter.source.subject, &id, letter.payload.clone()).await
+        Ok(publisher.publish_message(&subject, &id, letter.payload.clone()).await?)
     }
 }

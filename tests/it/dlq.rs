@@ -1,6 +1,7 @@
 //! Dead letters are looked at, given back after a fix, and dropped.
 
 use serde_json::{Value, json};
+use weir::stream::message;
 
 use super::support::{Weir, eventually, server};
 
@@ -38,7 +39,7 @@ async fn letters_are_listed_with_their_reasons_and_replayed_after_a_fix() {
 
     let table = weir.run(&["dlq", "list", "--reason", "refused", "--project", "p"]).await.succeeded().stdout;
     assert!(
-        table.contains("the database failed") && table.contains("3 letters: 2 refused, 1 unreadable"),
+        table.contains("the database failed") && table.contains("3 letters in all: 2 refused, 1 unreadable"),
         "{table}"
     );
     let number =
@@ -80,7 +81,7 @@ async fn letters_are_listed_with_their_reasons_and_replayed_after_a_fix() {
     let careless = weir.run(&["dlq", "drop", "--all"]).await;
     assert!(!careless.status.success() && careless.stderr.contains("--yes"), "{careless:?}");
     let dropped = weir.run(&["dlq", "drop", "--all", "--yes"]).await.succeeded().stdout;
-    assert!(dropped.contains("1 letters are dropped: 1 unreadable"), "{dropped}");
+    assert!(dropped.contains("1 letters with 0 events are dropped: 1 unreadable"), "{dropped}");
     assert_eq!(letters(&weir).await.len(), 0);
     weir.stop().await;
 }
@@ -107,5 +108,69 @@ async fn a_replay_of_what_is_stored_already_changes_nothing() {
     weir.wait_until_drained().await;
     weir.wait_for_events(1).await;
     assert_eq!(letters(&weir).await.len(), 0);
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn letters_of_a_project_that_is_missing_are_stored_when_it_is_there() {
+    let weir = Weir::start().await;
+    weir.project("one", "UTC").await;
+    weir.execute("alter table events add constraint poison check (event_type <> 'poison')").await;
+    let two = weir.project("two", "UTC").await;
+    assert_eq!(weir.send(&two, &json!([{"event_id": "a", "event_type": "poison"}])).await.0, 202);
+    let found = wait_for_letters(&weir, 1).await;
+    assert_eq!((&found[0]["reason"], &found[0]["project_id"]), (&json!("refused"), &json!(2)));
+    // The number is in the list by name, and both find it.
+    for project in ["two", "2"] {
+        let table = weir.run(&["dlq", "list", "--project", project]).await.succeeded().stdout;
+        assert!(table.lines().any(|line| line.starts_with("1 ") && line.contains(" two ")), "{table}");
+    }
+    // A database without the project, such as an older copy.
+    weir.execute("alter table events drop constraint poison").await;
+    weir.execute("create table kept as select * from projects where project_id = 2").await;
+    for table in ["event_types", "api_keys", "projects"] {
+        weir.execute(&format!("delete from {table} where project_id = 2")).await;
+    }
+    weir.run(&["dlq", "replay", "1", "1"]).await.succeeded();
+    let is_again = |found: &Vec<Value>| found.len() == 1 && found[0]["number"] == 2;
+    let found = eventually("it comes back", || letters(&weir), is_again).await;
+    assert_eq!((&found[0]["reason"], &found[0]["project_id"]), (&json!("no_project"), &json!(2)));
+    let listed = weir.run(&["dlq", "list", "--project", "2"]).await.succeeded().stdout;
+    assert!(listed.contains("there is no project 2"), "{listed}");
+
+    weir.execute("insert into projects overriding system value select * from kept").await;
+    let replayed = weir.run(&["dlq", "replay", "--all", "--project", "two"]).await.succeeded().stdout;
+    assert!(replayed.contains("1 letters with 1 events"), "{replayed}");
+    weir.wait_for_events(1).await;
+    assert_eq!(letters(&weir).await.len(), 0);
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_letter_that_says_not_where_it_came_from_holds_up_no_other() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    weir.execute("alter table events add constraint poison check (event_type <> 'poison')").await;
+    // As older weirs wrote them: with fewer headers.
+    let nats = async_nats::connect(server("NATS_URL")).await.unwrap();
+    let jetstream = async_nats::jetstream::new(nats);
+    let junk = jetstream.publish(format!("{}.dead.unreadable", weir.namespace()), vec![0xff].into());
+    junk.await.unwrap().await.unwrap();
+    assert_eq!(weir.send(&project, &json!([{"event_id": "a", "event_type": "poison"}])).await.0, 202);
+    wait_for_letters(&weir, 2).await;
+    let dead = jetstream.get_stream(format!("{}-dead", weir.namespace())).await.unwrap();
+    let payload = dead.get_raw_message(2).await.unwrap().payload;
+    assert_eq!(message::decode(&payload).unwrap().events.len(), 1);
+    let subject = format!("{}.dead.refused", weir.namespace());
+    jetstream.publish(subject, payload).await.unwrap().await.unwrap();
+    weir.run(&["dlq", "drop", "2"]).await.succeeded();
+    weir.execute("alter table events drop constraint poison").await;
+
+    let replayed = weir.run(&["dlq", "replay", "--all"]).await;
+    assert!(!replayed.status.success(), "scripts see that something is left");
+    assert!(replayed.stdout.contains("1 letters with 1 events"), "{replayed:?}");
+    assert!(replayed.stderr.contains("letter 1: it cannot be read"), "{replayed:?}");
+    weir.wait_for_events(1).await;
+    assert_eq!(letters(&weir).await.len(), 1);
     weir.stop().await;
 }

@@ -1,0 +1,95 @@
+//! Letters as text.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+use weir::{event::Batch, stream::dead::Letter};
+
+/// Characters of an error in a list.
+const ERROR_SHOWN: usize = 70;
+/// Bytes of a message that cannot be read, as they are shown.
+const BYTES_SHOWN: usize = 4_096;
+
+pub(super) fn table_head() -> String {
+    let (number, when, reason) = ("number", "when", "reason");
+    format!("{number:<8} {when:<20} {reason:<12} {:<16} {:<7} {:<10} error", "project", "events", "source")
+}
+
+/// A letter in a line; `names` are those of projects by their numbers.
+pub(super) fn table_line(letter: &Letter, names: &BTreeMap<i32, String>) -> String {
+    let project = letter.project_id().map_or("-".into(), |project_id| {
+        names.get(&project_id.get()).cloned().unwrap_or_else(|| project_id.to_string())
+    });
+    let events = letter.batch().map_or("-".into(), |batch| batch.events.len().to_string());
+    let error: String = letter.error.chars().take(ERROR_SHOWN).collect();
+    let Letter { number, at, reason, source, .. } = letter;
+    let when = instant(*at);
+    format!("{number:<8} {when:<20} {reason:<12} {project:<16} {events:<7} {:<10} {error}", source.sequence)
+}
+
+/// What is known of a letter, without its events.
+pub(super) fn described(letter: &Letter) -> Value {
+    let batch = letter.batch();
+    json!({
+        "number": letter.number,
+        "at": instant(letter.at),
+        "reason": letter.reason,
+        "error": letter.error,
+        "source_sequence": letter.source.sequence,
+        "source_time": instant(letter.source.time),
+        "source_subject": letter.source.subject,
+        "project_id": letter.project_id().map(weir::project::ProjectId::get),
+        "request_id": batch.as_ref().map(|batch| batch.request_id.clone()),
+        "received_at": batch.as_ref().map(|batch| instant(batch.received_at)),
+        "events": batch.as_ref().map(|batch| batch.events.len()),
+        "size": letter.payload.len(),
+    })
+}
+
+/// All of a letter.
+pub(super) fn in_full(letter: &Letter) -> Value {
+    let mut shown = described(letter);
+    match letter.batch() {
+        Some(batch) => shown["events"] = events(&batch),
+        None => shown["bytes"] = hexadecimal(&letter.payload).into(),
+    }
+    shown
+}
+
+fn events(batch: &Batch<'_>) -> Value {
+    let shown = batch.events.iter().map(|event| {
+        // What is set aside may be what is no JSON.
+        let properties = serde_json::from_str(&event.properties)
+            .unwrap_or_else(|_| Value::from(event.properties.as_ref()));
+        json!({
+            "event_id": event.event_id,
+            "user_id": event.user_id,
+            "event_type": event.event_type,
+            "occurred_at": event.occurred_at.map(instant),
+            "properties": properties,
+        })
+    });
+    shown.collect()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in &bytes[..bytes.len().min(BYTES_SHOWN)] {
+        write!(text, "{byte:02x}").expect("a text takes all");
+    }
+    if bytes.len() > BYTES_SHOWN {
+        text.push('…');
+    }
+    text
+}
+
+/// The numbers of letters by reason, as the end of a sentence.
+pub(super) fn of_which(by_reason: &BTreeMap<String, usize>) -> String {
+    let parts: Vec<_> = by_reason.iter().map(|(reason, letters)| format!("{letters} {reason}")).collect();
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
+}
+
+fn instant(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
