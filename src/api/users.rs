@@ -1,6 +1,6 @@
 //! Managing users.
 
-use chrono::Utc;
+use chrono::{SubsecRound, Utc};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, param::Path, payload::Json};
 use sqlx::PgPool;
 
@@ -60,7 +60,7 @@ impl UsersApi {
         let mut checks = Checks::default();
         let user_id = checks.required("user_id", user_id.0);
         let user_id = checks.finish(user_id)?;
-        let deleted_at = Utc::now();
+        let deleted_at = Utc::now().trunc_subsecs(6);
         deletions::request(&self.pool, caller.project.id, &user_id, deleted_at).await?;
         let deletion = UserDeletion { status: DeletionStatus::Accepted, deleted_at: Instant(deleted_at) };
         Ok(DeletionResponse::Accepted(Json(deletion)))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
 use sqlx::{Connection, PgConnection, PgPool};
 
@@ -13,14 +13,13 @@ use crate::project::{Project, ProjectId};
 const EVENTS: i64 = 10_000;
 
 /// Deletes a user. When this returns, the id is nobody's: what was received until `at` goes, also if it is not stored
-/// yet, and what comes later is a new user's. The rest is done by [`carry_out`].
+/// yet, and what comes later is a new user's. The rest is done by [`carry_out`]. To the microsecond, as the database keeps it.
 pub async fn request(
     pool: &PgPool,
     project_id: ProjectId,
     user_id: &str,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let at = at.trunc_subsecs(6); // as the database keeps it
     let mut transaction = pool.begin_with(BEGIN).await?;
     users::lock(&mut transaction, project_id).await?;
     sqlx::query(
