@@ -126,7 +126,9 @@ pub struct Stream {
 /// What happens to the connection and to the stream.
 #[derive(Default)]
 struct Changes {
-    connected: Notify,
+    /// There was a connection before.
+    was_connected: AtomicBool,
+    reconnected: Notify,
     disconnected: Notify,
     stream_gone: Notify,
 }
@@ -194,7 +196,7 @@ impl Stream {
 
     /// Waits until the connection is made anew: the server has forgotten what was asked of it before.
     pub async fn reconnected(&self) {
-        self.changes.connected.notified().await;
+        self.changes.reconnected.notified().await;
     }
 
     /// Waits until the connection breaks: what was asked over it will not be answered.
@@ -320,7 +322,10 @@ fn with_events(options: ConnectOptions, changes: Arc<Changes>) -> ConnectOptions
                 match event {
                     Event::Connected => {
                         info!("connected to NATS");
-                        changes.connected.notify_waiters();
+                        // The first connection interrupts nobody: what was asked over it is being answered.
+                        if changes.was_connected.swap(true, Ordering::Relaxed) {
+                            changes.reconnected.notify_waiters();
+                        }
                     }
                     Event::Disconnected => {
                         warn!("disconnected from NATS");

@@ -6,7 +6,7 @@ use super::support::{Weir, eventually};
 
 #[tokio::test]
 async fn a_small_project_is_stored_while_a_large_one_has_a_long_queue() {
-    let mut weir = Weir::start_with(&[("WEIR_WRITE_EVENTS", "200"), ("WEIR_WRITERS", "1")]).await;
+    let mut weir = Weir::start_with(&[("WEIR_WRITE_EVENTS", "100"), ("WEIR_WRITERS", "1")]).await;
     // The ids of projects are given in order, and decide the lane.
     let (large, small) = (weir.project("large", "UTC").await, weir.project("small", "UTC").await);
     weir.worker.kill().await;
@@ -30,7 +30,8 @@ async fn a_small_project_is_stored_while_a_large_one_has_a_long_queue() {
     .fetch_one(&weir.pool)
     .await
     .unwrap();
-    assert!(before < 3_000, "{before} of 6,000 events of the large project were stored first");
+    // A turn is one of sixty messages here; the small project's comes when its lane has asked for it.
+    assert!(before < 4_500, "{before} of 6,000 events of the large project were stored first");
     weir.stop().await;
 }
 

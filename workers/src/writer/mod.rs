@@ -36,6 +36,9 @@ type Writers = Consumer<pull::Config>;
 
 /// Messages that are written together at most.
 const MESSAGES: usize = 4_096;
+/// Events of a message, as long as none has been seen. Rather too many: with too few, the first turn would take the whole
+/// queue of a lane.
+const FIRST_GUESS: usize = 100;
 /// Bytes of them; more than any server lets a message have.
 const BYTES: usize = 16 << 20;
 /// How long one question for a message stands. A server that is gone is asked again then, or when it is back.
@@ -100,8 +103,12 @@ impl Writer {
         let created = self.stream.created().await?;
         let writers = self.stream.writer(lane).await?;
         let ack_wait = writers.cached_info().config.ack_wait;
-        let mut lane =
-            Lane { writers, progress: ack_wait / 4, many: self.events.min(MESSAGES), backlog: false };
+        let mut lane = Lane {
+            writers,
+            progress: ack_wait / 4,
+            many: (self.events / FIRST_GUESS).clamp(1, MESSAGES),
+            backlog: false,
+        };
         loop {
             let first = tokio::select! {
                 biased;
