@@ -9,6 +9,7 @@
     reason = "a test may panic, and tells a story from top to bottom"
 )]
 
+mod bench;
 mod bounds;
 mod clients;
 mod command_line;
