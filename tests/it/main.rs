@@ -34,5 +34,6 @@ mod schemathesis;
 mod shapes;
 mod sharing;
 mod shop;
+mod strays;
 mod support;
 mod timezones;
