@@ -33,6 +33,8 @@ mod poison;
 mod schema;
 mod schemathesis;
 mod shapes;
+mod sharing;
 mod shop;
+mod strays;
 mod support;
 mod timezones;
