@@ -38,3 +38,4 @@ mod shop;
 mod strays;
 mod support;
 mod timezones;
+mod transactions;
