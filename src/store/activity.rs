@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use roaring::RoaringBitmap;
 use sqlx::{PgConnection, PgPool};
 
@@ -83,15 +83,21 @@ pub async fn top_events(
         .collect())
 }
 
-/// Sums up the deltas of the hours before `horizon`, see `sql/`; false if someone else is at it.
+/// The wall-clock time before which hours are closed in every time zone, with a day to spare: local clocks differ by
+/// up to 26 hours.
+pub fn horizon() -> NaiveDateTime {
+    midnight(Utc::now().date_naive() - Days::new(2))
+}
+
+/// Sums up the deltas of the hours before the [`horizon`], see `sql/`; false if someone else is at it.
 ///
 /// The lock belongs to the session, because the procedure may commit in between.
-pub async fn roll_up(pool: &PgPool, horizon: NaiveDateTime) -> Result<bool, StoreError> {
+pub async fn roll_up(pool: &PgPool) -> Result<bool, StoreError> {
     let mut connection = pool.acquire().await?;
     if !try_lock(&mut connection).await? {
         return Ok(false);
     }
-    if let Err(error) = sqlx::query("call roll_up($1)").bind(horizon).execute(&mut *connection).await {
+    if let Err(error) = sqlx::query("call roll_up($1)").bind(horizon()).execute(&mut *connection).await {
         connection.close_on_drop(); // and with it the lock
         return Err(error.into());
     }

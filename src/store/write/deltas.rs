@@ -10,7 +10,7 @@ use crate::{project::ProjectId, store::StoreError};
 
 /// Deltas that are being summed up.
 #[derive(Default)]
-pub(in crate::store) struct Deltas<'a> {
+pub struct Deltas<'a> {
     of: BTreeMap<(ProjectId, &'a str, NaiveDateTime), (RoaringBitmap, i64)>,
 }
 

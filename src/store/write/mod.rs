@@ -3,8 +3,8 @@
 //! Straight COPY into the hypertable first; only when that meets an event which is stored already, the transaction is
 //! done again through a staging table that tells old from new.
 
-mod copy;
-pub(super) mod deltas;
+pub mod copy;
+pub mod deltas;
 mod events;
 mod rows;
 
