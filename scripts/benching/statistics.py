@@ -40,16 +40,28 @@ def run(*command, **more):
 
 
 class Weir:
-    """Servers, the API, and a project full of events."""
+    """Servers, the API, and a project full of events. The data are deleted in the end, unless they are to be kept."""
 
-    def __init__(self, name, millions):
-        self.name, self.api, self.connection = name, None, None
-        self.start_servers()
-        self.weir("migrate")
-        if not self.weir("project", "list").strip():
-            self.fill(millions)
-        self.key = self.weir("key", "create", "--project", "bench", "--kind", "read").strip()
-        self.start_api()
+    def __init__(self, millions, keep):
+        self.name = f"statistics-{millions:g}" if keep else f"statistics-{os.getpid()}"
+        self.millions, self.keep, self.api, self.connection = millions, keep, None, None
+
+    def __enter__(self):
+        try:
+            self.start_servers()
+            self.weir("migrate")
+            if not self.is_full():
+                self.fill()
+            self.key = self.weir("key", "create", "--project", "bench", "--kind", "read").strip()
+            self.start_api()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop_api()
+        run("scripts/stack", "down" if self.keep else "reset", "--name", self.name)
 
     def start_servers(self):
         run("scripts/stack", "up", "--name", self.name, "--ports", "free")
@@ -78,12 +90,20 @@ class Weir:
     def weir(self, *arguments):
         return run(f"{PROGRAMS}/weir", *arguments, env=self.environment)
 
-    def fill(self, millions):
+    def is_full(self):
+        with self.postgres() as database:
+            counted = "select sum(events) from activity_daily join projects using (project_id) where name = 'bench'"
+            events = database.execute(counted).fetchone()[0]
+            if database.execute("select from projects").fetchone() and events != self.millions * 1_000_000:
+                sys.exit(f"statistics: filling was interrupted; first: scripts/stack reset --name {self.name}")
+            return events is not None
+
+    def fill(self):
         # Checkpoints as rare as a server for so many events would have them, while it is filled.
         with self.postgres() as database:
             database.execute("alter system set max_wal_size = '8GB'")
             database.execute("select pg_reload_conf()")
-        events, users = int(millions * 1e6), int(millions * USERS_OF_A_MILLION)
+        events, users = int(self.millions * 1e6), int(self.millions * USERS_OF_A_MILLION)
         run(f"{PROGRAMS}/weir-bench", "fill", "--events", str(events), "--users", str(users), env=self.environment)
         with self.postgres() as database:
             database.execute("alter system reset max_wal_size")
@@ -129,10 +149,6 @@ class Weir:
         """The most that the API took since its start, in MB."""
         with open(f"/proc/{self.api.pid}/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
-
-    def end(self, keep):
-        self.stop_api()
-        run("scripts/stack", "down" if keep else "reset", "--name", self.name)
 
 
 def median(ask, repeats, seconds):
@@ -212,18 +228,17 @@ def subject(database):
     return Subject(first, last, *user)
 
 
-def measure(millions, name, keep):
-    """What each question takes, in seconds, by its name."""
-    weir = Weir(name, millions)
-    try:
-        with tempfile.TemporaryDirectory(dir=f"{ROOT}/target") as directory, weir.postgres() as database:
+def measure(millions, keep):
+    """What each question takes, in seconds."""
+    with Weir(millions, keep) as weir, tempfile.TemporaryDirectory(dir=f"{ROOT}/target") as directory:
+        asked = {}
+        with weir.postgres() as database:
             names = subject(database).names()
-            asked = {}
             for question in QUESTIONS:
                 path = question.path.format(**names)
                 answer = weir.ask(path)[1]
                 if answer is None:
-                    print(f"weir does not know: {question.name}", file=sys.stderr)
+                    print(f"statistics: this weir does not know: {question.name}", file=sys.stderr)
                     continue
                 warm = median(lambda: weir.ask(path)[0], REPEATS, SECONDS)
                 asked[question] = {"question": question.name, "warm": warm}, path, question.rows(answer)
@@ -241,10 +256,8 @@ def measure(millions, name, keep):
         for row, path, _ in asked.values():
             weir.restart()
             row["cold"] = weir.ask(path)[0]
-        return {"millions": millions, "database_bytes": size, "memory_mb": memory,
-                "questions": [row for row, *_ in asked.values()]}
-    finally:
-        weir.end(keep)
+    return {"millions": millions, "database_bytes": size, "memory_mb": memory,
+            "questions": [row for row, *_ in asked.values()]}
 
 
 def time_text(seconds):
@@ -280,8 +293,7 @@ def main():
     arguments = parser.parse_args()
     results = []
     for millions in arguments.millions or [10]:
-        name = f"statistics-{millions:g}" if arguments.keep else f"statistics-{os.getpid()}"
-        results.append(measure(millions, name, arguments.keep))
+        results.append(measure(millions, arguments.keep))
         table(results[-1])
     if len(results) > 1:
         growth(results)
