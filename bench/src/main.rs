@@ -1,6 +1,12 @@
 //! The binary `weir-bench`: what `scripts/bench` measures with. Each command prints one line of JSON, or serves.
 
+#![allow(clippy::cast_precision_loss, reason = "what is measured has fewer digits than a double")]
+
+mod bound;
+mod copy;
+mod event;
 mod fill;
+mod load;
 
 use std::io::Write;
 
@@ -22,12 +28,21 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Sends events, and prints what was answered and how fast
+    Load(load::Options),
+    /// Serves a bare handler of the same requests
+    Bound(bound::Options),
+    /// Copies events into a database by themselves
+    Copy(copy::Options),
     /// Fills a new project with events, skewed like real use
     Fill(fill::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match weir::config::parse::<Options>().command {
+        Command::Load(options) => print(&load::run(&options)?),
+        Command::Bound(options) => bound::run(options),
+        Command::Copy(options) => print(&copy::run(&options)?),
         Command::Fill(options) => print(&fill::run(&options)?),
     }
 }
