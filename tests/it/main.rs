@@ -32,6 +32,7 @@ mod poison;
 mod schema;
 mod schemathesis;
 mod shapes;
+mod sharing;
 mod shop;
 mod support;
 mod timezones;
