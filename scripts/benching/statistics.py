@@ -1,32 +1,24 @@
-#!/usr/bin/env python3
-"""Times the statistics over HTTP on a weir of its own, next to SQL over the events themselves in PostgreSQL and to DuckDB
-on a Parquet file of the same events. All answers must be equal.
+"""How fast the statistics answer: over HTTP on a weir of its own that is full of events, next to SQL over the events
+themselves in PostgreSQL, and to DuckDB on a Parquet file of the same events. All answers must be equal."""
 
-Called by `scripts/bench --statistics`, which gives it a Python with duckdb and psycopg.
-"""
-
-import argparse
 import collections
 import http.client
 import json
 import os
 import signal
+import site
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-import duckdb
-import psycopg
+from .processes import peak_memory
+from .questions import QUESTIONS, Subject
+from .servers import ROOT, free_port, run, say, until
 
-from benching.questions import QUESTIONS, Subject
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = f"{ROOT}/target/release"
-ADDRESS = "127.0.0.1:18760"
+PACKAGES = ["duckdb==2.0.1", "psycopg[binary]==3.3.9"]
 USERS_OF_A_MILLION = 50_000
-PATIENCE = 60  # seconds for weir to be ready
 # Warm is the median of so many answers, or of as many as this time allows.
 REPEATS = 21
 SECONDS = 5
@@ -35,16 +27,27 @@ SQL_REPEATS = 3
 SQL_SECONDS = 10
 
 
-def run(*command, **more):
-    return subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE, **more).stdout
+def add_packages():
+    """Makes what this needs from PyPI importable; it is installed once per user."""
+    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "weir")
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    home = os.path.join(cache, "-".join([python, *(package.replace("[binary]", "") for package in PACKAGES)]))
+    complete = os.path.join(home, "complete")
+    if not os.path.exists(complete):
+        say(f"installs {' and '.join(PACKAGES)} into {home} (once)")
+        run(sys.executable, "-m", "venv", "--clear", home)
+        run(os.path.join(home, "bin", "pip"), "install", "--quiet", *PACKAGES)
+        open(complete, "w").close()
+    site.addsitedir(os.path.join(home, "lib", python, "site-packages"))
 
 
 class Weir:
     """Servers, the API, and a project full of events. The data are deleted in the end, unless they are to be kept."""
 
-    def __init__(self, millions, keep):
+    def __init__(self, build, millions, keep):
+        self.build, self.millions, self.keep = build, millions, keep
         self.name = f"statistics-{millions:g}" if keep else f"statistics-{os.getpid()}"
-        self.millions, self.keep, self.api, self.connection = millions, keep, None, None
+        self.port, self.api, self.connection = free_port(), None, None
 
     def __enter__(self):
         try:
@@ -66,20 +69,13 @@ class Weir:
     def start_servers(self):
         run("scripts/stack", "up", "--name", self.name, "--ports", "free")
         lines = run("scripts/stack", "env", "--name", self.name).splitlines()
-        pairs = (line.removeprefix("export ").split("=", 1) for line in lines)
-        self.environment = os.environ | dict(pairs) | {"WEIR_HTTP_ADDR": ADDRESS, "LOG_LEVEL": "error"}
+        urls = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+        self.environment = os.environ | urls | {"WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}", "LOG_LEVEL": "error"}
 
     def start_api(self):
-        self.api = subprocess.Popen([f"{PROGRAMS}/weir", "serve"], env=self.environment, stdout=subprocess.DEVNULL)
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            try:
-                if self.get("/ready")[1] == 200:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        sys.exit("statistics: weir is not ready after a minute")
+        command = [self.build.program("weir"), "serve"]
+        self.api = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL)
+        until(lambda: self.get("/ready")[1] == 200, "the API is ready")
 
     def stop_api(self):
         if self.api:
@@ -87,36 +83,55 @@ class Weir:
             self.api.wait()
             self.api = self.connection = None
 
-    def weir(self, *arguments):
-        return run(f"{PROGRAMS}/weir", *arguments, env=self.environment)
+    def restart(self):
+        """Everything anew, with nothing in memory as far as that can be had."""
+        self.stop_api()
+        run("scripts/stack", "down", "--name", self.name)
+        os.sync()
+        with open("/proc/sys/vm/drop_caches", "w") as drop:
+            drop.write("3")
+        self.start_servers()
+        self.start_api()
+
+    # --- Events
 
     def is_full(self):
         with self.postgres() as database:
-            counted = "select sum(events) from activity_daily join projects using (project_id) where name = 'bench'"
-            events = database.execute(counted).fetchone()[0]
-            if database.execute("select from projects").fetchone() and events != self.millions * 1_000_000:
-                sys.exit(f"statistics: filling was interrupted; first: scripts/stack reset --name {self.name}")
-            return events is not None
+            if not database.execute("select from projects").fetchone():
+                return False
+            events = database.execute("select sum(events) from activity_daily").fetchone()[0]
+            if events != self.millions * 1_000_000:
+                sys.exit(f"bench: filling was interrupted; first: scripts/stack reset --name {self.name}")
+            return True
 
     def fill(self):
+        say(f"fills a project with {self.millions:g} million events")
         # Checkpoints as rare as a server for so many events would have them, while it is filled.
         with self.postgres() as database:
-            database.execute("alter system set max_wal_size = '8GB'")
+            database.execute("alter system set max_wal_size = '2GB'")
             database.execute("select pg_reload_conf()")
         events, users = int(self.millions * 1e6), int(self.millions * USERS_OF_A_MILLION)
-        run(f"{PROGRAMS}/weir-bench", "fill", "--events", str(events), "--users", str(users), env=self.environment)
+        program = self.build.program("weir-bench")
+        run(program, "fill", "--events", str(events), "--users", str(users), env=self.environment)
         with self.postgres() as database:
             database.execute("alter system reset max_wal_size")
             database.execute("select pg_reload_conf()")
             database.execute("checkpoint")
 
+    # --- Questions
+
+    def weir(self, *arguments):
+        return run(self.build.program("weir"), *arguments, env=self.environment)
+
     def postgres(self):
+        import psycopg
+
         return psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
 
     def get(self, path, key=None):
         """How long the answer took, its status, and its bytes. The connection is kept."""
         if self.connection is None:
-            self.connection = http.client.HTTPConnection(ADDRESS, timeout=600)
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         begun = time.perf_counter()
         try:
             self.connection.request("GET", path, headers={"X-API-Key": key} if key else {})
@@ -131,24 +146,8 @@ class Weir:
         """How long it took, and the answer; None if this weir does not know the question."""
         seconds, status, body = self.get(path, self.key)
         if status not in (200, 404):
-            sys.exit(f"statistics: {path} was answered with {status}: {body.decode()}")
+            sys.exit(f"bench: {path} was answered with {status}: {body.decode()}")
         return seconds, json.loads(body) if status == 200 else None
-
-    def restart(self):
-        """Everything anew, with nothing in memory as far as that can be had."""
-        self.stop_api()
-        run("scripts/stack", "down", "--name", self.name)
-        if os.geteuid() == 0:
-            os.sync()
-            with open("/proc/sys/vm/drop_caches", "w") as drop:
-                drop.write("3")
-        self.start_servers()
-        self.start_api()
-
-    def memory(self):
-        """The most that the API took since its start, in MB."""
-        with open(f"/proc/{self.api.pid}/status") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
 def median(ask, repeats, seconds):
@@ -188,6 +187,8 @@ def generous(database):
 
 def write_parquet(database, path):
     """Writes the events into a Parquet file, in the order of their times as far as the hypertable has it."""
+    import duckdb
+
     fifo = f"{path}.fifo"
     os.mkfifo(fifo)
 
@@ -217,7 +218,7 @@ def check(question, who, expected, rows):
     expected, rows = collections.Counter(expected), collections.Counter(map(tuple, rows))
     if expected != rows:
         differing = [*(expected - rows).items()][:3], [*(rows - expected).items()][:3]
-        sys.exit(f"statistics: '{question.name}': weir and {who} disagree; only one of them has: {differing}")
+        sys.exit(f"bench: '{question.name}': weir and {who} disagree; only one of them has: {differing}")
 
 
 def subject(database):
@@ -228,31 +229,37 @@ def subject(database):
     return Subject(first, last, *user)
 
 
-def measure(millions, keep):
+def measure(build, millions, keep):
     """What each question takes, in seconds."""
-    with Weir(millions, keep) as weir, tempfile.TemporaryDirectory(dir=f"{ROOT}/target") as directory:
+    import duckdb
+
+    with Weir(build, millions, keep) as weir, tempfile.TemporaryDirectory(dir=f"{ROOT}/target") as directory:
         asked = {}
         with weir.postgres() as database:
             names = subject(database).names()
+            say("asks weir")
             for question in QUESTIONS:
                 path = question.path.format(**names)
                 answer = weir.ask(path)[1]
                 if answer is None:
-                    print(f"statistics: this weir does not know: {question.name}", file=sys.stderr)
+                    say(f"this weir does not know: {question.name}")
                     continue
                 warm = median(lambda: weir.ask(path)[0], REPEATS, SECONDS)
                 asked[question] = {"question": question.name, "warm": warm}, path, question.rows(answer)
-            memory = weir.memory()
+            memory = peak_memory(weir.api.pid)
 
+            say("writes a Parquet file")
             write_parquet(database, f"{directory}/events.parquet")
             duck = duckdb.connect()
             duck.execute(f"create view events as select * from '{directory}/events.parquet'")
             ways = {"sql": generous(database), "duckdb": Sql(lambda statement: duck.execute(statement).fetchall())}
+            say("asks PostgreSQL and DuckDB")
             for question, (row, _, expected) in asked.items():
                 for way, sql in ways.items():
                     row[way], rows = sql.time(question.sql.format(**names))
                     check(question, way, expected, rows)
             size = database.execute("select pg_database_size(current_database())").fetchone()[0]
+        say("asks weir cold")
         for row, path, _ in asked.values():
             weir.restart()
             row["cold"] = weir.ask(path)[0]
@@ -285,22 +292,13 @@ def growth(results):
             print(f"{question.name:<30}" + "".join(f"{time_text(row['warm']):>14}" for row in found))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("millions", type=float, nargs="*", help="of events; default 10")
-    parser.add_argument("--keep", action="store_true", help="keep the servers' data, and use what was kept")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there")
-    arguments = parser.parse_args()
+def statistics(build, sizes, keep):
+    """Measures and prints each size, in millions of events; all figures."""
+    add_packages()
     results = []
-    for millions in arguments.millions or [10]:
-        results.append(measure(millions, arguments.keep))
+    for millions in sizes:
+        results.append(measure(build, millions, keep))
         table(results[-1])
     if len(results) > 1:
         growth(results)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(results, file, indent=1)
-
-
-if __name__ == "__main__":
-    main()
+    return results

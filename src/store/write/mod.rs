@@ -135,7 +135,7 @@ async fn store(
 ) -> Result<Stored, NotWritten> {
     let received: usize = parts.iter().map(|part| part.batch.events.len()).sum();
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let terms: Terms = sqlx::query_as("select users_generation, events_from from begin_write()")
+    let terms: Terms = sqlx::query_as("select users_generation, events_from from begin_writing()")
         .fetch_one(&mut *transaction)
         .await?;
     if terms.users_generation != generation {
