@@ -7,7 +7,8 @@ import socket
 import subprocess
 import tempfile
 
-from .servers import ROOT, free_port, until
+from .builds import KEPT
+from .servers import free_port, until
 
 
 class Tools:
@@ -17,11 +18,15 @@ class Tools:
         self.program = build.program("weir-bench")
 
     def run(self, *arguments, **environment):
-        done = subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True,
-                              env={"PATH": os.environ["PATH"], **environment})
-        if done.returncode != 0:
-            raise RuntimeError(f"weir-bench {arguments[0]}: {done.stderr}")
-        return json.loads(done.stdout)
+        """What it reports, and the time of processors that it took."""
+        process = subprocess.Popen([self.program, *map(str, arguments)], stdout=subprocess.PIPE, text=True,
+                                   env={"PATH": os.environ["PATH"], **environment})
+        text = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise RuntimeError(f"weir-bench {arguments[0]} has failed, for the reason above")
+        return json.loads(text) | {"cpu_seconds": used.ru_utime + used.ru_stime}
 
     def load(self, port, keys, **options):
         """Sends events, in requests of the projects of these keys in turns."""
@@ -38,7 +43,7 @@ class Bound:
     def __init__(self, tools, servers, work, settings):
         self.port = free_port()
         environment = {"PATH": os.environ["PATH"], **servers.urls, **settings, "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}"}
-        with open(os.path.join(ROOT, "target", "bench", f"{work}.log"), "w") as log:
+        with open(os.path.join(KEPT, f"{work}.log"), "w") as log:
             self.process = subprocess.Popen([tools.program, "bound", work], env=environment, stdout=log, stderr=log)
         until(self.listens, f"the bound listens: {log.name}")
 

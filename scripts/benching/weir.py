@@ -8,8 +8,9 @@ import signal
 import subprocess
 import urllib.request
 
+from .builds import KEPT
 from .processes import peak_memory
-from .servers import ROOT, free_port, run, say, until
+from .servers import free_port, run, say, until
 
 NUMBERS = itertools.count(1)
 # Rates are counted as always, and refuse nothing.
@@ -18,6 +19,7 @@ SETTINGS = {
     "WEIR_RATE_LIMIT": HIGH, "WEIR_RATE_BURST": HIGH, "WEIR_ADDRESS_RATE_LIMIT": HIGH, "WEIR_ADDRESS_RATE_BURST": HIGH,
     "WEIR_STREAM_MAX_BYTES": "4GiB",  # NATS lets all streams together have less than the disk
 }
+PROJECTS_AT_ONCE = 50  # made by one statement, or as many as a run needs
 
 
 class Wrong(Exception):
@@ -30,12 +32,21 @@ class Project:
         self.write, self.read = keys
 
 
+def empty_database(servers, build):
+    """The name of a new database with the schema of this build."""
+    name = f"bench_{next(NUMBERS)}"
+    servers.psql(f"create database {name}")
+    run(build.program("weir"), "migrate", env={**servers.urls, "DATABASE_URL": servers.database_url(name)})
+    return name
+
+
 class Weir:
     """With the configuration that it is shipped with, apart from rates."""
 
-    def __init__(self, servers, build):
+    def __init__(self, servers, build, projects_of_a_run):
         self.servers, self.build = servers, build
-        self.name = f"bench_{next(NUMBERS)}"
+        self.projects_of_a_run = projects_of_a_run
+        self.name = empty_database(servers, build)
         self.namespace = self.name.replace("_", "-")
         self.processes = {}
         self.peaks = {}
@@ -46,16 +57,12 @@ class Weir:
             "WEIR_NAMESPACE": self.namespace, "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}",
             "WEIR_WORKER_HTTP_ADDR": f"127.0.0.1:{free_port()}",
         }
-        servers.psql(f"create database {self.name}")
-        run(build.program("weir"), "migrate", env=self.environment)
-        self.start("api", "weir", "serve")
-        self.projects = self.make_projects(64)
+        self.projects = []
 
     # --- Processes
 
     def start(self, part, program, *arguments):
-        log = open(os.path.join(ROOT, "target", "bench", f"{part}.log"), "w")
-        with log:
+        with open(os.path.join(KEPT, f"{part}.log"), "w") as log:
             command = [self.build.program(program), *arguments]
             self.processes[part] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         address = self.environment["WEIR_HTTP_ADDR" if part == "api" else "WEIR_WORKER_HTTP_ADDR"]
@@ -66,6 +73,9 @@ class Weir:
             return urllib.request.urlopen(f"http://{address}/ready", timeout=2).status == 200
 
         until(is_ready, f"{part} is ready")
+
+    def start_api(self):
+        self.start("api", "weir", "serve")
 
     def start_worker(self):
         self.start("worker", "weir-worker")
@@ -95,23 +105,27 @@ class Weir:
         rows = ", ".join(f"('{name}', {at})" for at, name in enumerate(names))
         hashes = ", ".join(f"({at}, '{kind}', '\\x{hashlib.sha256(key.encode()).hexdigest()}'::bytea)"
                            for at, pair in enumerate(keys) for kind, key in zip(("write", "read"), pair))
-        answer = self.servers.psql(f"""
+        answer = self.psql(f"""
             with named (name, at) as (values {rows}),
             made as (insert into projects (name) select name from named order by at returning project_id, name),
             keys as (insert into api_keys (project_id, kind, key_hash, hint)
                      select project_id, kind, hash, 'bench' from made join named using (name)
                      join (values {hashes}) as hashes (at, kind, hash) using (at))
-            select project_id from made join named using (name) order by at""", self.name)
+            select project_id from made join named using (name) order by at""")
         return [Project(int(number), pair) for number, pair in zip(answer.split(), keys)]
 
-    def take_projects(self, number=1):
-        """Projects that nobody has sent to."""
-        while len(self.projects) < number:
-            self.projects += self.make_projects(number)
+    def take_projects(self, number=None):
+        """Projects that nobody has sent to, as many as a run has."""
+        number = number or self.projects_of_a_run
+        if len(self.projects) < number:
+            self.projects += self.make_projects(max(number, PROJECTS_AT_ONCE))
         taken, self.projects = self.projects[:number], self.projects[number:]
         return taken
 
     # --- Events
+
+    def psql(self, statements):
+        return self.servers.psql(statements, self.name)
 
     def waiting(self):
         """Messages in the stream."""
@@ -121,13 +135,13 @@ class Weir:
         """Waits until all that was accepted is stored; how long that took."""
         return until(lambda: self.waiting() == 0, "the stream is drained", 300)
 
-    def expect(self, projects, report):
-        """Notes what was answered to a run; projects of a run are checked together."""
-        self.sent[tuple(project.number for project in projects)] = report["in_all"]
+    def expect(self, projects, sent):
+        """How many different events of projects, which are checked together, must be stored, and may be."""
+        self.sent[tuple(project.number for project in projects)] = sent
 
     def check(self):
         """Each event that was answered is stored once and counted once; how many that are."""
-        rows = self.servers.psql("""
+        rows = self.psql("""
             set work_mem = '256MB';
             with stored as (
                 select project_id, sum(copies) as copies, count(*) as events from (
@@ -136,7 +150,7 @@ class Weir:
             ), hours as (select project_id, sum(events) as events from activity_hourly group by project_id),
             days as (select project_id, sum(events) as events from activity_daily group by project_id)
             select project_id, stored.events, copies, coalesce(hours.events, 0), coalesce(days.events, 0)
-            from stored left join hours using (project_id) left join days using (project_id)""", self.name)
+            from stored left join hours using (project_id) left join days using (project_id)""")
         found = {int(project): list(map(int, counts)) for project, *counts in (row.split("|") for row in rows.splitlines())}
         total = 0
         for numbers, sent in self.sent.items():

@@ -7,6 +7,7 @@ mod replies;
 mod sharing;
 mod silence;
 pub mod state;
+pub mod strays;
 
 use std::{
     sync::{

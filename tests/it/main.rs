@@ -9,6 +9,7 @@
     reason = "a test may panic, and tells a story from top to bottom"
 )]
 
+mod bench;
 mod bounds;
 mod clients;
 mod command_line;
@@ -35,5 +36,7 @@ mod schemathesis;
 mod shapes;
 mod sharing;
 mod shop;
+mod strays;
 mod support;
 mod timezones;
+mod transactions;

@@ -105,6 +105,11 @@ impl Weir {
         sqlx::query(AssertSqlSafe(statement)).execute(&self.pool).await.unwrap();
     }
 
+    /// The URL of the test's database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     /// The name of the test's database.
     pub fn database_name(&self) -> &str {
         self.database.rsplit_once('/').unwrap().1
