@@ -116,8 +116,8 @@ impl StatsApi {
         let mut checks = Checks::default();
         let range = range(&mut checks, from.0, to.0);
         let (from, to) = checks.finish(range)?;
-        let users = activity::daily_users(&self.pool, caller.project.id, from, to).await?;
-        let data = active_users::daily(&users, from, to)
+        let counts = activity::daily_active_users(&self.pool, caller.project.id, from, to).await?;
+        let data = active_users::daily(&counts, from, to)
             .map(|(date, active_users)| DayUsers { date, active_users })
             .collect();
         Ok(Json(DailyActiveUsers { timezone: timezone(&caller.project), data }))

@@ -30,6 +30,7 @@ mod late_events;
 mod nasty;
 mod outages;
 mod poison;
+mod roll_up;
 mod schema;
 mod schemathesis;
 mod shapes;
