@@ -20,6 +20,7 @@ pub enum Code {
     TooManyEvents,
     BatchExceedsBurst,
     UnsupportedMediaType,
+    QueryTooExpensive,
     RateLimited,
     Internal,
     Overloaded,
@@ -34,7 +35,7 @@ pub(super) struct Facts {
 }
 
 impl Code {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::EmptyBatch,
@@ -50,6 +51,7 @@ impl Code {
         Self::TooManyEvents,
         Self::BatchExceedsBurst,
         Self::UnsupportedMediaType,
+        Self::QueryTooExpensive,
         Self::RateLimited,
         Self::Internal,
         Self::Overloaded,
@@ -75,6 +77,7 @@ impl Code {
             Self::TooManyEvents => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", "The batch has too many events"),
             Self::BatchExceedsBurst => (StatusCode::PAYLOAD_TOO_LARGE, "batch_exceeds_burst", "The batch can never pass"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's type is not supported"),
+            Self::QueryTooExpensive => (StatusCode::UNPROCESSABLE_ENTITY, "query_too_expensive", "The question costs too much"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many at once"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in weir"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much to do"),

@@ -46,9 +46,13 @@ impl Statuses for Asking {
         (400, "A parameter is not valid"),
         (401, "The key is missing or unknown"),
         (403, "The key may not ask questions, or not from this page"),
+        (422, "The question costs too much: `errors` says what to narrow"),
         (429, "More requests came from this address than its rate allows"),
         (500, "A failure of weir"),
-        (503, "The database cannot be reached now"),
+        (
+            503,
+            "The database cannot be reached now, or too many questions that read events are being answered",
+        ),
     ];
     const ALLOWANCE: bool = false;
 }
