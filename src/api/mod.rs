@@ -78,7 +78,7 @@ pub struct Parts {
 enum Tag {
     /// Send events, and read those of a user.
     Events,
-    /// Delete a user and everything that is known of them.
+    /// What is known of a user; delete a user and everything that is known of them.
     Users,
     /// Ask about users and events. Days are those of the project's time zone; a range of days includes both its ends.
     Statistics,
@@ -110,7 +110,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let receiver = Receiver { ingest, admission, limits };
     let operations: Operations = (
         EventsApi { receiver: receiver.clone(), pool: pool.clone() },
-        UsersApi { pool: pool.clone() },
+        UsersApi { pool: pool.clone(), reader: reader.clone() },
         (
             ActiveUsersApi { reader: reader.clone() },
             TopEventsApi { reader: reader.clone() },

@@ -113,12 +113,9 @@ impl Type for Segments {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let segment = MetaSchema { max_length: Some(MAX_SEGMENT), ..MetaSchema::new("string") };
-        MetaSchemaRef::Inline(Box::new(MetaSchema {
-            items: Some(Box::new(MetaSchemaRef::Inline(Box::new(segment)))),
-            max_items: Some(filter::MOST),
-            ..MetaSchema::new("array")
-        }))
+        let segment = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
+        let schema = MetaSchema { items: Some(Box::new(segment)), ..MetaSchema::new("array") };
+        MetaSchemaRef::Inline(Box::new(schema))
     }
 
     fn as_raw_value(&self) -> Option<&Self> {

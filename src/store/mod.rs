@@ -15,6 +15,7 @@ pub mod keys;
 pub mod migrate;
 pub mod occurrences;
 pub mod pages;
+pub mod profile;
 pub mod projects;
 pub mod retention;
 pub mod settled;

@@ -38,3 +38,4 @@ mod shop;
 mod statistics;
 mod support;
 mod timezones;
+mod users;

@@ -70,7 +70,7 @@ impl Code {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid key is needed"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The key does not allow this"),
             Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", "The page may not use the key"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such path"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "It is not there"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path has no such method"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body came too slowly"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),

@@ -1,11 +1,12 @@
 //! How many users get from step to step.
 
 use chrono::{NaiveDate, TimeDelta, Utc};
-use poem_openapi::{Enum, Object, OpenApi, payload::Json, types::Example};
+use poem_openapi::{Enum, Object, OpenApi, types::Example};
 
 use super::{
     breakdown::Breakdown,
     narrow::Cost,
+    question_body::QuestionBody,
     rate,
     table::{Format, Table, Told, field},
     timezone,
@@ -16,7 +17,7 @@ use crate::{
         Tag,
         auth::{Caller, Read},
         parameters::{Checks, Value, days},
-        problem::{Asking, Problem, Refusal},
+        problem::{AskingInBody, Problem, Refusal},
     },
     project::Project,
     stats::{
@@ -178,8 +179,8 @@ impl FunnelApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        question: Json<FunnelQuestion>,
-    ) -> Result<Told<FunnelAnswer>, Refusal<Asking>> {
+        question: QuestionBody<FunnelQuestion>,
+    ) -> Result<Told<FunnelAnswer>, Refusal<AskingInBody>> {
         let asked = question.0.judge(Checks::default())?;
         let now = Utc::now();
         let funnel = self.count(&caller.project, &asked).await;
@@ -200,8 +201,8 @@ impl FunnelApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        question: Json<FunnelUsersQuestion>,
-    ) -> Result<Told<UserList>, Refusal<Asking>> {
+        question: QuestionBody<FunnelUsersQuestion>,
+    ) -> Result<Told<UserList>, Refusal<AskingInBody>> {
         let FunnelUsersQuestion { funnel, step, who, cursor, limit } = question.0;
         let mut checks = Checks::default();
         let page = Page::of_body(&mut checks, cursor.as_deref(), limit);

@@ -7,6 +7,7 @@ mod choices;
 mod funnel;
 mod lifecycle;
 pub(super) mod narrow;
+mod question_body;
 mod retention;
 mod stickiness;
 pub(super) mod table;
