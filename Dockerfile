@@ -8,10 +8,12 @@ WORKDIR /src
 # Dependencies change seldom and take most of the time, so they are a layer of their own, which depends on the manifests
 # alone. They are built for programs that do nothing; what became of those is deleted, or cargo would take it for weir.
 COPY Cargo.toml Cargo.lock ./
+COPY bench/Cargo.toml bench/
 COPY workers/Cargo.toml workers/
-RUN mkdir src workers/src \
+RUN mkdir src bench/src workers/src \
  && touch src/lib.rs \
  && echo 'fn main() {}' >src/main.rs \
+ && cp src/main.rs bench/src/ \
  && cp src/main.rs workers/src/ \
  && cargo build --release --locked --package weir --package weir-worker \
  && cargo clean --release --package weir --package weir-worker

@@ -72,7 +72,7 @@ pub struct Publishing {
     /// How long to wait for the stream's ack; a publish is tried twice
     #[arg(long, env = "WEIR_PUBLISH_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub publish_timeout: Duration,
-    /// Most messages that wait for the stream's ack; one more is answered with 503
+    /// Most requests that wait for the stream's ack; one more is answered with 503
     #[arg(long, env = "WEIR_PUBLISH_IN_FLIGHT", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
     pub publish_in_flight: u16,
 }

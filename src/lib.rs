@@ -21,10 +21,10 @@
 //! 2. [`ingest::decode`] takes the body apart in one pass, without copying, whatever its shape; [`ingest::validate`] judges each
 //!    event on its own, so a bad one costs its neighbours nothing. What passes can be stored.
 //! 3. [`ingest`] then **checks, publishes, marks**: in one round trip to Redis the project's bucket gives tokens for the events
-//!    ([`ingest::rate`]), and [`ingest::filter`] tells the ids that it has seen, which are duplicates; the
-//!    rest goes as one message ([`stream::message`]) to JetStream ([`stream::publish`]); only after the stream's ack are
-//!    the ids marked, and the client reads 202. Marked earlier, an event whose publish fails would be lost: its retry
-//!    would look like a duplicate.
+//!    ([`ingest::rate`]), and [`ingest::filter`] tells the ids that it has seen, which are duplicates; the rest goes in a
+//!    message ([`stream::message`]), which requests that arrive together share, to JetStream ([`stream::publish`]); only
+//!    after the stream's ack are the ids marked, and the client reads 202. Marked earlier, an event whose publish fails would
+//!    be lost: its retry would look like a duplicate.
 //! 4. `weir-worker` asks the stream's lanes for messages when there is a turn to write them, and hands them to
 //!    [`store::write`]: one transaction stores the events, with users as dense numbers ([`store::users`]), the activity of
 //!    exactly those that were new to the table, and the numbers of their messages ([`store::settled`]). After the commit it

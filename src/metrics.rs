@@ -35,6 +35,7 @@ const EVENTS_DROPPED: &str = "events_dropped_total";
 const USERS_DELETED: &str = "users_deleted_total";
 const STREAM_MESSAGES: &str = "stream_messages";
 const STREAM_OLDEST: &str = "stream_oldest_message_seconds";
+const STRAYS: &str = "stream_strays_total";
 const DEAD_LETTERS: &str = "dead_letters";
 const ROLL_UP_DURATION: &str = "roll_up_duration_seconds";
 const ROLL_UP_FAILURES: &str = "roll_up_failures_total";
@@ -95,6 +96,10 @@ pub fn start() -> PrometheusHandle {
     describe_counter!(USERS_DELETED, "Users removed from events and statistics");
     describe_gauge!(STREAM_MESSAGES, "Messages in the stream of events: waiting, or in hand with a worker");
     describe_gauge!(STREAM_OLDEST, "Age of the oldest message in the stream of events; 0 if it is empty");
+    describe_counter!(
+        STRAYS,
+        "Messages that the stream had kept though its consumers were past them, and that were given back to them"
+    );
     describe_gauge!(DEAD_LETTERS, "Messages in the dead-letter stream");
     describe_histogram!(ROLL_UP_DURATION, "One roll-up of activity");
     describe_counter!(
@@ -238,6 +243,10 @@ pub fn stream(state: &State) {
     let age = state.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());
     gauge!(STREAM_OLDEST).set(age);
     gauge!(DEAD_LETTERS).set(exact(state.dead));
+}
+
+pub fn strays(messages: usize) {
+    counter!(STRAYS).increment(messages as u64);
 }
 
 pub fn roll_up(duration: Duration) {

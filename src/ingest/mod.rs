@@ -98,7 +98,8 @@ impl Ingest {
             valid.into_iter().map(|(_, event)| event).filter(|event| seen.insert(event.event_id)).collect();
 
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
-        let (allowance, known) = self.check(charge, &ids, received_at).await.inspect_err(over_rate)?;
+        let asked = ids.len();
+        let (allowance, known) = self.check(charge, ids, received_at).await.inspect_err(over_rate)?;
         for Rejected { rejection, .. } in &rejected {
             metrics::events_rejected(rejection.reason.code(), 1);
         }
@@ -106,7 +107,7 @@ impl Ingest {
         metrics::events_duplicate(CaughtBy::Request, repeated);
         let mut known = known.into_iter();
         events.retain(|_| !known.next().unwrap_or(false));
-        let filtered = ids.len() - events.len();
+        let filtered = asked - events.len();
         metrics::events_duplicate(CaughtBy::Filter, filtered);
 
         let batches = split(events, self.publisher.largest_message()).map(|events| Batch {
@@ -124,7 +125,7 @@ impl Ingest {
     /// Takes the token of a request that has no events, because it cannot be read: it costs as much as one.
     pub async fn charge(&self, project: &Project) -> Result<Allowance, OverRate> {
         let charge = self.charge_of(project, 1)?;
-        Ok(self.check(charge, &[], Utc::now()).await?.0)
+        Ok(self.check(charge, Vec::new(), Utc::now()).await?.0)
     }
 
     /// What so many events cost; none cost as much as one.
@@ -142,7 +143,7 @@ impl Ingest {
     async fn check(
         &self,
         charge: Charge,
-        ids: &[Uuid],
+        ids: Vec<Uuid>,
         now: DateTime<Utc>,
     ) -> Result<(Allowance, Vec<bool>), OverRate> {
         let (verdict, known) = match self.filter.check(charge, ids, now).await {
@@ -216,7 +217,7 @@ impl Ingest {
         if let Some(Batch { project_id, received_at, .. }) = durable().next() {
             let ids: Vec<Uuid> =
                 durable().flat_map(|batch| &batch.events).map(|event| event.event_id).collect();
-            self.filter.mark(*project_id, &ids, *received_at).await;
+            self.filter.mark(*project_id, ids, *received_at);
         }
         let (mut accepted, mut duplicates) = (0, 0);
         let mut failure = None;

@@ -1,5 +1,7 @@
 //! What became of a request's events.
 
+use std::sync::Arc;
+
 use super::{
     decode::BodyError,
     rate::{Allowance, OverRate},
@@ -39,5 +41,5 @@ pub enum NotTaken {
     #[error(transparent)]
     OverRate(#[from] OverRate),
     #[error("the events cannot be made durable")]
-    NotPublished { source: NotPublished, allowance: Allowance },
+    NotPublished { source: Arc<NotPublished>, allowance: Allowance },
 }

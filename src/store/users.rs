@@ -68,7 +68,7 @@ impl Users {
         user_ids: impl Iterator<Item = &'a str>,
     ) -> Result<HashMap<&'a str, User>, StoreError> {
         let generation = self.generation();
-        let mut users = HashMap::new();
+        let mut users = HashMap::with_capacity(user_ids.size_hint().0);
         let mut unknown = Vec::new();
         for user_id in user_ids {
             match self.known.get(&(project_id, user_id.into())) {

@@ -1,6 +1,6 @@
 //! The dead-letter stream: what could not be stored, with its reason, until a person replays or drops it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_nats::{
     HeaderMap,
@@ -94,15 +94,23 @@ impl Letter {
         Self { number: message.sequence, at: message.time, reason, error, source, payload: message.payload }
     }
 
-    /// Its events, if it can be read.
-    pub fn batch(&self) -> Option<Batch<'_>> {
+    /// Its events, if it can be read. Of several requests only if whoever set it aside could not read it.
+    pub fn batches(&self) -> Option<Vec<Batch<'_>>> {
         message::decode(&self.payload).ok()
     }
 
-    /// The project of its events. If they cannot be read, the subject tells.
-    pub fn project_id(&self) -> Option<ProjectId> {
+    /// How many events it has, if it can be read.
+    pub fn events(&self) -> Option<usize> {
+        Some(self.batches()?.iter().map(|batch| batch.events.len()).sum())
+    }
+
+    /// The projects of its events. If they cannot be read, the subject tells.
+    pub fn project_ids(&self) -> BTreeSet<ProjectId> {
         let of_subject = || self.source.subject.rsplit('.').next()?.parse().ok().map(ProjectId::from_stored);
-        self.batch().map(|batch| batch.project_id).or_else(of_subject)
+        match self.batches() {
+            Some(batches) => batches.iter().map(|batch| batch.project_id).collect(),
+            None => of_subject().into_iter().collect(),
+        }
     }
 }
 
@@ -185,8 +193,9 @@ impl Letters {
     /// Gives a letter back to the stream of events, from which it came. If it is given back twice, because the letter could
     /// not be removed, the store knows its events.
     pub async fn give_back(&self, letter: &Letter, publisher: &Publisher) -> Result<Published, NotGivenBack> {
-        let subject = match letter.batch() {
-            Some(batch) => self.names.events_subject(batch.project_id),
+        let projects = letter.batches().unwrap_or_default().into_iter().map(|batch| batch.project_id);
+        let subject = match self.names.events_subject(projects) {
+            Some(subject) => subject,
             None if letter.source.subject.is_empty() => return Err(NotGivenBack::UnknownSubject),
             // Another weir may be able to read it.
             None => letter.source.subject.clone(),

@@ -1,7 +1,9 @@
-//! What a message of the stream carries: one [`Batch`], in a compact binary form (postcard) that names its version.
+//! What a message of the stream carries: one [`Batch`] or several, in a compact binary form (postcard) that names its
+//! version.
 
 use std::borrow::Cow;
 
+use bytes::{BufMut, Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,9 @@ use crate::{
 enum Versioned<'a> {
     #[serde(borrow)]
     V1(V1<'a>),
+    /// Batches of requests that arrived together; they may be of different projects.
+    #[serde(borrow)]
+    V2(Vec<V1<'a>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,7 +38,7 @@ struct V1<'a> {
 #[error("the message cannot be decoded")]
 pub struct DecodeError(#[from] postcard::Error);
 
-/// The bytes of a message.
+/// The bytes of a message with one batch.
 ///
 /// # Panics
 /// Never: every batch can be encoded.
@@ -58,15 +63,40 @@ pub fn encoded_size(event: &Event<'_>) -> usize {
         + event.properties.len()
 }
 
-/// The batch that [`encode`] was given; its texts are borrowed from `bytes`.
-pub fn decode(bytes: &[u8]) -> Result<Batch<'_>, DecodeError> {
-    let Versioned::V1(message) = postcard::from_bytes(bytes)?;
-    Ok(Batch {
-        project_id: ProjectId::from_stored(message.project_id),
-        request_id: message.request_id.into(),
-        received_at: message.received_at,
-        events: message.events.into_owned(),
-    })
+/// One message with the batches of all of these, each of them made by [`encode`].
+pub fn join(messages: &[Bytes]) -> Bytes {
+    const V2: u8 = 1;
+    if let [message] = messages {
+        return message.clone();
+    }
+    let bytes: usize = messages.iter().map(Bytes::len).sum();
+    let mut joined = BytesMut::with_capacity(bytes + 16);
+    joined.put_u8(V2);
+    joined.put(&*postcard::to_stdvec(&messages.len()).expect("a number can be encoded"));
+    for message in messages {
+        joined.put(&message[1..]); // all but the version
+    }
+    joined.freeze()
+}
+
+/// The batches that [`encode`] was given; their texts are borrowed from `bytes`.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Batch<'_>>, DecodeError> {
+    let batches = match postcard::from_bytes(bytes)? {
+        Versioned::V1(batch) => vec![batch],
+        Versioned::V2(batches) => batches,
+    };
+    Ok(batches.into_iter().map(V1::into_batch).collect())
+}
+
+impl<'a> V1<'a> {
+    fn into_batch(self) -> Batch<'a> {
+        Batch {
+            project_id: ProjectId::from_stored(self.project_id),
+            request_id: self.request_id.into(),
+            received_at: self.received_at,
+            events: self.events.into_owned(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -102,19 +132,36 @@ mod tests {
     #[test]
     fn what_was_encoded_is_decoded() {
         let bytes = encode(&batch());
-        assert_eq!(decode(&bytes).expect("a message"), batch());
-        assert!(matches!(decode(&bytes).expect("a message").events[0].user_id, Some(Cow::Borrowed(_))));
+        assert_eq!(decode(&bytes).expect("a message"), [batch()]);
+        assert!(matches!(decode(&bytes).expect("a message")[0].events[0].user_id, Some(Cow::Borrowed(_))));
     }
 
-    /// Messages of this version may lie in streams: their form must not change.
     #[test]
-    fn version_1_is_what_it_was() {
+    fn what_was_joined_is_decoded() {
+        let mut other = batch();
+        other.project_id = ProjectId::from_stored(-8);
+        other.events.clear();
+        let (one, two) = (Bytes::from(encode(&batch())), Bytes::from(encode(&other)));
+        for batches in [vec![batch()], vec![batch(), other.clone()], vec![other; 300]] {
+            let messages: Vec<_> = batches
+                .iter()
+                .map(|one_of| if *one_of == batch() { one.clone() } else { two.clone() })
+                .collect();
+            assert_eq!(decode(&join(&messages)).expect("a message"), batches);
+        }
+    }
+
+    /// Messages of these versions may lie in streams: their form must not change.
+    #[test]
+    fn versions_are_what_they_were() {
         let mut batch = batch();
         batch.events.remove(0);
-        let mut expected = b"\x00\x0e\x03r-1\x80\x89\x81\x82\x83\x89\x85\x06\x01".to_vec();
-        expected.extend([0xff; 16]);
-        expected.extend(b"\x00\x03job\x00\x02{}");
-        assert_eq!(encode(&batch), expected);
+        let mut content = b"\x0e\x03r-1\x80\x89\x81\x82\x83\x89\x85\x06\x01".to_vec();
+        content.extend([0xff; 16]);
+        content.extend(b"\x00\x03job\x00\x02{}");
+        assert_eq!(encode(&batch), [b"\x00", &content[..]].concat());
+        let one = Bytes::from(encode(&batch));
+        assert_eq!(join(&[one.clone(), one]), [b"\x01\x02", &content[..], &content[..]].concat());
     }
 
     #[test]

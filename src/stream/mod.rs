@@ -4,8 +4,10 @@ pub mod dead;
 pub mod message;
 pub mod publish;
 mod replies;
+mod sharing;
 mod silence;
 pub mod state;
+pub mod strays;
 
 use std::{
     sync::{
@@ -84,9 +86,16 @@ impl Names {
         format!("{}-dead", self.namespace)
     }
 
-    /// Where a project's events go.
-    pub(crate) fn events_subject(&self, project_id: ProjectId) -> String {
-        format!("{}.events.{}.{project_id}", self.namespace, lane_of(project_id))
+    /// Where the events of projects go that share a lane: those of one to its own subject.
+    pub(crate) fn events_subject(&self, projects: impl IntoIterator<Item = ProjectId>) -> Option<String> {
+        let mut projects = projects.into_iter();
+        let first = projects.next()?;
+        let lane = lane_of(first);
+        Some(if projects.all(|project| project == first) {
+            format!("{}.events.{lane}.{first}", self.namespace)
+        } else {
+            format!("{}.events.{lane}.shared", self.namespace)
+        })
     }
 
     fn all_events_subject(&self) -> String {

@@ -7,14 +7,18 @@ use async_nats::{
     jetstream::{self, ErrorCode, publish::PublishAck, response::Response},
 };
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::error::Elapsed};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::error::Elapsed,
+};
 
 use super::{
-    Stream, message,
+    LANES, Stream, message,
     replies::{NoReply, Replies},
-    silence::Silence,
+    sharing::{Lane, Part},
+    silence::{self, Silence},
 };
-use crate::{config::Publishing, event::Batch, metrics};
+use crate::{config::Publishing, event::Batch, metrics, project::ProjectId};
 
 /// Larger messages gain nothing: the cost per message is spread over thousands of events by then.
 const LARGEST_MESSAGE: usize = 1 << 20;
@@ -25,11 +29,11 @@ const TRIES: u32 = 2;
 /// Publishes batches to the stream of events.
 #[derive(Clone)]
 pub struct Publisher {
-    stream: Stream,
-    replies: Arc<Replies>,
-    timeout: Duration,
-    in_flight: Arc<Semaphore>,
-    silence: Arc<Silence>,
+    outlet: Arc<Outlet>,
+    /// By the number of the lane.
+    lanes: Arc<[Lane]>,
+    /// Bounds those who wait for the stream.
+    waiting: Arc<Semaphore>,
 }
 
 /// What the stream did with a message.
@@ -45,7 +49,7 @@ pub struct Published {
 /// then recognised by the message's id or by the store.
 #[derive(Debug, thiserror::Error)]
 pub enum NotPublished {
-    #[error("too many messages wait for the stream")]
+    #[error("too many requests wait for the stream")]
     Busy,
     #[error("the stream has not answered others, and one of them tries again")]
     Silent,
@@ -63,13 +67,20 @@ pub enum NotPublished {
     NoReply(#[from] NoReply),
     #[error("the stream's answer cannot be read")]
     Unreadable(#[from] serde_json::Error),
+    #[error("weir is ending")]
+    Ended,
 }
 
 impl NotPublished {
     /// The same may work later, without anybody doing something about it.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Busy | Self::Silent | Self::Full(_) | Self::Disconnected | Self::TimedOut(_) => true,
+            Self::Busy
+            | Self::Silent
+            | Self::Full(_)
+            | Self::Disconnected
+            | Self::TimedOut(_)
+            | Self::Ended => true,
             Self::NoStream | Self::Refused(_) | Self::NoReply(_) | Self::Unreadable(_) => false,
         }
     }
@@ -86,50 +97,105 @@ impl NotPublished {
             Self::Refused(_) => "refused",
             Self::NoReply(_) => "not_sent",
             Self::Unreadable(_) => "unreadable",
+            Self::Ended => "ended",
         }
     }
 }
 
 impl Publisher {
+    /// Must be called in a runtime.
     pub fn new(stream: Stream, config: &Publishing) -> Self {
-        let in_flight = Arc::new(Semaphore::new(config.publish_in_flight.into()));
-        let replies = Arc::new(Replies::new(stream.context.client()));
-        Self { stream, replies, timeout: config.publish_timeout, in_flight, silence: Arc::default() }
+        let replies = Replies::new(stream.context.client());
+        let timeout = config.publish_timeout;
+        let outlet = Arc::new(Outlet { stream, replies, timeout, silence: Silence::default() });
+        let lanes = (0..LANES).map(|_| Lane::new(outlet.clone())).collect();
+        Self { outlet, lanes, waiting: Arc::new(Semaphore::new(config.publish_in_flight.into())) }
     }
 
     /// The most bytes of a message that the server takes and that make sense.
     pub fn largest_message(&self) -> usize {
-        let server = self.stream.context.client().server_info().max_payload;
+        let server = self.outlet.stream.context.client().server_info().max_payload;
         LARGEST_MESSAGE.min(server.saturating_sub(HEADERS))
     }
 
     /// Publishes a batch and waits for the stream's ack. Its encoded size must not exceed
-    /// [`Publisher::largest_message`].
-    pub async fn publish(&self, batch: &Batch<'_>) -> Result<Published, NotPublished> {
-        let subject = self.stream.names.events_subject(batch.project_id);
-        let id = batch.project_id.message_id(batch.events.iter().map(|event| event.event_id)).to_string();
-        self.publish_message(&subject, &id, Bytes::from(message::encode(batch))).await
+    /// [`Publisher::largest_message`]. Batches that arrive together share a message.
+    pub async fn publish(&self, batch: &Batch<'_>) -> Result<Published, Arc<NotPublished>> {
+        let project_id = batch.project_id;
+        let turn = self.enter().map_err(|error| {
+            metrics::publish_failed(error.reason());
+            Arc::new(error)
+        })?;
+        let part = Part {
+            project_id,
+            id: project_id.message_id(batch.events.iter().map(|event| event.event_id)),
+            payload: Bytes::from(message::encode(batch)),
+            tries: turn.tries(),
+        };
+        let lane = &self.lanes[super::lane_of(project_id) as usize];
+        let published = lane.publish(part).await;
+        published.inspect_err(|error| metrics::publish_failed(error.reason()))
     }
 
-    /// Publishes a message under an id by which the stream recognises it for a while.
+    /// Publishes a message as it is, under an id by which the stream recognises it for a while.
     pub async fn publish_message(
         &self,
         subject: &str,
         id: &str,
         payload: Bytes,
     ) -> Result<Published, NotPublished> {
-        let published = self.publish_or_be_refused(subject, id, payload).await;
-        published.inspect_err(|error| metrics::publish_failed(error.reason()))
+        let published = async {
+            let _turn = self.enter()?;
+            self.outlet.publish(subject, id, payload).await
+        };
+        published.await.inspect_err(|error| metrics::publish_failed(error.reason()))
     }
 
-    async fn publish_or_be_refused(
+    /// The right to publish, if there is any sense in it.
+    fn enter(&self) -> Result<Turn<'_>, NotPublished> {
+        let place = self.waiting.try_acquire().map_err(|_| NotPublished::Busy)?;
+        let turn = self.outlet.silence.enter().ok_or(NotPublished::Silent)?;
+        Ok(Turn { turn, _place: place })
+    }
+}
+
+/// The right to publish, and a place among those who wait for the stream.
+struct Turn<'p> {
+    turn: silence::Turn<'p>,
+    _place: SemaphorePermit<'p>,
+}
+
+impl Turn<'_> {
+    fn tries(&self) -> bool {
+        self.turn.tries()
+    }
+}
+
+/// Where messages leave to the stream.
+pub(super) struct Outlet {
+    stream: Stream,
+    replies: Replies,
+    timeout: Duration,
+    silence: Silence,
+}
+
+impl Outlet {
+    pub(super) fn is_silent(&self) -> bool {
+        self.silence.is_silent()
+    }
+
+    /// Where the events of these projects of a lane go; nowhere if there are none.
+    pub(super) fn subject(&self, projects: impl Iterator<Item = ProjectId>) -> Option<String> {
+        self.stream.names.events_subject(projects)
+    }
+
+    /// Publishes a message, and once more under the same id if it is not answered in time.
+    pub(super) async fn publish(
         &self,
         subject: &str,
         id: &str,
         payload: Bytes,
     ) -> Result<Published, NotPublished> {
-        let _permit = self.in_flight.try_acquire().map_err(|_| NotPublished::Busy)?;
-        let _turn = self.silence.enter().ok_or(NotPublished::Silent)?;
         let mut tried = 0;
         loop {
             if !self.stream.is_connected() {

@@ -25,6 +25,13 @@ pub(super) struct Turn<'s> {
     of: Option<&'s Silence>,
 }
 
+impl Turn<'_> {
+    /// It is of the one who finds out whether the stream still is silent.
+    pub(super) fn tries(&self) -> bool {
+        self.of.is_some()
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(silence) = self.of {

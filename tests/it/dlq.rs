@@ -47,8 +47,8 @@ async fn letters_are_listed_with_their_reasons_and_replayed_after_a_fix() {
     let shown = weir.run(&["dlq", "show", &number("refused")]).await.succeeded().stdout;
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(
-        (&shown["events"][0]["event_type"], &shown["project_id"]),
-        (&json!("poison"), &json!(1)),
+        (&shown["requests"][0]["events"][0]["event_type"], &shown["project_ids"]),
+        (&json!("poison"), &json!([1])),
         "{shown}"
     );
     assert!(shown["source_time"].as_str().unwrap() <= shown["at"].as_str().unwrap(), "{shown}");
@@ -119,7 +119,7 @@ async fn letters_of_a_project_that_is_missing_are_stored_when_it_is_there() {
     let two = weir.project("two", "UTC").await;
     assert_eq!(weir.send(&two, &json!([{"event_id": "a", "event_type": "poison"}])).await.0, 202);
     let found = wait_for_letters(&weir, 1).await;
-    assert_eq!((&found[0]["reason"], &found[0]["project_id"]), (&json!("refused"), &json!(2)));
+    assert_eq!((&found[0]["reason"], &found[0]["project_ids"]), (&json!("refused"), &json!([2])));
     // The number is in the list by name, and both find it.
     for project in ["two", "2"] {
         let table = weir.run(&["dlq", "list", "--project", project]).await.succeeded().stdout;
@@ -134,7 +134,7 @@ async fn letters_of_a_project_that_is_missing_are_stored_when_it_is_there() {
     weir.run(&["dlq", "replay", "1", "1"]).await.succeeded();
     let is_again = |found: &Vec<Value>| found.len() == 1 && found[0]["number"] == 2;
     let found = eventually("it comes back", || letters(&weir), is_again).await;
-    assert_eq!((&found[0]["reason"], &found[0]["project_id"]), (&json!("no_project"), &json!(2)));
+    assert_eq!((&found[0]["reason"], &found[0]["project_ids"]), (&json!("no_project"), &json!([2])));
     let listed = weir.run(&["dlq", "list", "--project", "2"]).await.succeeded().stdout;
     assert!(listed.contains("there is no project 2"), "{listed}");
 
@@ -160,7 +160,7 @@ async fn a_letter_that_says_not_where_it_came_from_holds_up_no_other() {
     wait_for_letters(&weir, 2).await;
     let dead = jetstream.get_stream(format!("{}-dead", weir.namespace())).await.unwrap();
     let payload = dead.get_raw_message(2).await.unwrap().payload;
-    assert_eq!(message::decode(&payload).unwrap().events.len(), 1);
+    assert_eq!(message::decode(&payload).unwrap()[0].events.len(), 1);
     let subject = format!("{}.dead.refused", weir.namespace());
     jetstream.publish(subject, payload).await.unwrap().await.unwrap();
     weir.run(&["dlq", "drop", "2"]).await.succeeded();

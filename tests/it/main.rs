@@ -9,6 +9,7 @@
     reason = "a test may panic, and tells a story from top to bottom"
 )]
 
+mod bench;
 mod bounds;
 mod clients;
 mod command_line;
@@ -34,8 +35,10 @@ mod retention;
 mod schema;
 mod schemathesis;
 mod shapes;
+mod sharing;
 mod shop;
 mod statistics;
+mod strays;
 mod support;
 mod timezones;
 mod users;

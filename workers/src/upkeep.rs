@@ -55,12 +55,25 @@ pub(crate) async fn expire(pool: PgPool, retention: Duration, ending: Cancellati
     }
 }
 
-/// Measures the streams, and forgets who was deleted before the oldest message came.
+/// Measures the streams, gives strays of theirs back, and forgets who was deleted before the oldest message came.
 pub(crate) async fn watch(pool: PgPool, stream: Stream, ending: CancellationToken) {
     while goes_on(&ending, STATE).await {
         // What keeps them from telling is told elsewhere.
         let Ok(state) = stream.state().await else { continue };
         metrics::stream(&state);
+        match stream.give_back_strays().await {
+            Ok(0) => {}
+            Ok(strays) => {
+                metrics::strays(strays);
+                warn!(
+                    strays,
+                    "messages that the stream had kept behind its consumers are given back to them"
+                );
+            }
+            Err(error) => {
+                warn!(error = telemetry::chain(&error), "strays are not given back yet; trying again");
+            }
+        }
         if let Err(error) = forget(&pool, &state).await {
             warn!(error = telemetry::chain(&error), "former users are not forgotten yet; trying again");
         }

@@ -137,7 +137,7 @@ async fn replay(
             if give_back(letters, letter, publisher, progress).await? {
                 letters.remove(letter).await?;
                 replayed += 1;
-                events += letter.batch().map_or(0, |batch| batch.events.len());
+                events += letter.events().unwrap_or(0);
             } else {
                 left += 1;
             }
@@ -186,7 +186,7 @@ async fn drop_letters(letters: &Letters, pool: &PgPool, selection: &Selection) -
         .each(letters, pool, async |letter, _| {
             letters.remove(letter).await?;
             *by_reason.entry(letter.reason.clone()).or_insert(0) += 1;
-            events += letter.batch().map_or(0, |batch| batch.events.len());
+            events += letter.events().unwrap_or(0);
             Ok(())
         })
         .await?;

@@ -112,7 +112,7 @@ impl<'f> Matching<'f> {
     }
 
     fn holds(&self, letter: &Letter) -> bool {
-        let of_project = |project_id| letter.project_id().is_some_and(|id| id.get() == project_id);
+        let of_project = |project_id| letter.project_ids().iter().any(|id| id.get() == project_id);
         self.reason.is_none_or(|reason| reason == letter.reason) && self.project_id.is_none_or(of_project)
     }
 }

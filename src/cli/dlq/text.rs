@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
-use weir::{event::Batch, stream::dead::Letter};
+use weir::{event::Batch, project::ProjectId, stream::dead::Letter};
 
 /// Characters of an error in a list.
 const ERROR_SHOWN: usize = 70;
@@ -18,10 +18,11 @@ pub(super) fn table_head() -> String {
 
 /// A letter in a line; `names` are those of projects by their numbers.
 pub(super) fn table_line(letter: &Letter, names: &BTreeMap<i32, String>) -> String {
-    let project = letter.project_id().map_or("-".into(), |project_id| {
-        names.get(&project_id.get()).cloned().unwrap_or_else(|| project_id.to_string())
-    });
-    let events = letter.batch().map_or("-".into(), |batch| batch.events.len().to_string());
+    let name =
+        |project_id: ProjectId| names.get(&project_id.get()).cloned().unwrap_or(project_id.to_string());
+    let projects: Vec<String> = letter.project_ids().into_iter().map(name).collect();
+    let project = if projects.is_empty() { "-".into() } else { projects.join(",") };
+    let events = letter.events().map_or("-".into(), |events| events.to_string());
     let error: String = letter.error.chars().take(ERROR_SHOWN).collect();
     let Letter { number, at, reason, source, .. } = letter;
     let when = instant(*at);
@@ -30,7 +31,6 @@ pub(super) fn table_line(letter: &Letter, names: &BTreeMap<i32, String>) -> Stri
 
 /// What is known of a letter, without its events.
 pub(super) fn described(letter: &Letter) -> Value {
-    let batch = letter.batch();
     json!({
         "number": letter.number,
         "at": instant(letter.at),
@@ -39,10 +39,8 @@ pub(super) fn described(letter: &Letter) -> Value {
         "source_sequence": letter.source.sequence,
         "source_time": instant(letter.source.time),
         "source_subject": letter.source.subject,
-        "project_id": letter.project_id().map(weir::project::ProjectId::get),
-        "request_id": batch.as_ref().map(|batch| batch.request_id.clone()),
-        "received_at": batch.as_ref().map(|batch| instant(batch.received_at)),
-        "events": batch.as_ref().map(|batch| batch.events.len()),
+        "project_ids": letter.project_ids().into_iter().map(ProjectId::get).collect::<Vec<_>>(),
+        "events": letter.events(),
         "size": letter.payload.len(),
     })
 }
@@ -50,15 +48,15 @@ pub(super) fn described(letter: &Letter) -> Value {
 /// All of a letter.
 pub(super) fn in_full(letter: &Letter) -> Value {
     let mut shown = described(letter);
-    match letter.batch() {
-        Some(batch) => shown["events"] = events(&batch),
+    match letter.batches() {
+        Some(batches) => shown["requests"] = batches.iter().map(request).collect(),
         None => shown["bytes"] = hexadecimal(&letter.payload).into(),
     }
     shown
 }
 
-fn events(batch: &Batch<'_>) -> Value {
-    let shown = batch.events.iter().map(|event| {
+fn request(batch: &Batch<'_>) -> Value {
+    let events = batch.events.iter().map(|event| {
         // What is set aside may be what is no JSON.
         let properties = serde_json::from_str(&event.properties)
             .unwrap_or_else(|_| Value::from(event.properties.as_ref()));
@@ -70,7 +68,12 @@ fn events(batch: &Batch<'_>) -> Value {
             "properties": properties,
         })
     });
-    shown.collect()
+    json!({
+        "project_id": batch.project_id.get(),
+        "request_id": batch.request_id,
+        "received_at": instant(batch.received_at),
+        "events": events.collect::<Value>(),
+    })
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -9,21 +9,24 @@ use super::{Allowance, OverRate, Rate, Unit};
 /// Sent whole each time: Redis knows it by its hash, and after a restart it need not be loaded again.
 const SCRIPT: &str = include_str!("bucket.lua");
 
-/// What Redis answers to [`ask`].
-pub type Answer = (i64, u32, u64);
+/// What Redis answers to each count of [`ask`]; to none of them, if it takes no writes.
+pub type Answer = (bool, u32, u64);
 
-/// Adds the question for tokens to a pipeline.
-pub fn ask(pipeline: &mut Pipeline, key: &str, rate: Rate, count: NonZeroU32) {
+/// Adds a question for tokens to a pipeline: each of `counts` is taken, or nothing of it, in their order.
+pub fn ask(pipeline: &mut Pipeline, key: &str, rate: Rate, counts: impl Iterator<Item = NonZeroU32>) {
     let command = pipeline.cmd("EVAL").arg(SCRIPT).arg(1).arg(key);
-    command.arg(rate.limit.get()).arg(rate.burst.get()).arg(count.get());
+    command.arg(rate.limit.get()).arg(rate.burst.get());
+    for count in counts {
+        command.arg(count.get());
+    }
 }
 
-/// What the answer means; nothing if Redis takes no writes.
-pub fn verdict(rate: Rate, (taken, remaining, wait): Answer) -> Option<Result<Allowance, OverRate>> {
+/// What an answer means.
+pub fn verdict(rate: Rate, (taken, remaining, wait): Answer) -> Result<Allowance, OverRate> {
     let allowance = Allowance { rate, remaining, unit: Unit::Events };
-    match taken {
-        1 => Some(Ok(allowance)),
-        0 => Some(Err(OverRate::Limited { retry_after: Duration::from_micros(wait), allowance })),
-        _ => None,
+    if taken {
+        Ok(allowance)
+    } else {
+        Err(OverRate::Limited { retry_after: Duration::from_micros(wait), allowance })
     }
 }

@@ -1,7 +1,7 @@
 //! Events as rows, with the numbers of their users.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{HashMap, HashSet},
     ops::RangeInclusive,
 };
 
@@ -57,7 +57,7 @@ pub(super) async fn of<'a>(
     users: &Users,
     parts: &'a [Part<'a>],
 ) -> Result<Rows<'a>, NotWritten> {
-    let mut user_ids: BTreeMap<ProjectId, BTreeSet<&str>> = BTreeMap::new();
+    let mut user_ids: HashMap<ProjectId, HashSet<&str>> = HashMap::new();
     for Part { project, batch, .. } in parts {
         let ids = batch.events.iter().filter_map(|event| event.user_id.as_deref());
         user_ids.entry(project.id).or_default().extend(ids);

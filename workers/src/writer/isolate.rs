@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use async_nats::jetstream::Message;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -14,8 +13,6 @@ use weir::{
         StoreError,
         write::{self, NotWritten, Part},
     },
-    stream::message,
-    telemetry,
 };
 
 use super::{Aside, Ended, Pause, Writer, parts::Refused, sequence};
@@ -82,9 +79,7 @@ impl Writer {
                 Ok(part) => {
                     let message = messages.iter().find(|message| sequence(message) == part.sequence);
                     let message = message.expect("a part is of one of the messages");
-                    if self.set_aside(message, refused(&part.batch, &error), aside).await {
-                        aside.whole.push(part.sequence);
-                    }
+                    self.set_aside(message, Refused::new(reason(&error), &error, &part.batch), aside).await;
                 }
             }
         }
@@ -92,18 +87,12 @@ impl Writer {
     }
 }
 
-fn refused<'a>(batch: &'a Batch<'_>, error: &StoreError) -> Refused<'a> {
-    let reason = match error {
+/// Why an event is set aside.
+fn reason(error: &StoreError) -> &'static str {
+    match error {
         StoreError::Panicked => "panicked",
         error if error.is_refusal() => "refused",
         _ => "failed",
-    };
-    Refused {
-        reason,
-        error: telemetry::chain(error),
-        payload: Bytes::from(message::encode(batch)),
-        request_id: Some(&batch.request_id),
-        events: batch.events.len(),
     }
 }
 

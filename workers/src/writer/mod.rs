@@ -181,7 +181,7 @@ impl Writer {
         let mut aside = Aside::default();
         let parts = self.parts(messages, &mut aside, ending).await?;
         self.write_parts(stream, messages, parts, &mut aside, ending).await?;
-        self.note(stream, aside.whole, ending).await?;
+        self.note(stream, aside.messages, ending).await?;
         Ok(aside.postponed)
     }
 }
@@ -189,9 +189,9 @@ impl Writer {
 /// What was not stored.
 #[derive(Default)]
 struct Aside {
-    /// The sequences of messages that are set aside as a whole.
-    whole: Vec<u64>,
-    /// Those of messages that could not be set aside either, and must come again.
+    /// The sequences of messages of which something is set aside.
+    messages: Vec<u64>,
+    /// Those of messages of which something could not be set aside either, and that must come again.
     postponed: HashSet<u64>,
 }
 

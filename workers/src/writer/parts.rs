@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use weir::{
+    event::Batch,
     metrics,
     project::{Project, ProjectId},
     store::{StoreError, projects, settled, write::Part},
     stream::{
         dead::{self, DeadLetter, Source},
-        message,
+        message::{self, DecodeError},
     },
     telemetry,
 };
@@ -32,6 +33,22 @@ pub(super) struct Refused<'a> {
     pub events: usize,
 }
 
+impl<'a> Refused<'a> {
+    pub(super) fn new(reason: &'static str, error: &StoreError, batch: &'a Batch<'_>) -> Self {
+        Self {
+            reason,
+            error: telemetry::chain(error),
+            payload: Bytes::from(message::encode(batch)),
+            request_id: Some(&batch.request_id),
+            events: batch.events.len(),
+        }
+    }
+
+    fn unreadable(error: &DecodeError, payload: Bytes) -> Self {
+        Self { reason: "unreadable", error: telemetry::chain(error), payload, request_id: None, events: 1 }
+    }
+}
+
 impl Writer {
     pub(super) async fn parts<'m>(
         &self,
@@ -42,35 +59,23 @@ impl Writer {
         let mut parts = Vec::with_capacity(messages.len());
         let mut projects = HashMap::new();
         for message in messages {
-            let payload = || message.payload.clone();
-            let refused = match message::decode(&message.payload) {
-                Err(error) => Refused {
-                    reason: "unreadable",
-                    error: telemetry::chain(&error),
-                    payload: payload(),
-                    request_id: None,
-                    events: 1,
-                },
-                Ok(batch) => match self.project(batch.project_id, &mut projects, ending).await? {
-                    Ok(project) => {
-                        parts.push(Part { project, batch, sequence: sequence(message) });
-                        continue;
-                    }
-                    Err(error) => Refused {
-                        reason: if matches!(error, StoreError::NoProject(_)) {
-                            "no_project"
-                        } else {
-                            "timezone"
-                        },
-                        error: telemetry::chain(&error),
-                        payload: payload(),
-                        request_id: None,
-                        events: batch.events.len(),
-                    },
-                },
+            let batches = match message::decode(&message.payload) {
+                Ok(batches) => batches,
+                Err(error) => {
+                    let payload = message.payload.clone();
+                    self.set_aside(message, Refused::unreadable(&error, payload), aside).await;
+                    continue;
+                }
             };
-            if self.set_aside(message, refused, aside).await {
-                aside.whole.push(sequence(message));
+            for batch in batches {
+                match self.project(batch.project_id, &mut projects, ending).await? {
+                    Ok(project) => parts.push(Part { project, batch, sequence: sequence(message) }),
+                    Err(error) => {
+                        let reason =
+                            if matches!(error, StoreError::NoProject(_)) { "no_project" } else { "timezone" };
+                        self.set_aside(message, Refused::new(reason, &error, &batch), aside).await;
+                    }
+                }
             }
         }
         Ok(parts)
@@ -99,9 +104,8 @@ impl Writer {
         }
     }
 
-    /// Sets a message or a part of it aside. If that fails, and this returns false, the message must come again: the rest
-    /// flows on.
-    pub(super) async fn set_aside(&self, message: &Message, refused: Refused<'_>, aside: &mut Aside) -> bool {
+    /// Sets a message or a part of it aside. If that fails, the message must come again: the rest flows on.
+    pub(super) async fn set_aside(&self, message: &Message, refused: Refused<'_>, aside: &mut Aside) {
         let source_sequence = sequence(message);
         let source = Source {
             sequence: source_sequence,
@@ -117,7 +121,7 @@ impl Writer {
                     reason,
                     error, request_id, source_sequence, events, "set aside in the dead-letter stream"
                 );
-                true
+                aside.messages.push(source_sequence);
             }
             Err(failure) => {
                 let failure = telemetry::chain(&failure);
@@ -126,7 +130,6 @@ impl Writer {
                     error, request_id, source_sequence, failure, "cannot be set aside; it comes again"
                 );
                 aside.postponed.insert(source_sequence);
-                false
             }
         }
     }

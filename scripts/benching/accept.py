@@ -1,0 +1,37 @@
+"""How many events weir accepts: answers of 202, durable in the stream. No worker runs meanwhile; what was accepted is stored
+and looked for afterwards. Bounds: bare handlers that parse, and that parse and publish."""
+
+from .servers import say
+
+SIZES = [1, 100, 1_000]  # events in a request
+SHARES = [0, 1, 100]  # of a hundred events, how many were accepted before
+
+
+def row(size, share=0):
+    return f"accept {size} {share}"
+
+
+def measure(bench):
+    plan = bench.plan
+    with bench.weirs() as weirs, bench.bound("parse") as parse, bench.bound("publish") as publish:
+        for number in range(plan.rounds):
+            say(f"accept rate, round {number + 1} of {plan.rounds}")
+            for size in plan.sizes:
+                run = {"events": size, "connections": plan.connections, "warm_up": plan.warm_up, "duration": plan.duration}
+                for name, bound in (("parse", parse), ("publish", publish)):
+                    meter = bench.meter({name: bound.pids})
+                    report = bench.load_bound(bound, **run)
+                    bench.add_cost(f"accept {size}", name, meter, report)
+                    for share in SHARES:
+                        bench.figures.add(row(size, share), name, report["events_per_second"])
+                for weir in weirs:
+                    for share in SHARES:
+                        accept(bench, weir, run, size, share)
+
+
+def accept(bench, weir, run, size, share):
+    meter = bench.meter({"api": lambda: weir.pids("api")})
+    report = bench.load(weir, **run, duplicates=share)
+    bench.figures.add(row(size, share), weir.build.name, report["events_per_second"])
+    if share == 0:
+        bench.add_cost(f"accept {size}", weir.build.name, meter, report)

@@ -1,0 +1,117 @@
+"""What all measurements share: servers, builds, bounds, and the figures that were found."""
+
+import contextlib
+import statistics
+from collections import defaultdict
+
+from .load import Bound, Tools
+from .processes import Meter
+from .servers import Servers
+from .weir import SETTINGS, Weir
+
+KEYS = ["weir_wk_" + "0" * 32]  # for bounds, which know none
+WEIR, BASE = "weir", "base"  # the series of the builds
+
+
+class Figures:
+    """Values by row and series: what was measured in several rounds is there several times."""
+
+    def __init__(self):
+        self.values = defaultdict(lambda: defaultdict(list))
+
+    def add(self, row, series, value):
+        self.values[row][series].append(value)
+
+    def of(self, row, series=WEIR):
+        return self.values.get(row, {}).get(series, [])
+
+    def median(self, row, series=WEIR):
+        values = self.of(row, series)
+        return statistics.median(values) if values else None
+
+    def ratio(self, row, series, to, to_row=None):
+        value, other = self.median(row, series), self.median(to_row or row, to)
+        return value / other if value is not None and other else None
+
+
+class Bench:
+    def __init__(self, plan, builds):
+        self.plan, self.builds = plan, builds
+        self.tools = Tools(builds[0])
+        self.figures = Figures()
+        self.checked = 0  # accepted events that were looked for
+        self.servers = Servers()
+
+    def end(self):
+        self.servers.end()
+
+    # --- Weir
+
+    @contextlib.contextmanager
+    def weir(self, build, worker):
+        """A weir of its own, with a worker from the start or only in the end. All that was sent to it is looked for then."""
+        weir = Weir(self.servers, build, self.plan.projects)
+        try:
+            weir.start_api()
+            if worker:
+                weir.start_worker()
+            yield weir
+            if not worker:
+                weir.start_worker()
+            weir.drained()
+            self.checked += weir.check()
+        finally:
+            weir.end()
+            for part, megabytes in weir.peaks.items():
+                self.figures.add(f"memory {part}", build.name, megabytes)
+
+    @contextlib.contextmanager
+    def weirs(self):
+        """One of each build, side by side, without workers: what gets no requests takes nothing."""
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(self.weir(build, worker=False)) for build in self.builds]
+
+    def load(self, weir, **options):
+        """Load for projects of its own. Ids of earlier runs are forgotten: so many make a Redis that is set up for a
+        development machine full, and weir would go on without it."""
+        self.servers.redis("FLUSHALL SYNC")
+        projects = weir.take_projects()
+        before = self.servers.redis_bytes()
+        report = self.tools.load(weir.port, [project.write for project in projects], **options)
+        report["redis_bytes"] = self.servers.redis_bytes() - before
+        weir.expect(projects, report["in_all"])
+        return served(report)
+
+    # --- Bounds
+
+    @contextlib.contextmanager
+    def bound(self, work):
+        bound = Bound(self.tools, self.servers, work, SETTINGS)
+        try:
+            yield bound
+        finally:
+            bound.end()
+
+    def load_bound(self, bound, **options):
+        return served(self.tools.load(bound.port, KEYS, **options))
+
+    # --- What it costs
+
+    def meter(self, parts):
+        """Of these parts, by name, and of all servers."""
+        servers = {name: lambda name=name: self.servers.pids(name) for name in self.servers.ports}
+        return Meter(parts | servers)
+
+    def add_cost(self, row, series, meter, report):
+        """What each part has taken of these runs, for a million events."""
+        taken = meter.taken() | {"generator": {"cpu_seconds": report["cpu_seconds"], "bytes_written": 0}}
+        for part, amounts in taken.items():
+            for what, amount in amounts.items():
+                self.figures.add(f"{what} {row} {part}", series, amount * 1e6 / report["in_all"]["stored_at_most"])
+
+
+def served(report):
+    """The report, if nothing was refused: what was could not be compared."""
+    if report["broken"] or report["rejected"] or set(report["statuses"]) - {"200", "202"}:
+        raise RuntimeError(f"events were refused: {report}")
+    return report

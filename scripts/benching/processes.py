@@ -1,0 +1,43 @@
+"""What processes take: time of processors, bytes written, memory."""
+
+import contextlib
+import os
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory(pid):
+    """Resident, in MB."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+
+def usage(pids):
+    """Seconds of processors and bytes written by a process and its children, those that have ended included."""
+    seconds = written = 0
+    for at, pid in enumerate(pids):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with open(f"/proc/{pid}/stat") as stat:
+                fields = stat.read().rpartition(")")[2].split()
+            # utime, stime; of the first one also those of children that it has waited for
+            seconds += sum(map(int, fields[11:15] if at == 0 else fields[11:13])) / TICK
+            with open(f"/proc/{pid}/io") as io:
+                written += next(int(line.split()[1]) for line in io if line.startswith("write_bytes"))
+    return {"cpu_seconds": seconds, "bytes_written": written}
+
+
+class Meter:
+    """What parts take from its making on."""
+
+    def __init__(self, parts):
+        """`parts`: by name, a function that tells the processes."""
+        self.parts = parts
+        self.before = self.now()
+
+    def now(self):
+        return {name: usage(pids()) for name, pids in self.parts.items()}
+
+    def taken(self):
+        after = self.now()
+        return {name: {what: after[name][what] - amount for what, amount in before.items()}
+                for name, before in self.before.items()}

@@ -1,0 +1,74 @@
+"""How many events weir stores: from the first request until all of them are in the database and the stream is empty, with all
+parts and the generator on the machine. Bound: binary COPY of the same rows into the same hypertable with its indexes, alone, by
+one and by two sessions."""
+
+import time
+
+from .accept import SHARES
+from .servers import say
+from .weir import empty_database
+
+SESSIONS = [1, 2]
+LIMIT = "120s"
+
+
+def row(size, share=0):
+    return f"store {size} {share}"
+
+
+def meanwhile(size, share):
+    """Of the accept rate until the last request was answered."""
+    return f"accept while storing {size} {share}"
+
+
+def measure(bench):
+    plan = bench.plan
+    for number in range(plan.rounds_of_storing):
+        say(f"end-to-end rate, round {number + 1} of {plan.rounds_of_storing}")
+        for sessions in SESSIONS:
+            bench.figures.add("copy", f"{sessions} sessions", copy(bench, sessions))
+        for size in plan.sizes:
+            for share in SHARES[:2]:  # of duplicates alone nothing is stored
+                for build in bench.builds:
+                    with bench.weir(build, worker=True) as weir:
+                        store(bench, weir, size, share)
+
+
+def copy(bench, sessions):
+    """Rows a second."""
+    name = empty_database(bench.servers, bench.builds[0])
+    try:
+        url = bench.servers.database_url(name)
+        report = bench.tools.run("copy", "--rows", bench.plan.stored, "--sessions", sessions, DATABASE_URL=url)
+        return report["rows_per_second"]
+    finally:
+        bench.servers.psql(f"drop database {name} with (force)")
+
+
+def store(bench, weir, size, share):
+    before = database_bytes(weir)
+    events = bench.plan.stored if size > 1 else bench.plan.stored_singly
+    meter = bench.meter({part: lambda part=part: weir.pids(part) for part in ("api", "worker")})
+    begun = time.monotonic()
+    report = bench.load(weir, events=size, connections=bench.plan.connections, requests=events // size, duration=LIMIT,
+                        duplicates=share)
+    weir.drained()
+    seconds = time.monotonic() - begun
+    series, figures = weir.build.name, bench.figures
+    figures.add(row(size, share), series, report["events"] / seconds)
+    figures.add(meanwhile(size, share), series, report["events_per_second"])
+    if share == 0:
+        bench.add_cost(f"store {size}", series, meter, report)
+    if share == 0 and size > 1:
+        figures.add("redis bytes", series, report["redis_bytes"] / events)
+        figures.add("disk bytes", series, (database_bytes(weir) - before) / events)
+        figures.add("disk bytes of indexes", series, index_bytes(weir) / events)
+
+
+def database_bytes(weir):
+    return int(weir.psql("checkpoint; select pg_database_size(current_database())"))
+
+
+def index_bytes(weir):
+    """Of the hypertable of events."""
+    return int(weir.psql("select index_bytes from hypertable_detailed_size('events')"))

@@ -1,0 +1,138 @@
+//! The filter for duplicates in Redis: which ids were accepted lately? It is never the truth. Without it the stream and
+//! the store remove duplicates, later and at more cost.
+//!
+//! A set per project and time bucket holds the ids' 16 bytes; the bucket of now and the one before are asked, so an id
+//! is remembered for one to two buckets. The same round trip asks for the project's rate.
+//!
+//! One task talks with Redis. What requests ask and mark while it waits for an answer goes together in its next round trip
+//! ([`exchange`]), so that many small requests cost as little as one.
+
+mod exchange;
+mod link;
+
+use std::{num::NonZeroU32, time::Duration};
+
+use chrono::{DateTime, Utc};
+use redis::RedisError;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use self::{exchange::Exchange, link::Link};
+use super::rate::{Allowance, OverRate, Rate};
+use crate::{config, metrics, project::ProjectId};
+
+/// Ids that go to Redis together at most, unless a single request has more.
+const TOGETHER: usize = 10_000;
+
+/// Remembers accepted ids in Redis.
+#[derive(Clone)]
+pub struct Filter {
+    link: Link,
+    bucket: Duration,
+    asking: mpsc::UnboundedSender<Ask>,
+}
+
+/// What a request takes of its project's rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge {
+    pub project_id: ProjectId,
+    pub rate: Rate,
+    pub events: NonZeroU32,
+}
+
+/// What Redis knows of a request.
+#[derive(Debug)]
+pub struct Checked {
+    /// Whether the rate lets it in; nothing if Redis takes no writes.
+    pub verdict: Option<Result<Allowance, OverRate>>,
+    /// For each id whether it was marked before.
+    pub known: Vec<bool>,
+}
+
+/// What a request wants of Redis.
+enum Ask {
+    Check(Check),
+    Mark(Mark),
+}
+
+struct Check {
+    charge: Charge,
+    ids: Vec<Uuid>,
+    /// The number of the time bucket.
+    bucket: i64,
+    answer: oneshot::Sender<Checked>,
+}
+
+struct Mark {
+    project_id: ProjectId,
+    ids: Vec<Uuid>,
+    bucket: i64,
+}
+
+impl Ask {
+    fn ids(&self) -> usize {
+        match self {
+            Self::Check(Check { ids, .. }) | Self::Mark(Mark { ids, .. }) => ids.len(),
+        }
+    }
+}
+
+impl Filter {
+    /// Connects when first used, and again whenever the connection broke. Must be called in a runtime.
+    pub fn new(config: &config::Redis, namespace: &str) -> Result<Self, RedisError> {
+        let bucket = config.deduplication_window.max(Duration::from_secs(1));
+        let link = Link::new(config, namespace)?;
+        let (asking, asks) = mpsc::unbounded_channel();
+        tokio::spawn(answer_all(asks, link.clone(), Exchange::new(namespace, bucket)));
+        Ok(Self { link, bucket, asking })
+    }
+
+    /// Takes a token per event from the project's bucket, and asks of each id whether it was marked before, in one round
+    /// trip. Nothing, if Redis does not answer.
+    pub async fn check(&self, charge: Charge, ids: Vec<Uuid>, now: DateTime<Utc>) -> Option<Checked> {
+        let (answer, checked) = oneshot::channel();
+        let bucket = self.bucket_of(now);
+        let asked = self.ask(Ask::Check(Check { charge, ids, bucket, answer }));
+        let checked = if asked { checked.await.ok() } else { None };
+        if checked.is_none() {
+            metrics::filter_unavailable();
+        }
+        checked
+    }
+
+    /// Marks ids as accepted. Nobody waits for it: what this instance checks afterwards goes to Redis later. If it fails,
+    /// the stream or the store will recognise them.
+    pub fn mark(&self, project_id: ProjectId, ids: Vec<Uuid>, now: DateTime<Utc>) {
+        self.ask(Ask::Mark(Mark { project_id, ids, bucket: self.bucket_of(now) }));
+    }
+
+    /// Whether Redis takes marks now.
+    pub async fn is_up(&self) -> bool {
+        self.link.is_up().await
+    }
+
+    /// False, if Redis is known to be down.
+    fn ask(&self, ask: Ask) -> bool {
+        !self.link.is_down() && self.asking.send(ask).is_ok()
+    }
+
+    fn bucket_of(&self, now: DateTime<Utc>) -> i64 {
+        now.timestamp().div_euclid(self.bucket.as_secs().cast_signed())
+    }
+}
+
+/// Answers until nobody can ask any more.
+async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: Link, exchange: Exchange) {
+    while let Some(first) = asks.recv().await {
+        let mut ids = first.ids();
+        let mut together = vec![first];
+        while ids < TOGETHER
+            && let Ok(ask) = asks.try_recv()
+        {
+            ids += ask.ids();
+            together.push(ask);
+        }
+        // Those who ask see that there is no answer when theirs is dropped.
+        exchange.run(&link, together).await;
+    }
+}
