@@ -17,7 +17,7 @@ async fn what_was_begun_goes_to_its_end_without_who_asked() {
     let in_the_way = sqlx::AssertSqlSafe(lock("pg_advisory_lock"));
     sqlx::query(in_the_way).execute(&mut *holder).await.unwrap();
 
-    let pool = PgPoolOptions::new().max_connections(1).connect(weir.database()).await.unwrap();
+    let pool = PgPoolOptions::new().max_connections(1).connect(&weir.database_url()).await.unwrap();
     let waiting = async || {
         sqlx::query_scalar::<_, i64>(
             "select count(*) from pg_locks join pg_database on pg_database.oid = database

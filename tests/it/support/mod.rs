@@ -105,9 +105,9 @@ impl Weir {
         sqlx::query(AssertSqlSafe(statement)).execute(&self.pool).await.unwrap();
     }
 
-    /// The URL of the test's database.
-    pub fn database(&self) -> &str {
-        &self.database
+    /// Where the test's database is.
+    pub fn database_url(&self) -> String {
+        self.database.clone()
     }
 
     /// The name of the test's database.
@@ -126,7 +126,12 @@ impl Weir {
     }
 
     pub async fn project(&self, name: &str, timezone: &str) -> Project {
-        self.run(&["project", "create", name, "--timezone", timezone]).await.succeeded();
+        self.project_with(name, &["--timezone", timezone]).await
+    }
+
+    /// A project with these options of `weir project create`.
+    pub async fn project_with(&self, name: &str, options: &[&str]) -> Project {
+        self.run(&[&["project", "create", name], options].concat()).await.succeeded();
         let key = async |kind| {
             let made = self.run(&["key", "create", "--project", name, "--kind", kind]).await.succeeded();
             made.stdout.trim().to_owned()
