@@ -77,7 +77,7 @@ async fn activity_of_before_there_were_totals_gets_them() {
     // As they come from the migration, and as the next roll-up leaves them.
     for _ in 0..2 {
         let hours: Vec<(String, String, i64)> = sqlx::query_as(
-            "select local_hour::text, rb_or_agg(users)::text, sum(events)::bigint
+            "select local_hour::text, rb_to_array(rb_or_agg(users))::text, sum(events)::bigint
              from activity_total_hourly where project_id = 1 group by local_hour order by local_hour",
         )
         .fetch_all(&mut connection)
