@@ -5,6 +5,7 @@
 mod bound;
 mod copy;
 mod event;
+mod fill;
 mod load;
 
 use std::io::Write;
@@ -33,6 +34,8 @@ enum Command {
     Bound(bound::Options),
     /// Copies events into a database by themselves
     Copy(copy::Options),
+    /// Fills a new project with events, skewed like real use
+    Fill(fill::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         Command::Load(options) => print(&load::run(&options)?),
         Command::Bound(options) => bound::run(options),
         Command::Copy(options) => print(&copy::run(&options)?),
+        Command::Fill(options) => print(&fill::run(&options)?),
     }
 }
 

@@ -17,7 +17,7 @@ def measure(bench):
         for number in range(plan.rounds):
             say(f"accept rate, round {number + 1} of {plan.rounds}")
             for size in plan.sizes:
-                run = {"events": size, "connections": plan.connections, "warm_up": plan.warm_up, "duration": plan.duration}
+                run = bench.closed_loop(size, warm_up=plan.warm_up, duration=plan.duration)
                 for name, bound in (("parse", parse), ("publish", publish)):
                     meter = bench.meter({name: bound.pids})
                     report = bench.load_bound(bound, **run)

@@ -45,6 +45,11 @@ class Bench:
     def end(self):
         self.servers.end()
 
+    def closed_loop(self, size, **options):
+        """Options of load from connections that send when they have their answer, `size` events in a request."""
+        connections = self.plan.connections or (256 if size == 1 else 64)
+        return {"events": size, "connections": connections, **options}
+
     # --- Weir
 
     @contextlib.contextmanager

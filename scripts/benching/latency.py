@@ -29,7 +29,7 @@ def measure(bench):
 def peak(bench, weir, size):
     """Events a second: the accept rate that was measured before, or of a short run."""
     known = bench.figures.median(accept.row(size), weir.build.name)
-    run = {"events": size, "connections": bench.plan.connections, "warm_up": bench.plan.warm_up, "duration": bench.plan.duration}
+    run = bench.closed_loop(size, warm_up=bench.plan.warm_up, duration=bench.plan.duration)
     return known or bench.load(weir, **run)["events_per_second"]
 
 

@@ -50,8 +50,7 @@ def store(bench, weir, size, share):
     events = bench.plan.stored if size > 1 else bench.plan.stored_singly
     meter = bench.meter({part: lambda part=part: weir.pids(part) for part in ("api", "worker")})
     begun = time.monotonic()
-    report = bench.load(weir, events=size, connections=bench.plan.connections, requests=events // size, duration=LIMIT,
-                        duplicates=share)
+    report = bench.load(weir, **bench.closed_loop(size, requests=events // size, duration=LIMIT, duplicates=share))
     weir.drained()
     seconds = time.monotonic() - begun
     series, figures = weir.build.name, bench.figures

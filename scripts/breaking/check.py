@@ -6,17 +6,22 @@ from .world import until
 
 RECOUNT = """
 with recounted as (
-    select project_id, event_type, {bucket}(occurred_at at time zone timezone) as at,
+    select project_id, {event_type} as event_type, date_trunc('{unit}', occurred_at at time zone timezone) as at,
            coalesce(rb_build_agg(user_no), '{{}}') as users, count(*) as events
     from events join projects using (project_id) group by 1, 2, 3
 ), counted as (
-    select project_id, event_type, {column} as at, users, events from {table} where events <> 0 or rb_cardinality(users) > 0
+    select project_id, {event_type} as event_type, local_{unit} as at, rb_or_agg(users) as users, sum(events) as events
+    from {table} group by 1, 2, 3 having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
 )
 select count(*) from counted full join recounted using (project_id, event_type, at)
 where counted.events is distinct from recounted.events or not coalesce(counted.users = recounted.users, false)
 """
-HOURS = RECOUNT.format(bucket="date_trunc('hour', ", column="local_hour", table="activity_hourly").replace("', (", "', ")
-DAYS = RECOUNT.format(bucket="date_trunc('day', ", column="local_day", table="activity_daily").replace("', (", "', ")
+RECOUNTS = {
+    "hours": RECOUNT.format(event_type="event_type", unit="hour", table="activity_hourly"),
+    "days": RECOUNT.format(event_type="event_type", unit="day", table="activity_daily"),
+    "hours of all types": RECOUNT.format(event_type="''", unit="hour", table="activity_total_hourly"),
+    "days of all types": RECOUNT.format(event_type="''", unit="day", table="activity_total_daily"),
+}
 
 
 class Wrong(Exception):
@@ -62,7 +67,7 @@ def check(world, ledger, since, whole):
                      f"{examples(extra)}")
     if letters := world.stream("dead")["messages"]:
         wrong.append(f"{letters} dead letters")
-    for name, statement in (("hours", HOURS), ("days", DAYS)):
+    for name, statement in RECOUNTS.items():
         try:
             until(lambda: int(world.psql(statement)) == 0, name, 30)
         except RuntimeError:

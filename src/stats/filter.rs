@@ -248,6 +248,11 @@ impl Filter {
         Self { properties: Vec::new(), ..self.clone() }
     }
 
+    /// Whether any event will do.
+    pub fn is_everything(&self) -> bool {
+        self.only.is_none() && self.except.is_empty() && self.properties.is_empty()
+    }
+
     /// Whether activity, which knows event types and no properties, can answer.
     pub fn is_of_types_alone(&self) -> bool {
         self.properties.is_empty()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use roaring::RoaringBitmap;
 use sqlx::{PgConnection, PgPool};
 
@@ -25,6 +25,34 @@ pub struct EventTypeCount {
     pub users: i64,
 }
 
+/// How many users were active on each day from `from` to `to`, both included. Days without users are absent.
+pub async fn daily_counts(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
+    // A day that is one row is counted where it is: its bitmap is the larger the longer the day is over.
+    let rows: Vec<(NaiveDateTime, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
+        "select local_day,
+                case when count(*) over day = 1 then rb_cardinality(users) end,
+                case when count(*) over day > 1 then users::bytea end
+         from activity_total_daily
+         where project_id = $1 and local_day between $2 and $3
+         window day as (partition by local_day)",
+    )
+    .bind(project_id.get())
+    .bind(midnight(from))
+    .bind(midnight(to))
+    .fetch_all(connection)
+    .await?;
+    let counted = rows.iter().filter_map(|(day, count, _)| Some((day.date(), (*count)?.cast_unsigned())));
+    let mut counts: BTreeMap<_, _> = counted.collect();
+    let parts = rows.into_iter().filter_map(|(day, _, part)| Some((day, part?)));
+    counts.extend(merged(parts)?.into_iter().map(|(day, users)| (day.date(), users.len())));
+    Ok(counts)
+}
+
 /// Who was active on each day from `from` to `to`, both included. Days without users are absent.
 pub async fn daily_users(
     connection: &mut PgConnection,
@@ -33,22 +61,35 @@ pub async fn daily_users(
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<DailyUsers, StoreError> {
-    let Condition { only, except, .. } = Condition::of(filter);
-    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
-        "select local_day, rb_or_agg(users)::bytea
-         from activity_daily
-         where project_id = $1 and local_day between $2 and $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-         group by local_day",
-    )
-    .bind(project_id.get())
-    .bind(midnight(from))
-    .bind(midnight(to))
-    .bind(only)
-    .bind(except)
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(|(day, bytes)| Ok((day.date(), bitmap(&bytes)?))).collect()
+    let parts: Vec<(NaiveDateTime, Vec<u8>)> = if filter.is_everything() {
+        sqlx::query_as(
+            "select local_day, users::bytea
+             from activity_total_daily
+             where project_id = $1 and local_day between $2 and $3",
+        )
+        .bind(project_id.get())
+        .bind(midnight(from))
+        .bind(midnight(to))
+        .fetch_all(connection)
+        .await?
+    } else {
+        let Condition { only, except, .. } = Condition::of(filter);
+        sqlx::query_as(
+            "select local_day, rb_or_agg(users)::bytea
+             from activity_daily
+             where project_id = $1 and local_day between $2 and $3
+               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+             group by local_day",
+        )
+        .bind(project_id.get())
+        .bind(midnight(from))
+        .bind(midnight(to))
+        .bind(only)
+        .bind(except)
+        .fetch_all(connection)
+        .await?
+    };
+    Ok(merged(parts)?.into_iter().map(|(day, users)| (day.date(), users)).collect())
 }
 
 /// Who was active in each hour of `[from, to)`. Hours without users are absent.
@@ -59,22 +100,35 @@ pub async fn hourly_users(
     from: NaiveDateTime,
     to: NaiveDateTime,
 ) -> Result<HourlyUsers, StoreError> {
-    let Condition { only, except, .. } = Condition::of(filter);
-    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
-        "select local_hour, rb_or_agg(users)::bytea
-         from activity_hourly
-         where project_id = $1 and local_hour >= $2 and local_hour < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-         group by local_hour",
-    )
-    .bind(project_id.get())
-    .bind(from)
-    .bind(to)
-    .bind(only)
-    .bind(except)
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter().map(|(hour, bytes)| Ok((hour, bitmap(&bytes)?))).collect()
+    let parts: Vec<(NaiveDateTime, Vec<u8>)> = if filter.is_everything() {
+        sqlx::query_as(
+            "select local_hour, users::bytea
+             from activity_total_hourly
+             where project_id = $1 and local_hour >= $2 and local_hour < $3",
+        )
+        .bind(project_id.get())
+        .bind(from)
+        .bind(to)
+        .fetch_all(connection)
+        .await?
+    } else {
+        let Condition { only, except, .. } = Condition::of(filter);
+        sqlx::query_as(
+            "select local_hour, rb_or_agg(users)::bytea
+             from activity_hourly
+             where project_id = $1 and local_hour >= $2 and local_hour < $3
+               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+             group by local_hour",
+        )
+        .bind(project_id.get())
+        .bind(from)
+        .bind(to)
+        .bind(only)
+        .bind(except)
+        .fetch_all(connection)
+        .await?
+    };
+    merged(parts)
 }
 
 /// Who was active on any day before `date`, over all history.
@@ -84,19 +138,29 @@ pub async fn users_before(
     filter: &Filter,
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
-    let Condition { only, except, .. } = Condition::of(filter);
-    let bytes: Option<Vec<u8>> = sqlx::query_scalar(
-        "select rb_or_agg(users)::bytea
-         from activity_daily
-         where project_id = $1 and local_day < $2
-           and ($3::text[] is null or event_type = any($3)) and event_type <> all($4)",
-    )
-    .bind(project_id.get())
-    .bind(midnight(date))
-    .bind(only)
-    .bind(except)
-    .fetch_one(connection)
-    .await?;
+    let bytes: Option<Vec<u8>> = if filter.is_everything() {
+        sqlx::query_scalar(
+            "select rb_or_agg(users)::bytea from activity_total_daily where project_id = $1 and local_day < $2",
+        )
+        .bind(project_id.get())
+        .bind(midnight(date))
+        .fetch_one(connection)
+        .await?
+    } else {
+        let Condition { only, except, .. } = Condition::of(filter);
+        sqlx::query_scalar(
+            "select rb_or_agg(users)::bytea
+             from activity_daily
+             where project_id = $1 and local_day < $2
+               and ($3::text[] is null or event_type = any($3)) and event_type <> all($4)",
+        )
+        .bind(project_id.get())
+        .bind(midnight(date))
+        .bind(only)
+        .bind(except)
+        .fetch_one(connection)
+        .await?
+    };
     bytes.map_or_else(|| Ok(RoaringBitmap::new()), |bytes| bitmap(&bytes))
 }
 
@@ -184,15 +248,21 @@ pub async fn top_events(
         .collect())
 }
 
-/// Sums up the deltas of the hours before `horizon`, see `sql/`; false if someone else is at it.
+/// The wall-clock time before which hours are closed in every time zone, with a day to spare: local clocks differ by
+/// up to 26 hours.
+pub fn horizon() -> NaiveDateTime {
+    midnight(Utc::now().date_naive() - Days::new(2))
+}
+
+/// Sums up the deltas of the hours before the [`horizon`], see `sql/`; false if someone else is at it.
 ///
 /// The lock belongs to the session, because the procedure may commit in between.
-pub async fn roll_up(pool: &PgPool, horizon: NaiveDateTime) -> Result<bool, StoreError> {
+pub async fn roll_up(pool: &PgPool) -> Result<bool, StoreError> {
     let mut connection = pool.acquire().await?;
     if !try_lock(&mut connection).await? {
         return Ok(false);
     }
-    if let Err(error) = sqlx::query("call roll_up($1)").bind(horizon).execute(&mut *connection).await {
+    if let Err(error) = sqlx::query("call roll_up($1)").bind(horizon()).execute(&mut *connection).await {
         connection.close_on_drop(); // and with it the lock
         return Err(error.into());
     }
@@ -213,6 +283,17 @@ pub(super) async fn unlock(connection: &mut PgConnection) -> Result<(), StoreErr
 
 fn midnight(date: NaiveDate) -> NaiveDateTime {
     date.and_time(NaiveTime::MIN)
+}
+
+/// The users of days or hours that have one or several parts each.
+fn merged(
+    parts: impl IntoIterator<Item = (NaiveDateTime, Vec<u8>)>,
+) -> Result<BTreeMap<NaiveDateTime, RoaringBitmap>, StoreError> {
+    let mut users = BTreeMap::<_, RoaringBitmap>::new();
+    for (period, bytes) in parts {
+        *users.entry(period).or_default() |= bitmap(&bytes)?;
+    }
+    Ok(users)
 }
 
 pub(super) fn bitmap(bytes: &[u8]) -> Result<RoaringBitmap, StoreError> {

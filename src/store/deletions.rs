@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::{BEGIN, StoreError, activity, projects, users, write::deltas::Deltas};
+use super::{BEGIN, StoreError, activity, projects, to_its_end, users, write::deltas::Deltas};
 use crate::project::{Project, ProjectId};
 
 /// Events that one transaction removes: it holds up nobody for long.
@@ -20,6 +20,15 @@ pub async fn request(
     user_id: &str,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    to_its_end(request_owned(pool.clone(), project_id, user_id.to_owned(), at)).await
+}
+
+async fn request_owned(
+    pool: PgPool,
+    project_id: ProjectId,
+    user_id: String,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let mut transaction = pool.begin_with(BEGIN).await?;
     users::lock(&mut transaction, project_id).await?;
     sqlx::query(
@@ -27,7 +36,7 @@ pub async fn request(
          on conflict (project_id, user_hash) do update set deleted_at = greatest(deleted_users.deleted_at, $3)",
     )
     .bind(project_id.get())
-    .bind(users::hash(project_id, user_id))
+    .bind(users::hash(project_id, &user_id))
     .bind(at)
     .execute(&mut *transaction)
     .await?;

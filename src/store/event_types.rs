@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::{BEGIN, StoreError};
+use super::{BEGIN, StoreError, to_its_end};
 use crate::project::ProjectId;
 
 /// Which of these types the project has; those that are new become its own while there is room for them. If there was no
@@ -15,8 +15,18 @@ pub async fn admit(
     event_types: &[&str],
     limit: NonZeroU32,
 ) -> Result<Vec<String>, StoreError> {
+    let event_types = event_types.iter().map(ToString::to_string).collect();
+    to_its_end(admit_owned(pool.clone(), project_id, event_types, limit)).await
+}
+
+async fn admit_owned(
+    pool: PgPool,
+    project_id: ProjectId,
+    event_types: Vec<String>,
+    limit: NonZeroU32,
+) -> Result<Vec<String>, StoreError> {
     let mut connection = pool.acquire().await?;
-    let known = known(&mut connection, project_id, event_types).await?;
+    let known = known(&mut connection, project_id, &event_types).await?;
     if known.len() == event_types.len() {
         return Ok(known);
     }
@@ -39,11 +49,11 @@ pub async fn admit(
          limit greatest(0, $3 - (select count(*) from event_types where project_id = $1))",
     )
     .bind(project_id.get())
-    .bind(event_types)
+    .bind(&event_types)
     .bind(i64::from(limit.get()))
     .execute(&mut *transaction)
     .await?;
-    let admitted = self::known(&mut transaction, project_id, event_types).await?;
+    let admitted = self::known(&mut transaction, project_id, &event_types).await?;
     let admitted = if admitted.len() == event_types.len() {
         admitted
     } else {
@@ -59,7 +69,7 @@ pub async fn admit(
 async fn known(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    event_types: &[&str],
+    event_types: &[String],
 ) -> Result<Vec<String>, StoreError> {
     let known = sqlx::query_scalar(
         "select event_type from event_types where project_id = $1 and event_type = any($2)",

@@ -141,6 +141,14 @@ pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
         .connect_lazy_with(options))
 }
 
+/// Does something to its end, also if nobody waits for it any more. sqlx knows of a transaction only when the database has
+/// said that it begins: dropped before that, it would stay open on a connection that others are given.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::spawn(work).await.unwrap_or(Err(StoreError::Panicked))
+}
+
 /// Whether the database answers now.
 pub async fn is_up(pool: &PgPool) -> bool {
     sqlx::query("select 1").execute(pool).await.is_ok()

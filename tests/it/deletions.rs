@@ -31,7 +31,20 @@ async fn differences(weir: &Weir) -> Vec<(String, i64, i64)> {
              select project_id, event_type, time_bucket('1 day', occurred_at at time zone 'UTC') as local_day,
                     coalesce(rb_build_agg(user_no), '{}') as users, count(*) as events
              from events group by 1, 2, 3
-         ), counted as (select * from activity_daily where events <> 0 or rb_cardinality(users) > 0)
+             union all
+             select project_id, '', time_bucket('1 day', occurred_at at time zone 'UTC'),
+                    coalesce(rb_build_agg(user_no), '{}'), count(*)
+             from events group by 1, 3
+         ), counted as (
+             select project_id, event_type, local_day, rb_or_agg(users) as users, sum(events)::bigint as events
+             from (
+                 select project_id, event_type, local_day, users, events from activity_daily
+                 union all
+                 select project_id, '', local_day, users, events from activity_total_daily
+             ) as days
+             group by 1, 2, 3
+             having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
+         )
          select event_type, coalesce(counted.events, 0), coalesce(recounted.events, 0)
          from counted full join recounted using (project_id, event_type, local_day)
          where counted.events is distinct from recounted.events

@@ -1,7 +1,7 @@
 //! Parts that are away, silent or gone, and what that costs a request.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -16,25 +16,43 @@ use super::support::{Weir, eventually, server};
 /// A way to a server that can be made silent: what is sent arrives nowhere, and nothing comes back.
 struct Way {
     address: String,
-    silent: Arc<AtomicBool>,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    silent: AtomicBool,
     /// Pieces that were sent while it was silent.
-    swallowed: Arc<AtomicUsize>,
+    swallowed: AtomicUsize,
+    /// The next question that holds this is lost, and with it the connection.
+    cut: Mutex<Option<&'static str>>,
+}
+
+impl Gate {
+    fn cuts(&self, piece: &[u8]) -> bool {
+        let mut cut = self.cut.lock().unwrap();
+        let holds = cut.is_some_and(|word| String::from_utf8_lossy(piece).contains(word));
+        if holds {
+            *cut = None;
+        }
+        holds
+    }
 }
 
 impl Way {
     async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (silent, swallowed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let way = Self { address, silent: silent.clone(), swallowed: swallowed.clone() };
+        let gate = Arc::<Gate>::default();
+        let way = Self { address, gate: gate.clone() };
         let server = server.to_owned();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
-                tokio::spawn(forward(from_client, to_server, silent.clone(), swallowed.clone()));
-                tokio::spawn(forward(from_server, to_client, silent.clone(), Arc::default()));
+                tokio::spawn(forward(from_client, to_server, gate.clone(), true));
+                tokio::spawn(forward(from_server, to_client, gate.clone(), false));
             }
         });
         way
@@ -44,14 +62,14 @@ impl Way {
 async fn forward(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    silent: Arc<AtomicBool>,
-    swallowed: Arc<AtomicUsize>,
+    gate: Arc<Gate>,
+    from_client: bool,
 ) {
     let mut bytes = vec![0; 1 << 16];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        if silent.load(Ordering::SeqCst) {
-            swallowed.fetch_add(1, Ordering::SeqCst);
-        } else if to.write_all(&bytes[..read]).await.is_err() {
+        if gate.silent.load(Ordering::SeqCst) {
+            gate.swallowed.fetch_add(from_client.into(), Ordering::SeqCst);
+        } else if (from_client && gate.cuts(&bytes[..read])) || to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
     }
@@ -72,13 +90,13 @@ async fn a_silent_redis_is_not_asked_again_by_requests_and_is_used_when_it_is_ba
     assert_eq!(weir.send(&project, &events(0..10)).await.0, 202);
     assert_eq!(weir.send(&project, &events(0..10)).await.0, 200, "the filter knows them");
 
-    way.silent.store(true, Ordering::SeqCst);
+    way.gate.silent.store(true, Ordering::SeqCst);
     assert_eq!(weir.send(&project, &events(10..20)).await.0, 202, "after one timeout");
-    let before = way.swallowed.load(Ordering::SeqCst);
+    let before = way.gate.swallowed.load(Ordering::SeqCst);
     for n in 2..202 {
         assert_eq!(weir.send(&project, &events(n * 10..n * 10 + 10)).await.0, 202);
     }
-    let asked = way.swallowed.load(Ordering::SeqCst) - before;
+    let asked = way.gate.swallowed.load(Ordering::SeqCst) - before;
     // Two for each request, if they asked. What is left are probes, each over a new connection, at most one in two seconds.
     assert!(asked < 100, "{asked} pieces were sent to a Redis that does not answer");
     let warnings = |word| {
@@ -86,7 +104,7 @@ async fn a_silent_redis_is_not_asked_again_by_requests_and_is_used_when_it_is_ba
     };
     assert_eq!(warnings("Redis does not answer"), 1);
 
-    way.silent.store(false, Ordering::SeqCst);
+    way.gate.silent.store(false, Ordering::SeqCst);
     eventually("Redis is used again", async || warnings("Redis takes marks again"), |told| *told == 1).await;
     assert_eq!(weir.send(&project, &events(9_000..9_010)).await.0, 202);
     assert_eq!(weir.send(&project, &events(9_000..9_010)).await.0, 200);
@@ -109,11 +127,11 @@ async fn a_silent_stream_refuses_at_once_and_is_used_when_it_is_back() {
     weir.start_api().await;
     assert_eq!(weir.send(&project, &events(0..10)).await.0, 202);
 
-    way.silent.store(true, Ordering::SeqCst);
+    way.gate.silent.store(true, Ordering::SeqCst);
     let answer = weir.post(&project, &events(10..20)).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
-    let before = way.swallowed.load(Ordering::SeqCst);
+    let before = way.gate.swallowed.load(Ordering::SeqCst);
     // All at once: one of them tries, the others are refused without trying.
     let sending = (2..42).map(|n| {
         let request = weir.post(&project, &events(n * 10..n * 10 + 10)).send();
@@ -122,13 +140,13 @@ async fn a_silent_stream_refuses_at_once_and_is_used_when_it_is_back() {
     for status in futures::future::join_all(sending).await {
         assert_eq!(status, 503);
     }
-    let tried = way.swallowed.load(Ordering::SeqCst) - before;
+    let tried = way.gate.swallowed.load(Ordering::SeqCst) - before;
     assert!(tried < 20, "{tried} pieces were sent to a stream that does not answer");
     let refused = r#"publish_failures_total{reason="silent"}"#;
     let text = weir.http.get(weir.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(text.contains(refused), "{text}");
 
-    way.silent.store(false, Ordering::SeqCst);
+    way.gate.silent.store(false, Ordering::SeqCst);
     let taken = || async { weir.send(&project, &events(0..420)).await.0.as_u16() };
     eventually("the same events are taken", taken, |status| [200, 202].contains(status)).await;
     weir.wait_for_events(420).await;
@@ -147,5 +165,22 @@ async fn a_stream_that_was_deleted_is_created_again() {
     let taken = || async { weir.send(&project, &events(10..20)).await.0.as_u16() };
     eventually("the events are taken", taken, |status| *status == 202).await;
     weir.wait_for_events(20).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_is_lost_with_its_connection_holds_up_nobody() {
+    let mut weir = Weir::start_with(&[("WEIR_WRITERS", "1")]).await;
+    let project = weir.project("p", "UTC").await;
+    weir.worker.kill().await;
+    let way = Way::to(server("NATS_URL").trim_start_matches("nats://")).await;
+    *way.gate.cut.lock().unwrap() = Some("no_wait"); // what else there is, when there is a turn to write it
+    weir.set("NATS_URL", &format!("nats://{}", way.address));
+    weir.start_worker().await;
+    for n in 0..4 {
+        assert_eq!(weir.send(&project, &events(n * 10..n * 10 + 10)).await.0, 202);
+    }
+    weir.wait_for_events(40).await;
+    assert_eq!(*way.gate.cut.lock().unwrap(), None, "it was lost");
     weir.stop().await;
 }

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{Days, NaiveDateTime, NaiveTime, Utc};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -22,7 +21,7 @@ pub(crate) async fn run(pool: PgPool, visible: Visible, interval: Duration, endi
     loop {
         let begun = Instant::now();
         let late = visible.before_roll_up();
-        match activity::roll_up(&pool, horizon()).await {
+        match activity::roll_up(&pool).await {
             Ok(true) => {
                 metrics::roll_up(begun.elapsed());
                 late.measure();
@@ -53,10 +52,4 @@ async fn merge_settled(pool: &PgPool) {
             "the numbers of settled messages were not merged; trying again"
         );
     }
-}
-
-/// The wall-clock time before which hours are closed in every time zone, with a day to spare: local clocks differ by
-/// up to 26 hours.
-pub(crate) fn horizon() -> NaiveDateTime {
-    (Utc::now().date_naive() - Days::new(2)).and_time(NaiveTime::MIN)
 }

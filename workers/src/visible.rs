@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use weir::{
     metrics,
-    store::{migrate::Edition, write::Part},
+    store::{activity::horizon, migrate::Edition, write::Part},
 };
-
-use crate::rollup::horizon;
 
 /// Late batches that are remembered until the next roll-up; of more, the measure does without.
 const REMEMBERED: usize = 10_000;

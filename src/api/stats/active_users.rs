@@ -1,5 +1,7 @@
 //! Active users by day, week and month.
 
+use std::collections::BTreeMap;
+
 use chrono::{NaiveDate, Utc};
 use poem_openapi::{Object, OpenApi, param::Query};
 use roaring::RoaringBitmap;
@@ -84,10 +86,10 @@ impl ActiveUsersApi {
         let range = range(&mut checks, from.0, to.0);
         let filter = checks.segments("segment", segment.0);
         let (from, to) = checks.finish(range)?;
-        let users = self.users(&caller.project, &filter, Unit::Day, (from, to)).await;
-        let users = users.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
-        let data = stats::active_users::active_users(Unit::Day, from, to, &users)
-            .map(|(date, users)| DayUsers { date, active_users: users.len() })
+        let counts = self.counts(&caller.project, &filter, (from, to)).await;
+        let counts = counts.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
+        let data = stats::active_users::daily(&counts, from, to)
+            .map(|(date, active_users)| DayUsers { date, active_users })
             .collect();
         let answer = DailyActiveUsers { timezone: timezone(&caller.project), data };
         Ok(Told { answer, format })
@@ -162,6 +164,18 @@ impl ActiveUsersApi {
         let users = users.into_values().fold(RoaringBitmap::new(), |all, day| all | day);
         let answer = page.list(&self.reader, &caller.project, &users).await?;
         Ok(Told { answer, format })
+    }
+
+    /// The number of users of each day.
+    async fn counts(
+        &self,
+        project: &Project,
+        filter: &Filter,
+        (from, to): (NaiveDate, NaiveDate),
+    ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
+        let mut snapshot = self.reader.snapshot(project.id, filter.source()).await?;
+        let asked = Asked { project, filter, until: None };
+        active::daily_counts(&mut snapshot, &asked, from, to).await
     }
 
     /// The users of all days of the periods.

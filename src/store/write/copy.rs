@@ -7,52 +7,52 @@ use uuid::Uuid;
 const EPOCH: i64 = 946_684_800_000_000;
 
 /// Rows of `columns` columns; each row's values are added in the order of the columns.
-pub(super) struct CopyRows {
+pub struct CopyRows {
     bytes: Vec<u8>,
     columns: i16,
 }
 
 impl CopyRows {
-    pub(super) fn new(columns: i16) -> Self {
+    pub fn new(columns: i16) -> Self {
         let mut bytes = Vec::from(*b"PGCOPY\n\xff\r\n\0");
         bytes.extend([0; 8]); // no flags, no extension of the header
         Self { bytes, columns }
     }
 
-    pub(super) fn begin_row(&mut self) {
+    pub fn begin_row(&mut self) {
         self.bytes.extend(self.columns.to_be_bytes());
     }
 
-    pub(super) fn int(&mut self, value: i32) {
+    pub fn int(&mut self, value: i32) {
         self.value(&value.to_be_bytes());
     }
 
-    pub(super) fn int_or_null(&mut self, value: Option<i32>) {
+    pub fn int_or_null(&mut self, value: Option<i32>) {
         match value {
             Some(value) => self.int(value),
             None => self.bytes.extend((-1_i32).to_be_bytes()),
         }
     }
 
-    pub(super) fn timestamptz(&mut self, value: DateTime<Utc>) {
+    pub fn timestamptz(&mut self, value: DateTime<Utc>) {
         self.value(&(value.timestamp_micros() - EPOCH).to_be_bytes());
     }
 
-    pub(super) fn uuid(&mut self, value: Uuid) {
+    pub fn uuid(&mut self, value: Uuid) {
         self.value(value.as_bytes());
     }
 
-    pub(super) fn text(&mut self, value: &str) {
+    pub fn text(&mut self, value: &str) {
         self.value(value.as_bytes());
     }
 
-    pub(super) fn jsonb(&mut self, text: &str) {
+    pub fn jsonb(&mut self, text: &str) {
         self.length(text.len() + 1);
         self.bytes.push(1); // the version of jsonb's binary form
         self.bytes.extend(text.as_bytes());
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
         self.bytes.extend((-1_i16).to_be_bytes());
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! What a transaction adds to activity: a delta per project, event type and hour.
+//! What a transaction adds to activity: a delta per project, event type and hour, and one of all types together.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,12 @@ use sqlx::PgConnection;
 
 use crate::{project::ProjectId, store::StoreError};
 
+/// The event type of what all types together did. No event has it.
+const TOTAL: &str = "";
+
 /// Deltas that are being summed up.
 #[derive(Default)]
-pub(in crate::store) struct Deltas<'a> {
+pub struct Deltas<'a> {
     of: BTreeMap<(ProjectId, &'a str, NaiveDateTime), (RoaringBitmap, i64)>,
 }
 
@@ -34,11 +37,22 @@ impl<'a> Deltas<'a> {
         *events -= 1;
     }
 
-    /// Writes them.
-    pub async fn insert(self, connection: &mut PgConnection) -> Result<(), StoreError> {
+    fn add_totals(&mut self) {
+        let mut totals: BTreeMap<_, (RoaringBitmap, i64)> = BTreeMap::new();
+        for (&(project_id, _, hour), (users, events)) in &self.of {
+            let total = totals.entry((project_id, TOTAL, hour)).or_default();
+            total.0 |= users;
+            total.1 += events;
+        }
+        self.of.append(&mut totals);
+    }
+
+    /// Writes them, and their totals.
+    pub async fn insert(mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
         if self.of.is_empty() {
             return Ok(());
         }
+        self.add_totals();
         let (mut project_ids, mut event_types, mut hours) = (Vec::new(), Vec::new(), Vec::new());
         let (mut bitmaps, mut counts) = (Vec::new(), Vec::new());
         for ((project_id, event_type, hour), (mut users, events)) in self.of {

@@ -3,8 +3,8 @@
 //! Straight COPY into the hypertable first; only when that meets an event which is stored already, the transaction is
 //! done again through a staging table that tells old from new.
 
-mod copy;
-pub(super) mod deltas;
+pub mod copy;
+pub mod deltas;
 mod events;
 mod rows;
 
@@ -135,7 +135,7 @@ async fn store(
 ) -> Result<Stored, NotWritten> {
     let received: usize = parts.iter().map(|part| part.batch.events.len()).sum();
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let terms: Terms = sqlx::query_as("select users_generation, events_from from begin_write()")
+    let terms: Terms = sqlx::query_as("select users_generation, events_from from begin_writing()")
         .fetch_one(&mut *transaction)
         .await?;
     if terms.users_generation != generation {

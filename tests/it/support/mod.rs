@@ -188,11 +188,11 @@ impl Weir {
         json(self.post(project, body).send().await.unwrap()).await
     }
 
-    /// Rows in `events`, and the events that activity counts by hour and by day.
+    /// Rows in `events`, and the events that activity counts in the hours of all types and in the days of each.
     pub async fn counts(&self) -> (i64, i64, i64) {
         sqlx::query_as(
             "select (select count(*) from events),
-                    (select coalesce(sum(events), 0)::bigint from activity_hourly),
+                    (select coalesce(sum(events), 0)::bigint from activity_total_hourly),
                     (select coalesce(sum(events), 0)::bigint from activity_daily)",
         )
         .fetch_one(&self.pool)

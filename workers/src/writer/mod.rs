@@ -19,7 +19,7 @@ use async_nats::jetstream::{
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use sqlx::PgPool;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use weir::{
@@ -221,7 +221,9 @@ impl Lane {
         if wanted > 0 {
             match self.writers.fetch().max_messages(wanted).max_bytes(BYTES).messages().await {
                 Ok(mut more) => {
-                    while let Some(message) = more.next().await {
+                    // A server that goes away between question and answer answers never, also when it is back; and who
+                    // waits here has a turn.
+                    while let Ok(Some(message)) = timeout(QUESTION, more.next()).await {
                         match message {
                             Ok(message) => messages.push(message),
                             Err(error) => {

@@ -1,0 +1,43 @@
+//! A transaction goes to its end also if nobody waits for it any more.
+
+use std::num::NonZeroU32;
+
+use sqlx::postgres::PgPoolOptions;
+use weir::store::{event_types, projects};
+
+use super::support::{Weir, eventually};
+
+#[tokio::test]
+async fn what_was_begun_goes_to_its_end_without_who_asked() {
+    let weir = Weir::start().await;
+    weir.project("p", "UTC").await;
+    let project_id = projects::by_name(&weir.pool, "p").await.unwrap().unwrap().id;
+    let mut holder = weir.pool.acquire().await.unwrap();
+    let lock = |name| format!("select {name}(hashtext('weir.event_types'), {})", project_id.get());
+    let in_the_way = sqlx::AssertSqlSafe(lock("pg_advisory_lock"));
+    sqlx::query(in_the_way).execute(&mut *holder).await.unwrap();
+
+    let pool = PgPoolOptions::new().max_connections(1).connect(&weir.database_url()).await.unwrap();
+    let waiting = async || {
+        sqlx::query_scalar::<_, i64>(
+            "select count(*) from pg_locks join pg_database on pg_database.oid = database
+             where locktype = 'advisory' and not granted and datname = current_database()",
+        )
+        .fetch_one(&weir.pool)
+        .await
+        .unwrap()
+    };
+    let limit = NonZeroU32::new(10).unwrap();
+    tokio::select! {
+        _ = event_types::admit(&pool, project_id, &["e"], limit) => panic!("it waits for the lock"),
+        _ = eventually("the transaction waits", waiting, |waiting| *waiting == 1) => {} // who asked is gone
+    }
+    sqlx::query(sqlx::AssertSqlSafe(lock("pg_advisory_unlock"))).execute(&mut *holder).await.unwrap();
+    let admitted = async || {
+        sqlx::query_scalar::<_, i64>("select count(*) from event_types").fetch_one(&weir.pool).await.unwrap()
+    };
+    eventually("the type is admitted", admitted, |types| *types == 1).await;
+    drop(holder);
+    pool.close().await;
+    weir.stop().await;
+}
