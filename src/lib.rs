@@ -32,7 +32,9 @@
 //!    refuses goes to [`stream::dead`], and its neighbours get through.
 //! 5. The worker also rolls activity up, on both editions of TimescaleDB: `sql/` hides the difference. It removes users who
 //!    were deleted ([`store::deletions`]) and events that are not kept any more ([`store::expiry`]).
-//! 6. A question fetches bitmaps ([`store::activity`]) and is answered by pure functions ([`stats`]).
+//! 6. A question sees the database at one moment ([`store::snapshot`]). It fetches bitmaps ([`store::activity`]), or where
+//!    these do not know the answer reads events, at a bounded cost ([`store::occurrences`]), and is answered by pure functions
+//!    ([`stats`]).
 //!
 //! Redis is a filter and never the truth; without it everything works, at more cost. The stream is the buffer: without
 //! the database events are taken, and stored when it is back.
@@ -49,6 +51,7 @@ mod nearest;
 pub mod origin;
 pub mod project;
 pub mod request_id;
+mod room;
 pub mod server;
 pub mod shutdown;
 pub mod stats;

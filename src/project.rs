@@ -97,11 +97,15 @@ impl Project {
     /// The first instant of a day on the project's calendar. Where clocks skip midnight the day begins later, and a day
     /// that they skip begins, and ends, with the next.
     pub fn start_of(&self, date: NaiveDate) -> DateTime<Utc> {
+        self.first_instant(date.and_time(NaiveTime::MIN))
+    }
+
+    /// The first instant at which the project's wall clock shows this time, or a later one if it skips this.
+    pub fn first_instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
         const STEP: TimeDelta = TimeDelta::minutes(15); // offsets differ by multiples of it
-        let midnight = date.and_time(NaiveTime::MIN);
         (0..=4 * 26)
-            .find_map(|step| (midnight + STEP * step).and_local_timezone(self.timezone).earliest())
-            .map_or(midnight.and_utc(), |time| time.to_utc())
+            .find_map(|step| (local + STEP * step).and_local_timezone(self.timezone).earliest())
+            .map_or(local.and_utc(), |time| time.to_utc())
     }
 
     /// The date on the project's calendar at `instant`.

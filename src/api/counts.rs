@@ -1,22 +1,29 @@
 //! Numbers of events and of page views, from the events themselves.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
-use sqlx::PgPool;
+use poem_openapi::{Object, OpenApi, param::Query};
 
 use super::{
     Tag,
     auth::{Caller, Read},
-    parameters::{Checks, Param, Required, UpTo, range},
-    problem::{Asking, Refusal},
+    parameters::{Checks, Param, Required, Segments, UpTo, range},
+    problem::{Asking, Problem, Refusal},
+    stats::{
+        narrow::Cost,
+        table::{Format, Table, Told, field},
+    },
 };
 use crate::{
     project::Project,
-    store::{self, pages::PageViews},
+    store::{
+        self, StoreError, occurrences,
+        pages::PageViews,
+        snapshot::{Reader, Source},
+    },
 };
 
 pub struct CountsApi {
-    pub pool: PgPool,
+    pub reader: Reader,
 }
 
 #[derive(Object)]
@@ -63,9 +70,11 @@ impl CountsApi {
     ///
     /// The events of one type, from an instant until before another.
     #[oai(path = "/stats/count", method = "get", operation_id = "count", tag = "Tag::Statistics")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn count(
         &self,
         caller: Caller<Read>,
+        format: Format,
         /// Required, under this name or as `event_name`.
         #[oai(example = "example_event_type")]
         event_type: Query<Param<String>>,
@@ -77,7 +86,9 @@ impl CountsApi {
         /// The instant behind the last.
         #[oai(example = "example_to")]
         to: Query<Required<DateTime<Utc>>>,
-    ) -> Result<Json<EventCount>, Refusal<Asking>> {
+        /// Only events for which this holds, such as `properties.country:UA,PL`.
+        segment: Query<Segments>,
+    ) -> Result<Told<EventCount>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let event_name = checks.optional("event_name", event_name.0);
         let event_type = match &event_name {
@@ -92,9 +103,17 @@ impl CountsApi {
             checks.refuse("to", "before_from", "expected `from` or later".into());
         }
         let name = event_type.clone().or_else(|| event_name.clone());
+        let filter = checks.segments("segment", segment.0);
         let (name, range) = checks.finish(name.zip(from.zip(to)))?;
-        let count = store::events::count(&self.pool, caller.project.id, &name, range).await?;
-        Ok(Json(EventCount { event_type, event_name, count }))
+        let filter = filter.of_type(&name);
+        let days = (range.0.date_naive(), range.1.date_naive());
+        let count = async {
+            let mut snapshot = self.reader.snapshot(caller.project.id, Source::Events).await?;
+            occurrences::count(&mut snapshot, caller.project.id, &filter, range).await
+        };
+        let count =
+            count.await.map_err(|error| Cost::of_days(days.0, days.1).problem(error, &self.reader))?;
+        Ok(Told { answer: EventCount { event_type, event_name, count }, format })
     }
 
     /// Pages
@@ -104,6 +123,7 @@ impl CountsApi {
     async fn pages(
         &self,
         caller: Caller<Read>,
+        format: Format,
         /// The day.
         #[oai(example = "example_date::<false>")]
         date: Query<Param<NaiveDate>>,
@@ -113,7 +133,7 @@ impl CountsApi {
         to: Query<Param<NaiveDate>>,
         /// Most paths; default 10.
         limit: Query<Param<UpTo<1000>>>,
-    ) -> Result<Json<Pages>, Refusal<Asking>> {
+    ) -> Result<Told<Pages>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0);
         let date = checks.optional("date", date.0);
@@ -130,7 +150,7 @@ impl CountsApi {
         let views = self.views(&caller.project, None, days, limit).await?;
         let range = date.is_none().then_some(days);
         let (from, to) = (range.map(|days| days.0), range.map(|days| days.1));
-        Ok(Json(Pages { date, from, to, ..answer(&caller.project, views) }))
+        Ok(Told { answer: Pages { date, from, to, ..answer(&caller.project, views) }, format })
     }
 
     /// A site's day
@@ -140,19 +160,21 @@ impl CountsApi {
     async fn site(
         &self,
         caller: Caller<Read>,
+        format: Format,
         /// The site.
         #[oai(example = "example_site")]
         site_id: Query<Required<String>>,
         /// The day.
         #[oai(example = "example_date::<true>")]
         date: Query<Required<NaiveDate>>,
-    ) -> Result<Json<Pages>, Refusal<Asking>> {
+    ) -> Result<Told<Pages>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let site_id = checks.required("site_id", site_id.0);
         let date = checks.required("date", date.0);
         let (site_id, date) = checks.finish(site_id.zip(date))?;
         let views = self.views(&caller.project, Some(&site_id), (date, date), 10).await?;
-        Ok(Json(Pages { site_id: Some(site_id), date: Some(date), ..answer(&caller.project, views) }))
+        let answer = Pages { site_id: Some(site_id), date: Some(date), ..answer(&caller.project, views) };
+        Ok(Told { answer, format })
     }
 
     /// Views of a range of days with both its ends.
@@ -162,9 +184,13 @@ impl CountsApi {
         site_id: Option<&str>,
         (from, to): (NaiveDate, NaiveDate),
         limit: u32,
-    ) -> Result<PageViews, store::StoreError> {
+    ) -> Result<PageViews, Problem> {
         let range = (project.start_of(from), project.start_of(to + Days::new(1)));
-        store::pages::views(&self.pool, project.id, site_id, range, limit).await
+        let views = async {
+            let mut snapshot = self.reader.snapshot(project.id, Source::Events).await?;
+            store::pages::views(&mut snapshot, project.id, site_id, range, limit).await
+        };
+        views.await.map_err(|error: StoreError| Cost::of_days(from, to).problem(error, &self.reader))
     }
 }
 
@@ -179,6 +205,31 @@ fn answer(project: &Project, views: PageViews) -> Pages {
         total_views: views.total_views,
         unique_users: views.unique_users,
         top_paths: views.top_paths.into_iter().map(top).collect(),
+    }
+}
+
+impl Table for EventCount {
+    fn header(&self) -> Vec<String> {
+        let name = if self.event_name.is_some() { "event_name" } else { "event_type" };
+        [name, "count"].map(Into::into).into()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let name = self.event_name.as_ref().or(self.event_type.as_ref());
+        vec![vec![field(name), self.count.to_string()]]
+    }
+}
+
+/// The paths; the first row, without one, is all of them.
+impl Table for Pages {
+    fn header(&self) -> Vec<String> {
+        ["path", "views", "unique_users"].map(Into::into).into()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let all = vec![String::new(), self.total_views.to_string(), self.unique_users.to_string()];
+        let path = |top: &TopPath| vec![top.path.clone(), top.views.to_string(), String::new()];
+        std::iter::once(all).chain(self.top_paths.iter().map(path)).collect()
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     ingest::{receipt::Receipt, validate::Dialect},
     request_id::RequestId,
-    store::events::{self, Place},
+    store::events::{self, Page, Place, StoredEvent},
 };
 
 pub struct EventsApi {
@@ -97,7 +97,7 @@ enum TakenResponse {
 
 /// Events of a user, newest first.
 #[derive(Object, Serialize)]
-struct Timeline {
+pub(super) struct Timeline {
     events: Vec<TimelineEvent>,
     /// The number of events in this page.
     count: u32,
@@ -164,23 +164,27 @@ impl EventsApi {
         let user_id = checks.finish(user_id)?;
 
         let page = events::of_user(&self.pool, caller.project.id, &user_id, after, limit).await?;
+        Ok(Answer(Timeline::new(page, &user_id)?))
+    }
+}
+
+impl Timeline {
+    pub(super) fn new(page: Page, user_id: &str) -> Result<Self, Problem> {
         let last = page.events.last().filter(|_| page.more);
         let next = last.map(|last| cursor_of(last.occurred_at, last.event_id));
-        let events: Vec<TimelineEvent> = page
-            .events
-            .into_iter()
-            .map(|event| {
-                Ok(TimelineEvent {
-                    event_id: event.event_id.to_string(),
-                    user_id: user_id.clone(),
-                    event_type: event.event_type,
-                    occurred_at: Instant(event.occurred_at),
-                    received_at: Instant(event.received_at),
-                    properties: Properties::new(event.properties)?,
-                })
+        let event = |event: StoredEvent| {
+            Ok(TimelineEvent {
+                event_id: event.event_id.to_string(),
+                user_id: user_id.to_owned(),
+                event_type: event.event_type,
+                occurred_at: Instant(event.occurred_at),
+                received_at: Instant(event.received_at),
+                properties: Properties::new(event.properties)?,
             })
-            .collect::<Result<_, Refusal<Asking>>>()?;
-        Ok(Answer(Timeline { count: count(events.len()), events, next }))
+        };
+        let events: Vec<TimelineEvent> =
+            page.events.into_iter().map(event).collect::<Result<_, Problem>>()?;
+        Ok(Self { count: count(events.len()), events, next })
     }
 }
 

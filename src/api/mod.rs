@@ -44,7 +44,9 @@ use self::{
     operation::OperationApi,
     problem::{Code, Problem},
     receiver::Receiver,
-    stats::StatsApi,
+    stats::{
+        ActiveUsersApi, FunnelApi, LifecycleApi, RetentionApi, StickinessApi, TimeseriesApi, TopEventsApi,
+    },
     users::UsersApi,
 };
 use crate::{
@@ -52,6 +54,7 @@ use crate::{
     ingest::{Ingest, admission::Admission},
     metrics,
     request_id::{self, RequestId},
+    store::snapshot::Reader,
     stream::Stream,
     telemetry,
 };
@@ -62,6 +65,7 @@ const PROBED: [&str; 4] = ["/health", "/metrics", "/ready", "/ready/ingest"];
 /// What the interface stands on.
 pub struct Parts {
     pub pool: PgPool,
+    pub reader: Reader,
     pub stream: Stream,
     pub ingest: Ingest,
     pub admission: Admission,
@@ -74,7 +78,7 @@ pub struct Parts {
 enum Tag {
     /// Send events, and read those of a user.
     Events,
-    /// Delete a user and everything that is known of them.
+    /// What is known of a user; delete a user and everything that is known of them.
     Users,
     /// Ask about users and events. Days are those of the project's time zone; a range of days includes both its ends.
     Statistics,
@@ -85,7 +89,9 @@ enum Tag {
     Operation,
 }
 
-type Operations = (EventsApi, UsersApi, StatsApi, CountsApi, EarlierApi, OperationApi);
+type Operations = (EventsApi, UsersApi, Statistics, CountsApi, EarlierApi, OperationApi);
+type Statistics =
+    (ActiveUsersApi, TopEventsApi, TimeseriesApi, RetentionApi, FunnelApi, StickinessApi, LifecycleApi);
 
 /// The OpenAPI document, as JSON.
 ///
@@ -97,16 +103,24 @@ pub fn openapi() -> String {
 
 /// The whole interface. Must be called in a runtime.
 pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
-    let Parts { pool, stream, ingest, admission, http, metrics } = parts;
+    let Parts { pool, reader, stream, ingest, admission, http, metrics } = parts;
     let gate = Gate::new(Keys::new(pool.clone()), &ingest.rates, &http);
     let filter = ingest.filter.clone();
     let limits = BodyLimits::new(&ingest.limits, &http);
     let receiver = Receiver { ingest, admission, limits };
     let operations: Operations = (
         EventsApi { receiver: receiver.clone(), pool: pool.clone() },
-        UsersApi { pool: pool.clone() },
-        StatsApi { pool: pool.clone() },
-        CountsApi { pool: pool.clone() },
+        UsersApi { pool: pool.clone(), reader: reader.clone() },
+        (
+            ActiveUsersApi { reader: reader.clone() },
+            TopEventsApi { reader: reader.clone() },
+            TimeseriesApi { reader: reader.clone() },
+            RetentionApi { reader: reader.clone() },
+            FunnelApi { reader: reader.clone() },
+            StickinessApi { reader: reader.clone() },
+            LifecycleApi { reader: reader.clone() },
+        ),
+        CountsApi { reader },
         EarlierApi { receiver, pool: pool.clone() },
         OperationApi { pool, stream, filter, metrics },
     );

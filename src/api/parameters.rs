@@ -9,9 +9,13 @@ use poem_openapi::{
 };
 
 use super::problem::{Code, FieldError, Problem};
+use crate::stats::filter::{self, Filter, Segment};
 
 /// Days in a range: five years and a bit, so that an answer stays an answer.
-const MAX_DAYS: i64 = 2_000;
+pub const MAX_DAYS: u32 = 2_000;
+
+/// Characters of a segment.
+const MAX_SEGMENT: usize = 2_000;
 
 /// A value that a parameter can have.
 pub trait Value: Sized + Send + Sync {
@@ -90,6 +94,49 @@ impl<T: Value, const REQUIRED: bool> ParseFromParameter for Param<T, REQUIRED> {
     }
 }
 
+/// A parameter that may be repeated: conditions on events, all of which must hold.
+pub struct Segments(Vec<String>);
+
+impl ToJSON for Segments {
+    fn to_json(&self) -> Option<serde_json::Value> {
+        None
+    }
+}
+
+impl Type for Segments {
+    const IS_REQUIRED: bool = false;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "segments".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        let segment = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
+        let schema = MetaSchema { items: Some(Box::new(segment)), ..MetaSchema::new("array") };
+        MetaSchemaRef::Inline(Box::new(schema))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        None
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::empty())
+    }
+}
+
+impl ParseFromParameter for Segments {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
+        Ok(Self(vec![text.to_owned()]))
+    }
+
+    fn parse_from_parameters<I: IntoIterator<Item = A>, A: AsRef<str>>(texts: I) -> ParseResult<Self> {
+        Ok(Self(texts.into_iter().map(|text| text.as_ref().to_owned()).collect()))
+    }
+}
+
 /// Judges the parameters of one request.
 #[derive(Default)]
 pub struct Checks {
@@ -125,6 +172,32 @@ impl Checks {
                 None
             }
         }
+    }
+
+    /// The events for which all segments hold.
+    pub fn segments(&mut self, name: &'static str, segments: Segments) -> Filter {
+        self.texts(name, segments.0)
+    }
+
+    /// The same, of texts that came in another way.
+    pub fn texts(&mut self, name: &'static str, segments: Vec<String>) -> Filter {
+        self.parameters += segments.len();
+        if segments.len() > filter::MOST {
+            self.refuse(name, "too_many", format!("expected at most {}", filter::MOST));
+            return Filter::default();
+        }
+        let mut filter = Filter::default();
+        for text in segments {
+            if text.chars().count() > MAX_SEGMENT {
+                self.refuse(name, "too_long", format!("expected at most {MAX_SEGMENT} characters"));
+                continue;
+            }
+            match Segment::parse(&text) {
+                Ok(segment) => filter = filter.and(segment),
+                Err(message) => self.refuse(name, "invalid_segment", format!("{message}, got '{text}'")),
+            }
+        }
+        filter
     }
 
     /// Refuses a parameter for a reason that lies beyond its own form.
@@ -226,6 +299,30 @@ impl<const MAX: u32> Value for UpTo<MAX> {
     }
 }
 
+/// A number from 0 to `MAX`.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<const MAX: u32>(pub u32);
+
+impl<const MAX: u32> Value for Whole<MAX> {
+    const INVALID: &'static str = "out_of_range";
+
+    fn expected() -> String {
+        format!("a number from 0 to {MAX}")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number| *number <= MAX).map(Self)
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            minimum: Some(0.0),
+            maximum: Some(MAX.into()),
+            ..MetaSchema::new_with_format("integer", "uint32")
+        }
+    }
+}
+
 /// A range of days with both its ends.
 pub fn range<const R: bool>(
     checks: &mut Checks,
@@ -234,12 +331,17 @@ pub fn range<const R: bool>(
 ) -> Option<(NaiveDate, NaiveDate)> {
     let (from, to) = (checks.required("from", from), checks.required("to", to));
     let (from, to) = from.zip(to)?;
+    days(checks, from, to);
+    Some((from, to))
+}
+
+/// Whether days make a range.
+pub fn days(checks: &mut Checks, from: NaiveDate, to: NaiveDate) {
     let days = (to - from).num_days() + 1;
     if days < 1 {
         checks.refuse("to", "before_from", format!("expected {from} or later, got '{to}'"));
     }
-    if days > MAX_DAYS {
+    if days > i64::from(MAX_DAYS) {
         checks.refuse("to", "too_large", format!("expected at most {MAX_DAYS} days, got {days}"));
     }
-    Some((from, to))
 }

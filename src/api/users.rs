@@ -1,21 +1,53 @@
-//! Managing users.
+//! What is known of a user, and deleting one.
 
 use chrono::{SubsecRound, Utc};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, param::Path, payload::Json};
+use serde::Serialize;
 use sqlx::PgPool;
 
 use super::{
     Tag,
-    auth::{Admin, Caller},
-    events::example_user,
+    answer::Answer,
+    auth::{Admin, Caller, Read},
+    events::{Timeline, example_user},
     instant::Instant,
     parameters::{Checks, Required},
-    problem::{Managing, Refusal},
+    problem::{Code, Finding, Managing, Problem, Refusal},
 };
-use crate::store::deletions;
+use crate::store::{
+    deletions, events, profile,
+    snapshot::{Reader, Source},
+};
+
+/// Events of a profile's timeline.
+const TIMELINE: u32 = 20;
 
 pub struct UsersApi {
     pub pool: PgPool,
+    pub reader: Reader,
+}
+
+/// What is known of a user.
+#[derive(Object, Serialize)]
+struct UserProfile {
+    user_id: String,
+    /// When the user's first event occurred, of those that are kept.
+    first_seen: Instant,
+    /// When the last one did.
+    last_seen: Instant,
+    events: i64,
+    /// Most events first, then by name.
+    event_types: Vec<UserEventType>,
+    /// The newest events. `next` leads to more, as the `cursor` of `GET /events`.
+    timeline: Timeline,
+}
+
+#[derive(Object, Serialize)]
+struct UserEventType {
+    event_type: String,
+    events: i64,
+    first_seen: Instant,
+    last_seen: Instant,
 }
 
 /// What becomes of a user.
@@ -41,6 +73,46 @@ enum DeletionResponse {
 
 #[OpenApi]
 impl UsersApi {
+    /// A user
+    ///
+    /// First and last seen, events by type, and the newest events.
+    #[oai(path = "/users/:user_id", method = "get", operation_id = "user", tag = "Tag::Users")]
+    async fn profile(
+        &self,
+        caller: Caller<Read>,
+        /// The user's id, escaped as in any address.
+        #[oai(example = "example_user")]
+        user_id: Path<Required<String>>,
+    ) -> Result<Answer<UserProfile>, Refusal<Finding>> {
+        let mut checks = Checks::default();
+        let user_id = checks.required("user_id", user_id.0);
+        let user_id = checks.finish(user_id)?;
+        let project_id = caller.project.id;
+        let mut snapshot = self.reader.snapshot(project_id, Source::Activity).await?;
+        let types = profile::by_type(&mut snapshot, project_id, &user_id).await?;
+        let first_seen = types.iter().map(|of_type| of_type.first_seen).min();
+        let last_seen = types.iter().map(|of_type| of_type.last_seen).max();
+        let Some((first_seen, last_seen)) = first_seen.zip(last_seen) else {
+            let detail = format!("there are no events of a user '{user_id}'");
+            return Err(Problem::new(Code::NotFound, detail).into());
+        };
+        let page = events::of_user(&self.pool, project_id, &user_id, None, TIMELINE).await?;
+        let event_types = types.iter().map(|of_type| UserEventType {
+            event_type: of_type.event_type.clone(),
+            events: of_type.events,
+            first_seen: Instant(of_type.first_seen),
+            last_seen: Instant(of_type.last_seen),
+        });
+        Ok(Answer(UserProfile {
+            first_seen: Instant(first_seen),
+            last_seen: Instant(last_seen),
+            events: types.iter().map(|of_type| of_type.events).sum(),
+            event_types: event_types.collect(),
+            timeline: Timeline::new(page, &user_id)?,
+            user_id,
+        }))
+    }
+
     /// Delete a user
     ///
     /// Removes the user's events, those that wait to be stored included, and takes the user out of all statistics, of times

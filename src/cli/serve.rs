@@ -12,6 +12,7 @@ use weir::{
     store::{
         self,
         migrate::{self, SchemaError},
+        snapshot::Reader,
     },
     stream::{self, Stream, StreamError, publish::Publisher},
     telemetry,
@@ -29,6 +30,8 @@ pub(super) struct Options {
     rates: config::Rates,
     #[command(flatten)]
     load: config::Load,
+    #[command(flatten)]
+    questions: config::Questions,
     #[command(flatten)]
     database: config::Database,
     #[command(flatten)]
@@ -77,7 +80,9 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     };
     let admission = Admission::new(&options.load);
     let http = options.http;
-    let parts = api::Parts { pool, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
+    let reader = Reader::new(pool.clone(), &options.questions);
+    let parts =
+        api::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
     let app = api::app(parts);
 
     info!(address = %listener.local_addr()?, "listening");

@@ -1,19 +1,19 @@
 //! How much is worked on at a time. What is more is refused at once or after a short wait, so that what was let in stays
 //! fast; and no project has more than half, so that its flood leaves room for the others.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use moka::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::{config::Load, metrics, project::ProjectId};
+use crate::{
+    config::Load,
+    metrics,
+    project::ProjectId,
+    room::{Places, Room, Turn},
+};
 
 /// Bytes of a body from which on it takes a core for milliseconds to decompress it, or to take it apart.
 pub const LARGE: usize = 256 << 10;
 /// Memory is counted in steps of this many bytes.
 const STEP: usize = 64 << 10;
-/// Projects whose share is remembered. A share that was forgotten while it was in use would be given twice.
-const REMEMBERED: u64 = 100_000;
 
 /// There is no room for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,28 +36,12 @@ pub struct Admission {
     wait: Duration,
 }
 
-/// A number of places, of which each project has at most half.
-#[derive(Clone)]
-struct Room {
-    all: Arc<Semaphore>,
-    share: usize,
-    shares: Cache<ProjectId, Arc<Semaphore>>,
-}
-
-/// Places in a room, given back when dropped.
-type Places = [OwnedSemaphorePermit; 2];
-
 /// Memory that a body may take; it grows with the body, and is given back when dropped.
 pub struct Memory {
     room: Room,
     project_id: ProjectId,
     held: Vec<Places>,
     bytes: usize,
-}
-
-/// A turn to be worked on, given back when dropped.
-pub struct Turn {
-    _places: Places,
 }
 
 impl Admission {
@@ -85,31 +69,6 @@ impl Admission {
     /// A turn to be worked on, after a short wait if there is none now.
     pub async fn turn(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
         self.requests.turn(project_id, self.wait).await.ok_or(Overloaded::Requests)
-    }
-}
-
-impl Room {
-    fn new(places: usize) -> Self {
-        let places = places.clamp(2, Semaphore::MAX_PERMITS);
-        let shares = Cache::builder().max_capacity(REMEMBERED).build();
-        Self { all: Arc::new(Semaphore::new(places)), share: places / 2, shares }
-    }
-
-    fn share_of(&self, project_id: ProjectId) -> Arc<Semaphore> {
-        self.shares.get_with(project_id, || Arc::new(Semaphore::new(self.share)))
-    }
-
-    fn try_enter(&self, project_id: ProjectId, places: u32) -> Option<Places> {
-        let own = self.share_of(project_id).try_acquire_many_owned(places).ok()?;
-        Some([own, self.all.clone().try_acquire_many_owned(places).ok()?])
-    }
-
-    async fn turn(&self, project_id: ProjectId, wait: Duration) -> Option<Turn> {
-        let places = async {
-            let own = self.share_of(project_id).acquire_owned().await.expect("never closed");
-            [own, self.all.clone().acquire_owned().await.expect("never closed")]
-        };
-        tokio::time::timeout(wait, places).await.ok().map(|places| Turn { _places: places })
     }
 }
 

@@ -33,6 +33,12 @@ impl Unit {
         }
     }
 
+    /// The last day of the period in which `date` lies.
+    pub fn last_day(self, date: NaiveDate) -> NaiveDate {
+        let next = self.after(self.period_of(date), 1);
+        next.pred_opt().unwrap_or(next)
+    }
+
     /// The first days of the periods in which the days from `from` to `to` lie.
     pub fn periods(self, from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = NaiveDate> {
         let first = self.period_of(from);

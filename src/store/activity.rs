@@ -6,8 +6,16 @@ use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use roaring::RoaringBitmap;
 use sqlx::{PgConnection, PgPool};
 
-use super::StoreError;
-use crate::{project::ProjectId, stats::DailyUsers};
+use super::{StoreError, condition::Condition};
+use crate::{
+    project::ProjectId,
+    stats::{
+        DailyUsers,
+        filter::Filter,
+        retention::same_day::HourlyUsers,
+        timeseries::{ByPeriod, Happened, Measure},
+    },
+};
 
 /// Events and users of one event type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,82 +25,208 @@ pub struct EventTypeCount {
     pub users: i64,
 }
 
+/// Value, period, events, users.
+type ValueInPeriod = (Option<String>, NaiveDateTime, i64, Option<Vec<u8>>);
+
+/// The event type of rows that are of all types together. No event has it.
+pub(super) const TOGETHER: &str = "";
+
+/// Which rows of activity a question needs.
+struct Series {
+    /// Of these types; nothing: of any.
+    only: Option<Vec<String>>,
+    /// Of none of these.
+    except: Vec<String>,
+}
+
+impl Series {
+    /// The fewest: whoever is in one of them did something that passes the filter.
+    fn together(filter: &Filter) -> Self {
+        if filter.is_of_all_types() {
+            return Self { only: Some(vec![TOGETHER.into()]), except: Vec::new() };
+        }
+        Self::of_each_type(filter)
+    }
+
+    fn of_each_type(filter: &Filter) -> Self {
+        let Condition { only, mut except, .. } = Condition::of(filter);
+        except.push(TOGETHER.into());
+        Self { only, except }
+    }
+}
+
 /// How many users were active on each day from `from` to `to`, both included. Days without users are absent.
 pub async fn daily_active_users(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     project_id: ProjectId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-    // A day that is one row is counted where it is: its bitmap is the larger the longer the day is over.
+    // A day that is one row is counted where it lies.
     let rows: Vec<(NaiveDateTime, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
         "select local_day,
                 case when count(*) over day = 1 then rb_cardinality(users) end,
                 case when count(*) over day > 1 then users::bytea end
-         from activity_total_daily
-         where project_id = $1 and local_day between $2 and $3
+         from activity_daily
+         where project_id = $1 and local_day between $2 and $3 and event_type = $4
          window day as (partition by local_day)",
     )
     .bind(project_id.get())
     .bind(midnight(from))
     .bind(midnight(to))
-    .fetch_all(pool)
+    .bind(TOGETHER)
+    .fetch_all(connection)
     .await?;
     let counted = rows.iter().filter_map(|(day, count, _)| Some((day.date(), (*count)?.cast_unsigned())));
     let mut counts: BTreeMap<_, _> = counted.collect();
-    let parts = rows.into_iter().filter_map(|(day, _, part)| Some((day, part?)));
-    counts.extend(merged(parts)?.into_iter().map(|(day, users)| (day, users.len())));
+    let rows = rows.into_iter().filter_map(|(day, _, users)| Some((day.date(), users?)));
+    counts.extend(merged(rows)?.into_iter().map(|(day, users)| (day, users.len())));
     Ok(counts)
 }
 
 /// Who was active on each day from `from` to `to`, both included. Days without users are absent.
 pub async fn daily_users(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     project_id: ProjectId,
+    filter: &Filter,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<DailyUsers, StoreError> {
-    let parts: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
+    let Series { only, except } = Series::together(filter);
+    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
         "select local_day, users::bytea
-         from activity_total_daily
-         where project_id = $1 and local_day between $2 and $3",
+         from activity_daily
+         where project_id = $1 and local_day between $2 and $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)",
     )
     .bind(project_id.get())
     .bind(midnight(from))
     .bind(midnight(to))
-    .fetch_all(pool)
+    .bind(only)
+    .bind(except)
+    .fetch_all(connection)
     .await?;
-    merged(parts)
+    merged(rows.into_iter().map(|(day, users)| (day.date(), users)))
+}
+
+/// Who was active in each hour of `[from, to)`. Hours without users are absent.
+pub async fn hourly_users(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    filter: &Filter,
+    from: NaiveDateTime,
+    to: NaiveDateTime,
+) -> Result<HourlyUsers, StoreError> {
+    let Series { only, except } = Series::together(filter);
+    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
+        "select local_hour, users::bytea
+         from activity_hourly
+         where project_id = $1 and local_hour >= $2 and local_hour < $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)",
+    )
+    .bind(project_id.get())
+    .bind(from)
+    .bind(to)
+    .bind(only)
+    .bind(except)
+    .fetch_all(connection)
+    .await?;
+    merged(rows)
 }
 
 /// Who was active on any day before `date`, over all history.
 pub async fn users_before(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     project_id: ProjectId,
+    filter: &Filter,
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
+    let Series { only, except } = Series::together(filter);
     let bytes: Option<Vec<u8>> = sqlx::query_scalar(
-        "select rb_or_agg(users)::bytea from activity_total_daily where project_id = $1 and local_day < $2",
+        "select rb_or_agg(users)::bytea
+         from activity_daily
+         where project_id = $1 and local_day < $2
+           and ($3::text[] is null or event_type = any($3)) and event_type <> all($4)",
     )
     .bind(project_id.get())
     .bind(midnight(date))
-    .fetch_one(pool)
+    .bind(only)
+    .bind(except)
+    .fetch_one(connection)
     .await?;
     bytes.map_or_else(|| Ok(RoaringBitmap::new()), |bytes| bitmap(&bytes))
 }
 
+/// Whether periods are put together from days or from hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    Hour,
+    Day,
+}
+
+/// What happened in each hour or on each day of `[from, to)`; by event type, or all of them under none. Users are there if
+/// they are what is measured.
+pub async fn happened(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    filter: &Filter,
+    grain: Grain,
+    (from, to): (NaiveDateTime, NaiveDateTime),
+    by_event_type: bool,
+    measure: Measure,
+) -> Result<BTreeMap<Option<String>, ByPeriod>, StoreError> {
+    let Series { only, except } =
+        if by_event_type { Series::of_each_type(filter) } else { Series::together(filter) };
+    let statement = match grain {
+        Grain::Hour => {
+            "select case when $6 then event_type end, local_hour, events, case when $7 then users::bytea end
+             from activity_hourly
+             where project_id = $1 and local_hour >= $2 and local_hour < $3
+               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)"
+        }
+        Grain::Day => {
+            "select case when $6 then event_type end, local_day, events, case when $7 then users::bytea end
+             from activity_daily
+             where project_id = $1 and local_day >= $2 and local_day < $3
+               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)"
+        }
+    };
+    let rows: Vec<ValueInPeriod> = sqlx::query_as(statement)
+        .bind(project_id.get())
+        .bind(from)
+        .bind(to)
+        .bind(only)
+        .bind(except)
+        .bind(by_event_type)
+        .bind(measure == Measure::Users)
+        .fetch_all(connection)
+        .await?;
+    let mut values: BTreeMap<_, ByPeriod> = BTreeMap::new();
+    for (value, period, events, users) in rows {
+        let users = users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))?;
+        values.entry(value).or_default().entry(period).or_default().merge(&Happened { events, users });
+    }
+    for periods in values.values_mut() {
+        periods.retain(|_, happened| happened.events > 0);
+    }
+    values.retain(|_, periods| !periods.is_empty());
+    Ok(values)
+}
+
 /// The event types of a range of days, most events first, then by name.
 pub async fn top_events(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     project_id: ProjectId,
-    from: NaiveDate,
-    to: NaiveDate,
+    filter: &Filter,
+    (from, to): (NaiveDate, NaiveDate),
     limit: u32,
 ) -> Result<Vec<EventTypeCount>, StoreError> {
+    let Series { only, except } = Series::of_each_type(filter);
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
          from activity_daily
          where project_id = $1 and local_day between $2 and $3
+           and ($5::text[] is null or event_type = any($5)) and event_type <> all($6)
          group by event_type
          having sum(events) > 0
          order by events desc, event_type
@@ -102,7 +236,9 @@ pub async fn top_events(
     .bind(midnight(from))
     .bind(midnight(to))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .bind(only)
+    .bind(except)
+    .fetch_all(connection)
     .await?;
     Ok(rows
         .into_iter()
@@ -147,15 +283,17 @@ fn midnight(date: NaiveDate) -> NaiveDateTime {
     date.and_time(NaiveTime::MIN)
 }
 
-/// Days of one or several parts each.
-fn merged(parts: impl IntoIterator<Item = (NaiveDateTime, Vec<u8>)>) -> Result<DailyUsers, StoreError> {
-    let mut users = DailyUsers::new();
-    for (day, bytes) in parts {
-        *users.entry(day.date()).or_default() |= bitmap(&bytes)?;
+/// Sets of which several rows may hold a part.
+fn merged<T: Ord>(
+    rows: impl IntoIterator<Item = (T, Vec<u8>)>,
+) -> Result<BTreeMap<T, RoaringBitmap>, StoreError> {
+    let mut users: BTreeMap<T, RoaringBitmap> = BTreeMap::new();
+    for (period, bytes) in rows {
+        *users.entry(period).or_default() |= bitmap(&bytes)?;
     }
     Ok(users)
 }
 
-fn bitmap(bytes: &[u8]) -> Result<RoaringBitmap, StoreError> {
+pub(super) fn bitmap(bytes: &[u8]) -> Result<RoaringBitmap, StoreError> {
     RoaringBitmap::deserialize_from(bytes).map_err(StoreError::Bitmap)
 }

@@ -74,23 +74,3 @@ pub async fn of_user(
     }
     Ok(Page { events, more: false })
 }
-
-/// The number of a project's events of a type in `[from, to)`.
-pub async fn count(
-    pool: &PgPool,
-    project_id: ProjectId,
-    event_type: &str,
-    (from, to): (DateTime<Utc>, DateTime<Utc>),
-) -> Result<i64, StoreError> {
-    let count = sqlx::query_scalar(
-        "select count(*) from events
-         where project_id = $1 and event_type = $2 and occurred_at >= $3 and occurred_at < $4",
-    )
-    .bind(project_id.get())
-    .bind(event_type)
-    .bind(from)
-    .bind(to)
-    .fetch_one(pool)
-    .await?;
-    Ok(count)
-}

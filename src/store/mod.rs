@@ -2,21 +2,28 @@
 //!
 //! Whatever touches a project's rows takes the project's id first.
 
+pub mod active;
 pub mod activity;
+mod condition;
 pub mod deletions;
 pub mod event_types;
 pub mod events;
 pub mod expiry;
+pub mod funnel;
 pub mod inspection;
 pub mod keys;
 pub mod migrate;
+pub mod occurrences;
 pub mod pages;
+pub mod profile;
 pub mod projects;
+pub mod retention;
 pub mod settled;
+pub mod snapshot;
 pub mod users;
 pub mod write;
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use sqlx::{
     PgPool,
@@ -49,6 +56,10 @@ pub enum StoreError {
     Year(i32),
     #[error("the database did not answer in time")]
     TimedOut,
+    #[error("no turn to read events came in time")]
+    NoTurn,
+    #[error("the answer would have more than {0} rows")]
+    TooManyRows(usize),
     #[error("weir panicked over these data; its standard error says where")]
     Panicked,
 }
@@ -68,14 +79,21 @@ impl StoreError {
                     | sqlx::Error::PoolClosed
                     | sqlx::Error::WorkerCrashed
             ),
-            Self::TimedOut => true,
-            Self::Bitmap(_)
+            Self::TimedOut | Self::NoTurn => true,
+            Self::TooManyRows(_)
+            | Self::Bitmap(_)
             | Self::Timezone { .. }
             | Self::NoProject(_)
             | Self::NoUserNumber
             | Self::Year(_)
             | Self::Panicked => false,
         }
+    }
+
+    /// The question costs more than questions may.
+    pub fn is_too_expensive(&self) -> bool {
+        // Cancelled: by `statement_timeout`.
+        matches!(self, Self::TooManyRows(_)) || self.code().as_deref() == Some("57014")
     }
 
     /// Not these data are to blame, but the state of the database or of its settings: the same works when time or a
@@ -102,11 +120,14 @@ impl StoreError {
     }
 
     fn is_of_class(&self, classes: &[&str]) -> bool {
+        self.code().is_some_and(|code| classes.contains(&&code[..2]))
+    }
+
+    /// The SQLSTATE.
+    fn code(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| classes.contains(&&code[..2]))
-            }
-            _ => false,
+            Self::Database(sqlx::Error::Database(error)) => error.code(),
+            _ => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Views of pages: events `page_view`, whose property `path` is the page's and whose property `site_id` the site's.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, Row};
 
 use super::StoreError;
 use crate::project::ProjectId;
@@ -24,7 +24,7 @@ pub struct PathViews {
 
 /// Views in `[from, to)`, of one site or of all, with at most `limit` paths.
 pub async fn views(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     project_id: ProjectId,
     site_id: Option<&str>,
     (from, to): (DateTime<Utc>, DateTime<Utc>),
@@ -47,7 +47,7 @@ pub async fn views(
     .bind(from)
     .bind(to)
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let mut views = PageViews { total_views: 0, unique_users: 0, top_paths: Vec::new() };
     for row in rows {

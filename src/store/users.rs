@@ -107,6 +107,18 @@ pub async fn number(pool: &PgPool, project_id: ProjectId, user_id: &str) -> Resu
     Ok(found.remove(user_id).map(|user| user.user_no))
 }
 
+/// The ids of users, in the order of their numbers; without those who were deleted.
+pub async fn names(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    numbers: &[i32],
+) -> Result<Vec<String>, StoreError> {
+    let query = sqlx::query_scalar(
+        "select user_id from users where project_id = $1 and user_no = any($2) order by user_no",
+    );
+    Ok(query.bind(project_id.get()).bind(numbers).fetch_all(connection).await?)
+}
+
 async fn find(
     connection: &mut PgConnection,
     project_id: ProjectId,

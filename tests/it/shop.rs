@@ -78,6 +78,63 @@ async fn every_answer_equals_the_oracle_in_every_time_zone() {
     weir.stop().await;
 }
 
+/// Rows without a field that the oracle does not tell.
+fn without(rows: &Value, field: &str) -> Value {
+    let row = |row: &Value| {
+        let mut row = row.clone();
+        row.as_object_mut().unwrap().shift_remove(field);
+        row
+    };
+    rows.as_array().unwrap().iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn funnel_retention_by_channel_stickiness_and_lifecycle_equal_the_definitions() {
+    let weir = Weir::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = clickstream(directory.path());
+    let expected: Value = serde_json::from_str(include_str!("../expected/shop_questions.json")).unwrap();
+    for (number, (timezone, of_zone)) in expected.as_object().unwrap().iter().enumerate() {
+        let project = weir.project(&format!("shop-{number}"), timezone).await;
+        weir.run(&["import", &file, "--project", &project.name]).await.succeeded();
+        weir.wait_for_events(EVENTS * (i64::try_from(number).unwrap() + 1)).await;
+
+        let steps = ["product_view", "add_to_cart", "payment_details", "purchase"];
+        let steps = steps.map(|event_type| json!({"event_type": event_type}));
+        let question = json!({"from": "2024-01-01", "to": "2024-06-30", "window": "7days", "steps": steps,
+                              "breakdown": "properties.platform"});
+        let request =
+            weir.http.post(weir.url("/stats/funnel")).header("X-API-Key", &project.read).json(&question);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["steps"], of_zone["funnel"]["steps"], "funnel in {timezone}");
+        assert_eq!(answer["breakdown"], of_zone["funnel"]["breakdown"], "funnel in {timezone}");
+
+        let answer = weir.ask(&project, "/stats/stickiness?from=2024-03-01&to=2024-03-31").await;
+        assert_eq!(answer["data"], of_zone["stickiness"], "stickiness in {timezone}");
+        for interval in ["day", "week", "month"] {
+            let (from, to) =
+                if interval == "day" { ("2024-03-01", "2024-03-31") } else { ("2024-01-01", "2024-06-30") };
+            let path = format!("/stats/lifecycle?from={from}&to={to}&interval={interval}");
+            let answer = without(&weir.ask(&project, &path).await["data"], "complete");
+            assert_eq!(
+                answer,
+                of_zone[&format!("lifecycle_{interval}")],
+                "lifecycle by {interval} in {timezone}"
+            );
+        }
+        for (channel, table) in of_zone["retention"].as_object().unwrap() {
+            let path = format!(
+                "/stats/retention?from=2024-01-01&to=2024-06-30&window_type=weekly&windows=8\
+                 &segment=properties.channel:{channel}"
+            );
+            let answer = weir.ask(&project, &path).await;
+            assert_eq!(answer["cohorts"], table["cohorts"], "retention of {channel} in {timezone}");
+            assert_eq!(answer["overall"], table["overall"], "retention of {channel} in {timezone}");
+        }
+    }
+    weir.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_imported_and_sent_again_stays_once() {
     let weir = Weir::start().await;

@@ -61,7 +61,14 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.is_transient() {
+        if error.is_too_expensive() {
+            let detail = "The question was ended because it costs too much: ask for less time.";
+            Self::new(Code::QueryTooExpensive, detail).caused(error)
+        } else if matches!(error, StoreError::NoTurn) {
+            let detail =
+                "Too many questions that read events are being answered: ask again after Retry-After.";
+            Self::new(Code::Overloaded, detail).caused(error)
+        } else if error.is_transient() {
             Self::new(Code::StoreUnavailable, "The database cannot be reached; events are still taken.")
                 .caused(error)
         } else {

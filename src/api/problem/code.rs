@@ -20,6 +20,7 @@ pub enum Code {
     TooManyEvents,
     BatchExceedsBurst,
     UnsupportedMediaType,
+    QueryTooExpensive,
     RateLimited,
     Internal,
     Overloaded,
@@ -34,7 +35,7 @@ pub(super) struct Facts {
 }
 
 impl Code {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::EmptyBatch,
@@ -50,6 +51,7 @@ impl Code {
         Self::TooManyEvents,
         Self::BatchExceedsBurst,
         Self::UnsupportedMediaType,
+        Self::QueryTooExpensive,
         Self::RateLimited,
         Self::Internal,
         Self::Overloaded,
@@ -68,13 +70,14 @@ impl Code {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid key is needed"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The key does not allow this"),
             Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", "The page may not use the key"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such path"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "It is not there"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path has no such method"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body came too slowly"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::TooManyEvents => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", "The batch has too many events"),
             Self::BatchExceedsBurst => (StatusCode::PAYLOAD_TOO_LARGE, "batch_exceeds_burst", "The batch can never pass"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's type is not supported"),
+            Self::QueryTooExpensive => (StatusCode::UNPROCESSABLE_ENTITY, "query_too_expensive", "The question costs too much"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many at once"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in weir"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much to do"),

@@ -46,6 +46,49 @@ impl Statuses for Asking {
         (400, "A parameter is not valid"),
         (401, "The key is missing or unknown"),
         (403, "The key may not ask questions, or not from this page"),
+        (422, "The question costs too much: `errors` says what to narrow"),
+        (429, "More requests came from this address than its rate allows"),
+        (500, "A failure of weir"),
+        (
+            503,
+            "The database cannot be reached now, or too many questions that read events are being answered",
+        ),
+    ];
+    const ALLOWANCE: bool = false;
+}
+
+/// What asks a question in a body.
+pub struct AskingInBody;
+
+impl Statuses for AskingInBody {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "The body cannot be read, or a part of the question is not valid"),
+        (401, "The key is missing or unknown"),
+        (403, "The key may not ask questions, or not from this page"),
+        (408, "The body did not arrive in time"),
+        (413, "The body is too large"),
+        (415, "The body is not `application/json`"),
+        (422, "The question costs too much: `errors` says what to narrow"),
+        (429, "More requests came from this address than its rate allows"),
+        (500, "A failure of weir"),
+        (
+            503,
+            "The database cannot be reached now, or too many questions that read events are being answered",
+        ),
+    ];
+    const ALLOWANCE: bool = false;
+}
+
+/// What asks about one thing, which may not be there.
+pub struct Finding;
+
+impl Statuses for Finding {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "A parameter is not valid"),
+        (401, "The key is missing or unknown"),
+        (403, "The key may not ask questions, or not from this page"),
+        (404, "It is not there"),
+        (422, "The question costs too much"),
         (429, "More requests came from this address than its rate allows"),
         (500, "A failure of weir"),
         (503, "The database cannot be reached now"),
@@ -111,7 +154,9 @@ fn response(status: u16, description: &'static str, allowance: bool) -> MetaResp
 fn headers(status: u16, allowance: bool) -> Vec<MetaHeader> {
     let mut documented = match status {
         401 => vec![("WWW-Authenticate", "How to present a key.", true)],
-        415 => vec![("Accept-Encoding", "The encodings that are supported, if it was the encoding.", false)],
+        415 if allowance => {
+            vec![("Accept-Encoding", "The encodings that are supported, if it was the encoding.", false)]
+        }
         429 => vec![("Retry-After", "Seconds after which the same request passes.", true)],
         503 => vec![("Retry-After", "Seconds after which to try again.", true)],
         _ => Vec::new(),

@@ -126,7 +126,12 @@ impl Weir {
     }
 
     pub async fn project(&self, name: &str, timezone: &str) -> Project {
-        self.run(&["project", "create", name, "--timezone", timezone]).await.succeeded();
+        self.project_with(name, &["--timezone", timezone]).await
+    }
+
+    /// A project with these options of `weir project create`.
+    pub async fn project_with(&self, name: &str, options: &[&str]) -> Project {
+        self.run(&[&["project", "create", name], options].concat()).await.succeeded();
         let key = async |kind| {
             let made = self.run(&["key", "create", "--project", name, "--kind", kind]).await.succeeded();
             made.stdout.trim().to_owned()
@@ -187,8 +192,8 @@ impl Weir {
     pub async fn counts(&self) -> (i64, i64, i64) {
         sqlx::query_as(
             "select (select count(*) from events),
-                    (select coalesce(sum(events), 0)::bigint from activity_total_hourly),
-                    (select coalesce(sum(events), 0)::bigint from activity_daily)",
+                    (select coalesce(sum(events), 0)::bigint from activity_hourly where event_type = ''),
+                    (select coalesce(sum(events), 0)::bigint from activity_daily where event_type <> '')",
         )
         .fetch_one(&self.pool)
         .await

@@ -1,0 +1,39 @@
+//! By what an answer is told apart.
+
+use poem_openapi::registry::MetaSchema;
+
+use crate::{api::parameters::Value, stats::filter::Property};
+
+#[derive(Clone, Debug)]
+pub(super) enum Breakdown {
+    EventType,
+    Property(Property),
+}
+
+impl Breakdown {
+    pub(super) fn property(&self) -> Option<&Property> {
+        match self {
+            Self::EventType => None,
+            Self::Property(property) => Some(property),
+        }
+    }
+}
+
+impl Value for Breakdown {
+    const INVALID: &'static str = "invalid_breakdown";
+
+    fn expected() -> String {
+        "event_type or properties.NAME".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "event_type" => Some(Self::EventType),
+            text => Property::parse(text).map(Self::Property),
+        }
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema { pattern: Some(r"^(event_type|properties\..+)$".into()), ..MetaSchema::new("string") }
+    }
+}

@@ -1,0 +1,388 @@
+//! How many users get from step to step.
+
+use chrono::{NaiveDate, TimeDelta, Utc};
+use poem_openapi::{Enum, Object, OpenApi, types::Example};
+
+use super::{
+    breakdown::Breakdown,
+    narrow::Cost,
+    question_body::QuestionBody,
+    rate,
+    table::{Format, Table, Told, field},
+    timezone,
+    users::{Page, UserList},
+};
+use crate::{
+    api::{
+        Tag,
+        auth::{Caller, Read},
+        parameters::{Checks, Value, days},
+        problem::{AskingInBody, Problem, Refusal},
+    },
+    project::Project,
+    stats::{
+        filter::Filter,
+        funnel::{Funnel, MOST_STEPS, Reached},
+    },
+    store::{
+        self, StoreError,
+        funnel::Span,
+        snapshot::{Reader, Source},
+    },
+};
+
+/// How long a conversion may take at most.
+const MAX_WINDOW: TimeDelta = TimeDelta::days(366);
+const DEFAULT_WINDOW: &str = "14days";
+/// Values that have a funnel of their own.
+const DEFAULT_LIMIT: u32 = 10;
+const MAX_LIMIT: u32 = 100;
+
+pub struct FunnelApi {
+    pub reader: Reader,
+}
+
+/// Steps in order. A user enters with an event of the first one from `from` to `to`, and converts with one of the last at
+/// most `window` later.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub(super) struct FunnelQuestion {
+    /// The first day on which users enter.
+    from: NaiveDate,
+    /// The last such day.
+    to: NaiveDate,
+    /// 2 to 20 steps.
+    #[oai(validator(min_items = 2, max_items = 20))]
+    steps: Vec<FunnelStep>,
+    /// How long after the first step the last one counts, such as `30min`, `1h` or `14days`; default 14days, at most a year.
+    #[oai(skip_serializing_if_is_none)]
+    window: Option<String>,
+    /// A funnel for each value of this property of the first event, such as `properties.platform`.
+    #[oai(skip_serializing_if_is_none)]
+    breakdown: Option<String>,
+    /// Most values with a funnel of their own; default 10.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "100")))]
+    limit: Option<u32>,
+}
+
+#[derive(Object)]
+#[oai(deny_unknown_fields)]
+struct FunnelStep {
+    #[oai(validator(min_length = 1, max_length = 200))]
+    event_type: String,
+    /// Only events for which all of these hold, such as `properties.country:UA,PL`.
+    #[oai(default, skip_serializing_if_is_empty, validator(max_items = 50))]
+    segment: Vec<String>,
+}
+
+impl Example for FunnelQuestion {
+    fn example() -> Self {
+        let step = |event_type: &str| FunnelStep { event_type: event_type.into(), segment: Vec::new() };
+        let (from, to) = ("2024-03-01", "2024-03-31");
+        Self {
+            from: from.parse().expect("a date"),
+            to: to.parse().expect("a date"),
+            steps: ["product_view", "add_to_cart", "payment_details"].map(step).into(),
+            window: Some("7days".into()),
+            breakdown: Some("properties.platform".into()),
+            limit: None,
+        }
+    }
+}
+
+/// A funnel, and which of its users.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub(super) struct FunnelUsersQuestion {
+    /// The funnel. Its breakdown and limit are of no use here.
+    funnel: FunnelQuestion,
+    /// The step, from 1.
+    #[oai(validator(minimum(value = "1"), maximum(value = "20")))]
+    step: u32,
+    /// Who got to the step (`reached`), or no further than that (`dropped`).
+    who: FunnelUsers,
+    /// The `next` of the page before.
+    #[oai(skip_serializing_if_is_none)]
+    cursor: Option<String>,
+    /// Most users of a page; default 100.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "1000")))]
+    limit: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum FunnelUsers {
+    Reached,
+    Dropped,
+}
+
+impl Example for FunnelUsersQuestion {
+    fn example() -> Self {
+        let funnel = FunnelQuestion { breakdown: None, ..FunnelQuestion::example() };
+        Self { funnel, step: 2, who: FunnelUsers::Dropped, cursor: None, limit: None }
+    }
+}
+
+#[derive(Object)]
+struct FunnelAnswer {
+    timezone: String,
+    /// False: the window of users who entered last is not over, and numbers may still grow.
+    complete: bool,
+    steps: Vec<StepUsers>,
+    /// With a breakdown: the same by value, those with most users first, then by value.
+    #[oai(skip_serializing_if_is_none)]
+    breakdown: Option<Vec<ValueSteps>>,
+}
+
+#[derive(Object)]
+struct ValueSteps {
+    /// Null: the first event has no such property. `$other`: all values without a funnel of their own.
+    value: Option<String>,
+    steps: Vec<StepUsers>,
+}
+
+#[derive(Object)]
+struct StepUsers {
+    /// From 1.
+    step: u32,
+    event_type: String,
+    /// Users who got here.
+    users: u64,
+    /// Of the users who entered, rounded to three decimals; null if nobody did.
+    rate: Option<f64>,
+    /// Of the users of the step before, likewise.
+    step_rate: Option<f64>,
+    /// The median time from the step before, in seconds, to the millisecond; null if nobody got here, or came from nowhere.
+    median_seconds: Option<f64>,
+}
+
+/// A question whose parts are valid.
+pub(super) struct Asked {
+    from: NaiveDate,
+    to: NaiveDate,
+    event_types: Vec<String>,
+    steps: Vec<Filter>,
+    window: TimeDelta,
+    breakdown: Option<Breakdown>,
+    limit: usize,
+}
+
+#[OpenApi(prefix_path = "/stats", tag = "Tag::Statistics")]
+impl FunnelApi {
+    /// Funnel
+    ///
+    /// How many users did one thing after the other: each step with another event, none earlier than the one before it, the
+    /// last at most the window after the first. A user counts once, as far as they got; who enters several times has several
+    /// tries.
+    #[oai(path = "/funnel", method = "post", operation_id = "funnel")]
+    async fn funnel(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        question: QuestionBody<FunnelQuestion>,
+    ) -> Result<Told<FunnelAnswer>, Refusal<AskingInBody>> {
+        let asked = question.0.judge(Checks::default())?;
+        let now = Utc::now();
+        let funnel = self.count(&caller.project, &asked).await;
+        let funnel = funnel.map_err(|error| asked.cost().problem(error, &self.reader))?;
+        let ends = caller.project.start_of(after(asked.to)) + asked.window;
+        let steps = told(&asked, funnel.overall());
+        let breakdown = asked.breakdown.is_some().then(|| by_value(&asked, funnel));
+        let answer =
+            FunnelAnswer { timezone: timezone(&caller.project), complete: ends <= now, steps, breakdown };
+        Ok(Told { answer, format })
+    }
+
+    /// Funnel, by name
+    ///
+    /// Who got to a step, or no further than that, in pages.
+    #[oai(path = "/funnel/users", method = "post", operation_id = "funnel_list")]
+    async fn list(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        question: QuestionBody<FunnelUsersQuestion>,
+    ) -> Result<Told<UserList>, Refusal<AskingInBody>> {
+        let FunnelUsersQuestion { funnel, step, who, cursor, limit } = question.0;
+        let mut checks = Checks::default();
+        let page = Page::of_body(&mut checks, cursor.as_deref(), limit);
+        let index = (step as usize).checked_sub(1).filter(|index| *index < funnel.steps.len());
+        if index.is_none() {
+            checks.refuse(
+                "step",
+                "out_of_range",
+                format!("expected a number from 1 to {}", funnel.steps.len()),
+            );
+        }
+        let asked = funnel.judge(checks)?;
+        let funnel = self.count(&caller.project, &asked).await;
+        let funnel = funnel.map_err(|error| asked.cost().problem(error, &self.reader))?;
+        let users = funnel.overall();
+        let reached = |index: usize| users.get(index).map(|step| step.users.clone()).unwrap_or_default();
+        let index = index.unwrap_or_default();
+        let users = match who {
+            FunnelUsers::Reached => reached(index),
+            FunnelUsers::Dropped => reached(index) - reached(index + 1),
+        };
+        let answer = page.list(&self.reader, &caller.project, &users).await?;
+        Ok(Told { answer, format })
+    }
+
+    async fn count(&self, project: &Project, asked: &Asked) -> Result<Funnel, StoreError> {
+        let enter_before = project.start_of(after(asked.to));
+        let span =
+            Span { begin: project.start_of(asked.from), enter_before, end: enter_before + asked.window };
+        let property = asked.breakdown.as_ref().and_then(Breakdown::property);
+        let mut funnel = Funnel::new(asked.steps.len(), asked.window);
+        let mut snapshot = self.reader.snapshot(project.id, Source::Events).await?;
+        store::funnel::each_user(
+            &mut snapshot,
+            project.id,
+            &asked.steps,
+            property,
+            span,
+            |user_no, events| {
+                funnel.count(user_no, events);
+            },
+        )
+        .await?;
+        Ok(funnel)
+    }
+}
+
+fn after(day: NaiveDate) -> NaiveDate {
+    day.succ_opt().unwrap_or(day)
+}
+
+impl FunnelQuestion {
+    fn judge(self, mut checks: Checks) -> Result<Asked, Problem> {
+        days(&mut checks, self.from, self.to);
+        if !(2..=MOST_STEPS).contains(&self.steps.len()) {
+            checks.refuse("steps", "out_of_range", format!("expected 2 to {MOST_STEPS} steps"));
+        }
+        let mut steps = Vec::new();
+        let mut event_types = Vec::new();
+        for step in self.steps {
+            if String::parse(&step.event_type).is_none() {
+                let message = format!("expected {}, got '{}'", String::expected(), step.event_type);
+                checks.refuse("event_type", String::INVALID, message);
+            }
+            steps.push(checks.texts("segment", step.segment).of_type(&step.event_type));
+            event_types.push(step.event_type);
+        }
+        let window = self.window.as_deref().unwrap_or(DEFAULT_WINDOW);
+        let window =
+            humantime::parse_duration(window).ok().and_then(|window| TimeDelta::from_std(window).ok());
+        let window = window.filter(|window| (TimeDelta::zero()..=MAX_WINDOW).contains(window));
+        if window.is_none() {
+            let message = "expected a duration of at most a year, such as 30min, 1h or 14days".into();
+            checks.refuse("window", "invalid_duration", message);
+        }
+        let breakdown = self.breakdown.map(|text| {
+            let parsed = Breakdown::parse(&text).filter(|breakdown| breakdown.property().is_some());
+            if parsed.is_none() {
+                checks.refuse(
+                    "breakdown",
+                    Breakdown::INVALID,
+                    format!("expected properties.NAME, got '{text}'"),
+                );
+            }
+            parsed
+        });
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            checks.refuse("limit", "out_of_range", format!("expected a number from 1 to {MAX_LIMIT}"));
+        }
+        let window = checks.finish(window)?;
+        Ok(Asked {
+            from: self.from,
+            to: self.to,
+            event_types,
+            steps,
+            window,
+            breakdown: breakdown.flatten(),
+            limit: limit as usize,
+        })
+    }
+}
+
+impl Asked {
+    fn cost(&self) -> Cost {
+        let shorter = "a shorter window reads fewer events";
+        Cost::of_days(self.from, self.to).with_choice(self.window > TimeDelta::days(1), "window", shorter)
+    }
+}
+
+fn told(asked: &Asked, reached: Vec<Reached>) -> Vec<StepUsers> {
+    let entered = reached.first().map_or(0, |first| first.users.len());
+    let mut before = None;
+    let steps = (1..).zip(&asked.event_types).zip(reached);
+    let told = steps.map(|((step, event_type), mut reached)| {
+        let users = reached.users.len();
+        let step_rate = rate(users, before.replace(users).unwrap_or(users));
+        StepUsers {
+            step,
+            event_type: event_type.clone(),
+            users,
+            rate: rate(users, entered),
+            step_rate,
+            median_seconds: reached.median_time().map(seconds),
+        }
+    });
+    told.collect()
+}
+
+/// In milliseconds, half rounded up.
+fn seconds(time: TimeDelta) -> f64 {
+    let milliseconds = (time + TimeDelta::microseconds(500)).num_milliseconds();
+    #[allow(clippy::cast_precision_loss, reason = "a year has fewer than 2^53 milliseconds")]
+    let milliseconds = milliseconds as f64;
+    milliseconds / 1_000.0
+}
+
+fn by_value(asked: &Asked, funnel: Funnel) -> Vec<ValueSteps> {
+    let mut values = funnel.by_value();
+    let others = values.split_off(asked.limit.min(values.len()));
+    let mut told_values: Vec<ValueSteps> =
+        values.into_iter().map(|(value, steps)| ValueSteps { value, steps: told(asked, steps) }).collect();
+    if !others.is_empty() {
+        let mut rest = vec![Reached::default(); asked.steps.len()];
+        for (_, steps) in others {
+            for (rest, reached) in rest.iter_mut().zip(&steps) {
+                rest.merge(reached);
+            }
+        }
+        told_values.push(ValueSteps { value: Some("$other".into()), steps: told(asked, rest) });
+    }
+    told_values
+}
+
+impl Table for FunnelAnswer {
+    fn header(&self) -> Vec<String> {
+        ["value", "step", "event_type", "users", "rate", "step_rate", "median_seconds"].map(Into::into).into()
+    }
+
+    /// Those of all values come first; their value is `$all`, if there is a breakdown.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let rows = |value: Option<&str>, steps: &[StepUsers]| -> Vec<Vec<String>> {
+            let row = |step: &StepUsers| {
+                vec![
+                    field(value),
+                    step.step.to_string(),
+                    step.event_type.clone(),
+                    step.users.to_string(),
+                    field(step.rate),
+                    field(step.step_rate),
+                    field(step.median_seconds),
+                ]
+            };
+            steps.iter().map(row).collect()
+        };
+        let all = self.breakdown.as_ref().map(|_| "$all");
+        let mut told = rows(all, &self.steps);
+        for of_value in self.breakdown.iter().flatten() {
+            told.extend(rows(of_value.value.as_deref(), &of_value.steps));
+        }
+        told
+    }
+}

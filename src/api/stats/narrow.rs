@@ -1,0 +1,74 @@
+//! What a question that costs too much may be narrowed by.
+
+use chrono::NaiveDate;
+
+use crate::{
+    api::problem::{Code, FieldError, Problem},
+    stats::filter::{Filter, Property},
+    store::{StoreError, snapshot::Reader},
+};
+
+/// What a question asks, as far as it decides what it costs.
+#[derive(Debug, Default)]
+pub(in crate::api) struct Cost {
+    days: i64,
+    hints: Vec<FieldError>,
+}
+
+impl Cost {
+    pub(in crate::api) fn of_days(from: NaiveDate, to: NaiveDate) -> Self {
+        Self { days: (to - from).num_days() + 1, hints: Vec::new() }
+    }
+
+    /// The question reads events, because of conditions in this parameter.
+    #[must_use]
+    pub(in crate::api) fn with_filter(mut self, field: &'static str, filter: &Filter) -> Self {
+        for (property, _) in &filter.properties {
+            let message =
+                format!("reads events because of {property}; event types alone are answered without");
+            self.hints.push(hint(field, "reads_events", message));
+        }
+        self
+    }
+
+    #[must_use]
+    pub(in crate::api) fn with_breakdown(mut self, property: Option<&Property>) -> Self {
+        if let Some(property) = property {
+            let message = format!("reads events because of {property}; event_type is answered without");
+            self.hints.push(hint("breakdown", "reads_events", message));
+        }
+        self
+    }
+
+    /// The question reads events, because of this choice.
+    #[must_use]
+    pub(in crate::api) fn with_choice(mut self, applies: bool, field: &'static str, message: &str) -> Self {
+        if applies {
+            self.hints.push(hint(field, "reads_events", message.into()));
+        }
+        self
+    }
+
+    /// A failure of the store: if the question is too expensive, with what to narrow.
+    pub(in crate::api) fn problem(self, error: StoreError, reader: &Reader) -> Problem {
+        if !error.is_too_expensive() {
+            return error.into();
+        }
+        let mut hints = Vec::new();
+        if self.days > 1 {
+            let message = format!("ask for fewer days than {}", self.days);
+            hints.push(hint("from", "too_many_days", message));
+        }
+        hints.extend(self.hints);
+        let limit = humantime::format_duration(reader.timeout());
+        let why = match error {
+            StoreError::TooManyRows(rows) => format!("has more than {rows} values in all periods"),
+            _ => format!("takes longer than {limit}"),
+        };
+        Problem::invalid(Code::QueryTooExpensive, format!("the answer {why}: narrow the question"), hints)
+    }
+}
+
+fn hint(field: &'static str, code: &'static str, message: String) -> FieldError {
+    FieldError { index: None, event_id: None, field: Some(field.into()), code: code.into(), message }
+}

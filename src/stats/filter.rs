@@ -1,0 +1,317 @@
+//! Which events a question is about: segments, all of which must hold.
+//!
+//! A segment is `SUBJECT:VALUES`. The subject is `event_type` or `properties.NAME`; a dot in the name goes a level deeper,
+//! unless there is a property of that whole name. Values are separated by commas and one of them must hold; with `!` before
+//! them none may.
+//!
+//! | value | holds for |
+//! |---|---|
+//! | `UA`, `49.9`, `true` | the text; the number or the truth value too, if it reads as one |
+//! | `"UA,PL"` | this text only, as JSON writes it |
+//! | `null` | an event without the property, or with null |
+//! | `>10`, `>=10`, `<10`, `<=10` | numbers |
+//!
+//! A list holds if one of its elements does.
+
+use std::collections::BTreeSet;
+
+/// Values of a segment, and segments of a question.
+pub const MOST: usize = 50;
+
+/// A condition on events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub subject: Subject,
+    /// None of the values may hold, instead of one.
+    pub negated: bool,
+    pub values: Vec<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    EventType,
+    Property(Property),
+}
+
+/// The name of a property.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Property(String);
+
+/// What a property may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Not there, or null.
+    Missing,
+    /// The text, and whatever it reads as.
+    Plain(String),
+    /// The text alone.
+    Text(String),
+    Compared(Comparison, Number),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// A number of JSON, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Number(String);
+
+/// The events that a question is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of these types; nothing: of any.
+    pub only: Option<BTreeSet<String>>,
+    /// Of none of these types.
+    pub except: BTreeSet<String>,
+    /// Conditions on properties. Activity does not know properties, so these are answered from the events themselves.
+    pub properties: Vec<(Property, Condition)>,
+}
+
+/// A condition on a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub negated: bool,
+    pub values: Vec<Value>,
+}
+
+impl Property {
+    /// From `properties.NAME`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix("properties.")?;
+        let valid = !name.is_empty() && name.split('.').all(|part| !part.is_empty()) && !name.contains('\0');
+        (valid && name.chars().count() <= 200).then(|| Self(name.to_owned()))
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Property {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "properties.{}", self.0)
+    }
+}
+
+impl Number {
+    /// Numbers that a double can hold: others would be refused or cut off on the way.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number: serde_json::Number = serde_json::from_str(text).ok()?;
+        number.as_f64().filter(|number| number.is_finite())?;
+        Some(Self(text.to_owned()))
+    }
+
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Segment {
+    /// Reads a segment; if it is none, says what was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let expected = || "expected event_type:VALUE or properties.NAME:VALUE".to_owned();
+        if text.contains('\0') {
+            return Err("U+0000 stands in no event".into());
+        }
+        let (subject, values) = text.split_once(':').ok_or_else(expected)?;
+        let (negated, values) = match values.strip_prefix('!') {
+            Some(values) => (true, values),
+            None => (false, values),
+        };
+        let subject = match subject {
+            "event_type" => Subject::EventType,
+            property => Subject::Property(Property::parse(property).ok_or_else(expected)?),
+        };
+        let values = values_of(values)?;
+        if values.len() > MOST {
+            return Err(format!("expected at most {MOST} values"));
+        }
+        if subject == Subject::EventType
+            && values.iter().any(|value| matches!(value, Value::Compared(..) | Value::Missing))
+        {
+            return Err("an event type is a text: write \"null\" or \"<…\" in quotes".into());
+        }
+        Ok(Self { subject, negated, values })
+    }
+}
+
+fn values_of(mut text: &str) -> Result<Vec<Value>, String> {
+    let mut values = Vec::new();
+    loop {
+        let rest = if text.starts_with('"') {
+            let mut quoted = serde_json::Deserializer::from_str(text).into_iter::<String>();
+            let Some(Ok(value)) = quoted.next() else {
+                return Err("a text in quotes does not end, or is not as JSON writes it".into());
+            };
+            let rest = &text[quoted.byte_offset()..];
+            if !rest.is_empty() && !rest.starts_with(',') {
+                return Err("expected a comma after a text in quotes".into());
+            }
+            if value.contains('\0') {
+                return Err("U+0000 stands in no event".into());
+            }
+            values.push(Value::Text(value));
+            rest
+        } else {
+            let end = text.find(',').unwrap_or(text.len());
+            values.push(plain(&text[..end])?);
+            &text[end..]
+        };
+        match rest.strip_prefix(',') {
+            Some(next) => text = next,
+            None => return Ok(values),
+        }
+    }
+}
+
+fn plain(text: &str) -> Result<Value, String> {
+    let compared = [
+        (">=", Comparison::GreaterOrEqual),
+        ("<=", Comparison::LessOrEqual),
+        (">", Comparison::Greater),
+        ("<", Comparison::Less),
+    ];
+    for (sign, comparison) in compared {
+        if let Some(number) = text.strip_prefix(sign) {
+            let number = Number::parse(number).ok_or_else(|| format!("expected a number after {sign}"))?;
+            return Ok(Value::Compared(comparison, number));
+        }
+    }
+    match text {
+        "" => Err("expected a value: null means that there is none, \"\" is the empty text".into()),
+        "null" => Ok(Value::Missing),
+        text => Ok(Value::Plain(text.to_owned())),
+    }
+}
+
+impl Filter {
+    /// Events for which all segments hold.
+    pub fn of(segments: impl IntoIterator<Item = Segment>) -> Self {
+        segments.into_iter().fold(Self::default(), Self::and)
+    }
+
+    /// Events of this type only, besides.
+    #[must_use]
+    pub fn of_type(mut self, event_type: &str) -> Self {
+        self.keep_only([event_type.to_owned()].into());
+        self
+    }
+
+    #[must_use]
+    pub fn and(mut self, segment: Segment) -> Self {
+        match segment.subject {
+            Subject::Property(property) => {
+                let condition = Condition { negated: segment.negated, values: segment.values };
+                self.properties.push((property, condition));
+            }
+            Subject::EventType => {
+                let types = segment.values.into_iter().filter_map(|value| match value {
+                    Value::Plain(text) | Value::Text(text) => Some(text),
+                    Value::Missing | Value::Compared(..) => None,
+                });
+                if segment.negated {
+                    self.except.extend(types);
+                } else {
+                    self.keep_only(types.collect());
+                }
+            }
+        }
+        self
+    }
+
+    /// Events that both take.
+    #[must_use]
+    pub fn and_all(mut self, other: Self) -> Self {
+        if let Some(only) = other.only {
+            self.keep_only(only);
+        }
+        self.except.extend(other.except);
+        self.properties.extend(other.properties);
+        self
+    }
+
+    fn keep_only(&mut self, types: BTreeSet<String>) {
+        self.only = Some(match self.only.take() {
+            None => types,
+            Some(only) => only.intersection(&types).cloned().collect(),
+        });
+    }
+
+    /// The same without conditions on properties.
+    #[must_use]
+    pub fn types_alone(&self) -> Self {
+        Self { properties: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether events of every type pass.
+    pub fn is_of_all_types(&self) -> bool {
+        self.only.is_none() && self.except.is_empty()
+    }
+
+    /// Whether activity, which knows event types and no properties, can answer.
+    pub fn is_of_types_alone(&self) -> bool {
+        self.properties.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> (bool, Vec<Value>) {
+        let segment = Segment::parse(&format!("properties.x:{text}")).expect(text);
+        (segment.negated, segment.values)
+    }
+
+    fn plain(text: &str) -> Value {
+        Value::Plain(text.into())
+    }
+
+    #[test]
+    fn values_are_texts_numbers_and_what_is_missing() {
+        assert_eq!(values("UA"), (false, vec![plain("UA")]));
+        assert_eq!(values("UA,PL"), (false, vec![plain("UA"), plain("PL")]));
+        assert_eq!(values("!UA,null"), (true, vec![plain("UA"), Value::Missing]));
+        assert_eq!(values("https://a:8"), (false, vec![plain("https://a:8")]));
+        let quoted = Value::Text("a,\"b".into());
+        assert_eq!(values(r#""a,\"b",null,"","!""#).1[..2], [quoted, Value::Missing]);
+        let ten = Number("1e1".into());
+        assert_eq!(values(">=1e1"), (false, vec![Value::Compared(Comparison::GreaterOrEqual, ten)]));
+    }
+
+    #[test]
+    fn what_is_no_segment_is_told_what_was_expected() {
+        for (text, expected) in [
+            ("country:UA", "expected event_type:VALUE or properties.NAME:VALUE"),
+            ("properties.country", "expected event_type:VALUE or properties.NAME:VALUE"),
+            ("properties.:1", "expected event_type:VALUE or properties.NAME:VALUE"),
+            ("properties.a..b:1", "expected event_type:VALUE or properties.NAME:VALUE"),
+            ("properties.x:", "expected a value: null means that there is none, \"\" is the empty text"),
+            ("properties.x:a,", "expected a value: null means that there is none, \"\" is the empty text"),
+            ("properties.x:>ten", "expected a number after >"),
+            ("properties.x:>1e999", "expected a number after >"),
+            ("properties.x:\"a", "a text in quotes does not end, or is not as JSON writes it"),
+            ("properties.x:\"a\"b", "expected a comma after a text in quotes"),
+            ("event_type:<5", "an event type is a text: write \"null\" or \"<…\" in quotes"),
+        ] {
+            assert_eq!(Segment::parse(text), Err(expected.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn segments_on_types_become_sets() {
+        let of =
+            |texts: &[&str]| Filter::of(texts.iter().map(|text| Segment::parse(text).expect("a segment")));
+        let filter = of(&["event_type:a,b,c", "event_type:b,c,d", "event_type:!c"]);
+        assert_eq!(filter.only, Some(["b".to_owned(), "c".to_owned()].into()));
+        assert_eq!(filter.except, ["c".to_owned()].into());
+        assert!(filter.is_of_types_alone());
+        assert_eq!(of(&["event_type:a", "event_type:b"]).only, Some(BTreeSet::new()));
+        assert!(!of(&["properties.x:1"]).is_of_types_alone());
+    }
+}

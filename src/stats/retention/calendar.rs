@@ -1,0 +1,122 @@
+//! Retention by the calendar: sets of days are enough, with one exception. Whether somebody came back on the very day on
+//! which they began depends on the order within the day, so that is told apart beforehand ([`super::same_day`]).
+
+use chrono::NaiveDate;
+use roaring::RoaringBitmap;
+
+use super::{
+    Cell, Cohort, Column, Question, Retention,
+    cohorts::{Cohorts, members},
+};
+use crate::stats::{DailyUsers, period::Unit, union};
+
+/// What an answer is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Calendar<'a> {
+    pub unit: Unit,
+    /// The date at `as_of`: a period is complete when it ended before.
+    pub today: NaiveDate,
+    /// Who came back on each day, before `as_of`.
+    pub returns: &'a DailyUsers,
+    /// Who came back on the day of a start, after their first start of that day.
+    pub same_day: &'a DailyUsers,
+}
+
+impl Calendar<'_> {
+    /// The whole table.
+    pub fn answer(&self, question: &Question, cohorts: &Cohorts) -> Retention {
+        let periods = Periods::new(self.unit, self.returns);
+        let row = |(&cohort, joined): (&NaiveDate, &DailyUsers)| {
+            let members = members(joined);
+            let cell = |column: &Column| Cell {
+                users: self.count(&periods, cohort, joined, &members, *column),
+                complete: self.unit.after(cohort, column.complete_with() + 1) <= self.today,
+            };
+            Cohort { cohort, size: members.len(), cells: question.columns.iter().map(cell).collect() }
+        };
+        Retention::of(cohorts.iter().map(row).collect(), question.columns.len())
+    }
+
+    fn count(
+        &self,
+        periods: &Periods,
+        cohort: NaiveDate,
+        joined: &DailyUsers,
+        members: &RoaringBitmap,
+        column: Column,
+    ) -> u64 {
+        match column.last {
+            // The common case, without a set of its own: one period that is not the cohort's.
+            Some(last) if last == column.first && last > 0 => {
+                periods.of(self.unit.after(cohort, last)).map_or(0, |users| users.intersection_len(members))
+            }
+            _ => self.returned(periods, cohort, joined, members, column).len(),
+        }
+    }
+
+    /// The users of a cohort whom a column counts.
+    pub fn users(&self, cohort: NaiveDate, joined: &DailyUsers, column: Column) -> RoaringBitmap {
+        let periods = Periods::new(self.unit, self.returns);
+        self.returned(&periods, cohort, joined, &members(joined), column)
+    }
+
+    fn returned(
+        &self,
+        periods: &Periods,
+        cohort: NaiveDate,
+        joined: &DailyUsers,
+        members: &RoaringBitmap,
+        column: Column,
+    ) -> RoaringBitmap {
+        let first = column.first.max(1);
+        let mut came = match column.last {
+            None => periods.from(self.unit.after(cohort, first)),
+            Some(last) => (first..=last)
+                .filter_map(|k| periods.of(self.unit.after(cohort, k)))
+                .fold(RoaringBitmap::new(), |came, users| came | users),
+        };
+        came &= members;
+        if column.holds(0) {
+            let end = self.unit.after(cohort, 1);
+            for (&day, new) in joined {
+                if let Some(same_day) = self.same_day.get(&day) {
+                    came |= new & same_day;
+                }
+                if let Some(next) = day.succ_opt() {
+                    came |= union(self.returns, next, end) & new;
+                }
+            }
+        }
+        came
+    }
+}
+
+/// The users of periods, each put together once.
+struct Periods {
+    users: DailyUsers,
+    /// From the beginning of a period on.
+    onwards: DailyUsers,
+}
+
+impl Periods {
+    fn new(unit: Unit, days: &DailyUsers) -> Self {
+        let mut users = DailyUsers::new();
+        for (&day, active) in days {
+            *users.entry(unit.period_of(day)).or_default() |= active;
+        }
+        let mut all = RoaringBitmap::new();
+        let onwards = users.iter().rev().map(|(&period, active)| {
+            all |= active;
+            (period, all.clone())
+        });
+        Self { onwards: onwards.collect(), users }
+    }
+
+    fn of(&self, period: NaiveDate) -> Option<&RoaringBitmap> {
+        self.users.get(&period)
+    }
+
+    fn from(&self, period: NaiveDate) -> RoaringBitmap {
+        self.onwards.range(period..).next().map_or_else(RoaringBitmap::new, |(_, users)| users.clone())
+    }
+}

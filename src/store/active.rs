@@ -1,0 +1,123 @@
+//! Who was active: from activity where it knows the answer, else from the events.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use roaring::RoaringBitmap;
+use sqlx::PgConnection;
+
+use super::{StoreError, activity, occurrences, snapshot::Source};
+use crate::{
+    project::Project,
+    stats::{DailyUsers, filter::Filter, retention::same_day::HourlyUsers},
+};
+
+/// The events that a question is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub project: &'a Project,
+    pub filter: &'a Filter,
+    /// Only those before; nothing: all that are stored.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    /// What must be read to find such events.
+    pub fn source(&self) -> Source {
+        if self.is_of_types_alone() { Source::Activity } else { Source::Events }
+    }
+}
+
+/// How many users did something on each day from `from` to `to`, both included. Days without users may be absent.
+pub async fn daily_active_users(
+    connection: &mut PgConnection,
+    asked: &Asked<'_>,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
+    if *asked.filter == Filter::default() && asked.until.is_none() {
+        return activity::daily_active_users(connection, asked.project.id, from, to).await;
+    }
+    let users = daily_users(connection, asked, from, to).await?;
+    Ok(users.into_iter().map(|(day, users)| (day, users.len())).collect())
+}
+
+/// Who did something on each day from `from` to `to`, both included. Days without users may be absent.
+pub async fn daily_users(
+    connection: &mut PgConnection,
+    asked: &Asked<'_>,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<DailyUsers, StoreError> {
+    let Asked { project, filter, until } = *asked;
+    if filter.source() == Source::Events {
+        let days: Vec<NaiveDate> = from.iter_days().take_while(|day| *day <= to).collect();
+        let starts: Vec<DateTime<Utc>> = days.iter().map(|day| project.start_of(*day)).collect();
+        let end = to.succ_opt().map_or(DateTime::<Utc>::MAX_UTC, |next| project.start_of(next));
+        let end = until.map_or(end, |until| until.min(end));
+        let found = occurrences::by_period(connection, project.id, filter, &starts, end).await?;
+        return Ok(found.into_iter().map(|(index, happened)| (days[index], happened.users)).collect());
+    }
+    let Some(until) = until else {
+        return activity::daily_users(connection, project.id, filter, from, to).await;
+    };
+    // The last day is not whole: its hours tell, and of the last hour the events.
+    let last = project.local_date(until);
+    let before = last.pred_opt().unwrap_or(last).min(to);
+    let mut users = activity::daily_users(connection, project.id, filter, from, before).await?;
+    if (from..=to).contains(&last) {
+        let of_last_day = hourly_users(connection, asked, last, last).await?;
+        let of_last_day = of_last_day.into_values().fold(RoaringBitmap::new(), |all, hour| all | hour);
+        users.insert(last, of_last_day);
+    }
+    Ok(users)
+}
+
+/// Who did something on any day before `date`, over all history.
+pub async fn users_before(
+    connection: &mut PgConnection,
+    asked: &Asked<'_>,
+    date: NaiveDate,
+) -> Result<RoaringBitmap, StoreError> {
+    let Asked { project, filter, until } = *asked;
+    match filter.source() {
+        Source::Activity => {
+            let date = until.map_or(date, |until| date.min(project.local_date(until)));
+            activity::users_before(connection, project.id, filter, date).await
+        }
+        Source::Events => {
+            let start = project.start_of(date);
+            let end = until.map_or(start, |until| start.min(until));
+            occurrences::users_before(connection, project.id, filter, end).await
+        }
+    }
+}
+
+/// Who did something in each hour of the wall clock, on the days from `from` to `to`; of event types alone.
+pub async fn hourly_users(
+    connection: &mut PgConnection,
+    asked: &Asked<'_>,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<HourlyUsers, StoreError> {
+    let Asked { project, filter, until } = *asked;
+    let begin = from.and_time(NaiveTime::MIN);
+    let end = to.succ_opt().unwrap_or(to).and_time(NaiveTime::MIN);
+    let Some((until, hour)) =
+        until.map(|until| (until, project.local_hour(until))).filter(|(_, hour)| *hour < end)
+    else {
+        return activity::hourly_users(connection, project.id, filter, begin, end).await;
+    };
+    let mut users = activity::hourly_users(connection, project.id, filter, begin, hour).await?;
+    let start = project.first_instant(hour);
+    if hour >= begin && start < until {
+        let found = occurrences::by_period(connection, project.id, filter, &[start], until).await?;
+        users.extend(found.into_values().map(|happened| (hour, happened.users)));
+    }
+    Ok(users)
+}
+
+/// The instants between which an hour of the wall clock lies.
+pub fn bounds(project: &Project, hour: NaiveDateTime) -> (DateTime<Utc>, DateTime<Utc>) {
+    (project.first_instant(hour), project.first_instant(hour + TimeDelta::hours(1)))
+}

@@ -1,0 +1,199 @@
+//! Reading events, for questions that activity cannot answer: about properties, exact moments, order.
+//!
+//! Statements are planned anew each time (`persistent(false)`), with the values at hand: so the database looks only at the
+//! chunks of the time asked for, and reads a condition on properties once instead of for each row.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use roaring::RoaringBitmap;
+use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::QueryAs};
+
+use super::{
+    StoreError,
+    activity::{EventTypeCount, bitmap},
+    condition::Condition,
+};
+use crate::{
+    project::ProjectId,
+    stats::{
+        filter::{Filter, Property},
+        timeseries::Happened,
+    },
+};
+
+/// Rows of a breakdown: a value in a period.
+const MOST_ROWS: usize = 50_000;
+
+/// Value, period, events, users.
+type ValueInPeriod = (Option<String>, i32, i64, Option<Vec<u8>>);
+
+/// What happened in each of consecutive periods, by index: from its start until that of the next, the last until `end`.
+pub async fn by_period(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    filter: &Filter,
+    starts: &[DateTime<Utc>],
+    end: DateTime<Utc>,
+) -> Result<BTreeMap<usize, Happened>, StoreError> {
+    let rows: Vec<(i32, i64, Option<Vec<u8>>)> = matching(
+        "select width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, count(*),
+                (rb_build_agg(user_no) filter (where user_no is not null))::bytea
+         from events
+         where project_id = $1 and occurred_at >= $2 and occurred_at < $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+           and ($6::text is null or properties @@ $6::text::jsonpath)
+         group by period",
+        project_id,
+        filter,
+        (starts[0], end),
+    )
+    .bind(starts)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|(period, events, users)| Ok((index(period), happened(events, users)?))).collect()
+}
+
+/// The same by the value of a property, where nothing stands for its absence; or by event type.
+pub async fn by_value(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    filter: &Filter,
+    property: Option<&Property>,
+    starts: &[DateTime<Utc>],
+    end: DateTime<Utc>,
+) -> Result<BTreeMap<Option<String>, BTreeMap<usize, Happened>>, StoreError> {
+    let rows: Vec<ValueInPeriod> = matching(
+        "select case when $8::text is null then event_type
+                     else coalesce(properties ->> $8, properties #>> string_to_array($8, '.')) end as value,
+                width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, count(*),
+                (rb_build_agg(user_no) filter (where user_no is not null))::bytea
+         from events
+         where project_id = $1 and occurred_at >= $2 and occurred_at < $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+           and ($6::text is null or properties @@ $6::text::jsonpath)
+         group by value, period
+         limit $9",
+        project_id,
+        filter,
+        (starts[0], end),
+    )
+    .bind(starts)
+    .bind(property.map(Property::name))
+    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX) + 1)
+    .fetch_all(connection)
+    .await?;
+    if rows.len() > MOST_ROWS {
+        return Err(StoreError::TooManyRows(MOST_ROWS));
+    }
+    let mut values: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for (value, period, events, users) in rows {
+        values.entry(value).or_default().insert(index(period), happened(events, users)?);
+    }
+    Ok(values)
+}
+
+/// The event types of `[from, to)`, most events first, then by name.
+pub async fn top_events(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    filter: &Filter,
+    range: (DateTime<Utc>, DateTime<Utc>),
+    limit: u32,
+) -> Result<Vec<EventTypeCount>, StoreError> {
+    let rows: Vec<(String, i64, i64)> = matching(
+        "select event_type, count(*) as events,
+                coalesce(rb_cardinality(rb_build_agg(user_no) filter (where user_no is not null)), 0) as users
+         from events
+         where project_id = $1 and occurred_at >= $2 and occurred_at < $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+           and ($6::text is null or properties @@ $6::text::jsonpath)
+         group by event_type
+         order by events desc, event_type
+         limit $7",
+        project_id,
+        filter,
+        range,
+    )
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(event_type, events, users)| EventTypeCount { event_type, events, users })
+        .collect())
+}
+
+/// The number of events in `[from, to)`.
+pub async fn count(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    filter: &Filter,
+    range: (DateTime<Utc>, DateTime<Utc>),
+) -> Result<i64, StoreError> {
+    let (count,): (i64,) = matching(
+        "select count(*)
+         from events
+         where project_id = $1 and occurred_at >= $2 and occurred_at < $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+           and ($6::text is null or properties @@ $6::text::jsonpath)",
+        project_id,
+        filter,
+        range,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(count)
+}
+
+/// Who did something before a moment, over all history.
+pub async fn users_before(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    filter: &Filter,
+    end: DateTime<Utc>,
+) -> Result<RoaringBitmap, StoreError> {
+    let (users,): (Option<Vec<u8>>,) = matching(
+        "select (rb_build_agg(user_no) filter (where user_no is not null))::bytea
+         from events
+         where project_id = $1 and ($2::timestamptz is null or occurred_at >= $2) and occurred_at < $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+           and ($6::text is null or properties @@ $6::text::jsonpath)",
+        project_id,
+        filter,
+        (None, end),
+    )
+    .fetch_one(connection)
+    .await?;
+    users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))
+}
+
+/// Arguments 1 to 6 of a statement that looks for events: project, time, types, properties.
+fn matching<'a, T>(
+    statement: &'static str,
+    project_id: ProjectId,
+    filter: &Filter,
+    (begin, end): (impl Into<Option<DateTime<Utc>>>, DateTime<Utc>),
+) -> QueryAs<'a, Postgres, T, PgArguments>
+where
+    T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+{
+    let Condition { only, except, properties } = Condition::of(filter);
+    sqlx::query_as(statement)
+        .persistent(false)
+        .bind(project_id.get())
+        .bind(begin.into())
+        .bind(end)
+        .bind(only)
+        .bind(except)
+        .bind(properties)
+}
+
+fn index(period: i32) -> usize {
+    usize::try_from(period).unwrap_or(0)
+}
+
+fn happened(events: i64, users: Option<Vec<u8>>) -> Result<Happened, StoreError> {
+    let users = users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))?;
+    Ok(Happened { events, users })
+}

@@ -1,0 +1,83 @@
+//! What a question reads is of one moment, and costs no more than questions may.
+
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+
+use super::StoreError;
+use crate::{
+    config::Questions,
+    project::ProjectId,
+    room::{Room, Turn},
+};
+
+/// Opens snapshots.
+#[derive(Clone)]
+pub struct Reader {
+    pool: PgPool,
+    timeout: Duration,
+    events: Room,
+}
+
+/// What a question reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A few bitmaps for each day.
+    Activity,
+    /// As many events as there are: such questions take turns, and the database spends one core on each.
+    Events,
+}
+
+/// The database as it is at one moment.
+pub struct Snapshot {
+    transaction: Transaction<'static, Postgres>,
+    _turn: Option<Turn>,
+}
+
+impl Reader {
+    pub fn new(pool: PgPool, config: &Questions) -> Self {
+        let timeout = config.question_timeout;
+        Self { pool, timeout, events: Room::new(config.event_questions.into()) }
+    }
+
+    /// How long the database may work on a question.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The database as it is now, for a question of the project.
+    pub async fn snapshot(&self, project_id: ProjectId, source: Source) -> Result<Snapshot, StoreError> {
+        let turn = match source {
+            Source::Activity => None,
+            Source::Events => {
+                let turn = self.events.turn(project_id, self.timeout).await;
+                Some(turn.ok_or(StoreError::NoTurn)?)
+            }
+        };
+        let begin = format!(
+            "begin isolation level repeatable read, read only;
+             set local statement_timeout = {};
+             set local max_parallel_workers_per_gather = 0",
+            self.timeout.as_millis().max(1)
+        );
+        let transaction = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        Ok(Snapshot { transaction, _turn: turn })
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Snapshot {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+}

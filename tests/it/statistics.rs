@@ -1,0 +1,176 @@
+//! What all questions have in common: segments, CSV, limits of what they cost. What the numbers are is compared with
+//! definitions in `oracle.rs` and `shop.rs`.
+
+use serde_json::{Value, json};
+use sqlx::Connection;
+
+use super::support::{Project, Weir, json as json_of};
+
+async fn clicks(weir: &Weir) -> Project {
+    let project = weir.project("clicks", "UTC").await;
+    let event = |user: &str, event_type: &str, minute: u32, properties: Value| {
+        json!({"user_id": user, "event_type": event_type, "occurred_at": format!("2024-03-10T12:{minute:02}:00Z"),
+               "properties": properties})
+    };
+    let events = json!([
+        event("anna", "view", 0, json!({"country": "UA", "path": "a,\"b\""})),
+        event("anna", "buy", 10, json!({"country": "UA", "amount": 49.9})),
+        event("ben", "view", 1, json!({"country": "PL"})),
+        event("ben", "view", 2, json!({})),
+        event("eve", "view", 3, json!({"country": "UA, or so"})),
+    ]);
+    assert_eq!(weir.send(&project, &events).await.0, 202);
+    weir.wait_for_events(5).await;
+    project
+}
+
+#[tokio::test]
+async fn every_answer_is_a_table_for_whoever_asks_for_one() {
+    let weir = Weir::start().await;
+    let project = clicks(&weir).await;
+    let day = "from=2024-03-10&to=2024-03-10";
+    for (path, table) in [
+        (format!("/stats/dau?{day}"), "date,active_users\n2024-03-10,3\n"),
+        (
+            format!("/stats/active-users?{day}&interval=month"),
+            "period,active_users,complete\n2024-03-01,3,true\n",
+        ),
+        (format!("/stats/top-events?{day}"), "event_type,events,users\nview,4,3\nbuy,1,1\n"),
+        (
+            format!("/stats/timeseries?{day}&breakdown=properties.country&limit=1"),
+            "value,period,count,complete\nUA,2024-03-10,2,true\n$other,2024-03-10,3,true\n",
+        ),
+        (format!("/stats/stickiness?{day}"), "days,users\n1,3\n"),
+        (
+            format!("/stats/lifecycle?{day}"),
+            "period,new,returning,resurrecting,dormant,complete\n2024-03-10,3,0,0,0,true\n",
+        ),
+        (
+            format!("/stats/retention?{day}&windows=1&return_event=buy"),
+            "cohort,size,period,last_period,users,rate,complete\n2024-03-10,3,0,,1,0.333,true\n2024-03-10,3,1,,0,0,true\n\
+             overall,3,0,,1,0.333,true\noverall,3,1,,0,0,true\n",
+        ),
+        (
+            "/stats/count?event_type=view&from=2024-03-10T12:00:00Z&to=2024-03-10T12:02:00Z".into(),
+            "event_type,count\nview,2\n",
+        ),
+        ("/stats/pages?date=2024-03-10".into(), "path,views,unique_users\n,0,0\n"),
+    ] {
+        let answer = weir.get(&project, &path).header("Accept", "text/csv").send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8", "{path}");
+        assert_eq!(answer.text().await.unwrap(), table, "{path}");
+    }
+    let question = json!({"from": "2024-03-10", "to": "2024-03-10", "breakdown": "properties.path",
+                          "steps": [{"event_type": "view"}, {"event_type": "buy"}]});
+    let answer = ask_funnel(&weir, &project, &question).header("Accept", "text/csv").send().await.unwrap();
+    let table = "value,step,event_type,users,rate,step_rate,median_seconds\n\
+                 $all,1,view,3,1,1,\n$all,2,buy,1,0.333,0.333,600\n\
+                 ,1,view,2,1,1,\n,2,buy,0,0,0,\n\
+                 \"a,\"\"b\"\"\",1,view,1,1,1,\n\"a,\"\"b\"\"\",2,buy,1,1,1,600\n";
+    assert_eq!(answer.text().await.unwrap(), table);
+    weir.stop().await;
+}
+
+fn ask_funnel(weir: &Weir, project: &Project, question: &Value) -> reqwest::RequestBuilder {
+    weir.http.post(weir.url("/stats/funnel")).header("X-API-Key", &project.read).json(question)
+}
+
+#[tokio::test]
+async fn segments_ask_about_some_events_only() {
+    let weir = Weir::start().await;
+    let project = clicks(&weir).await;
+    for (segments, users) in [
+        (&["event_type:view"][..], 3),
+        (&["event_type:!view"], 1),
+        (&["event_type:view", "event_type:buy"], 0),
+        (&["properties.country:UA"], 1),
+        (&["properties.country:UA,PL"], 2),
+        (&["properties.country:\"UA, or so\""], 1),
+        (&["properties.country:!UA"], 2),
+        (&["properties.country:null"], 1),
+        (&["properties.country:!null"], 3),
+        (&["properties.amount:49.9"], 1),
+        (&["properties.amount:\"49.9\""], 0),
+        (&["properties.amount:>50"], 0),
+        (&["properties.amount:<=50", "properties.country:UA"], 1),
+        (&["properties.amount:<=50", "event_type:view"], 0),
+    ] {
+        let request = weir.get(&project, "/stats/dau?from=2024-03-10&to=2024-03-10");
+        let sent: Vec<_> = segments.iter().map(|segment| ("segment", segment)).collect();
+        let (status, answer) = json_of(request.query(&sent).send().await.unwrap()).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["data"][0]["active_users"], users, "{segments:?}");
+    }
+    let path = "/stats/dau?from=2024-03-10&to=2024-03-10&segment=country:UA&segment=properties.x:";
+    let (status, problem) = json_of(weir.get(&project, path).send().await.unwrap()).await;
+    assert_eq!(status, 400);
+    let expected = json!([
+        {"field": "segment", "code": "invalid_segment",
+         "message": "expected event_type:VALUE or properties.NAME:VALUE, got 'country:UA'"},
+        {"field": "segment", "code": "invalid_segment",
+         "message": "expected a value: null means that there is none, \"\" is the empty text, got 'properties.x:'"},
+    ]);
+    assert_eq!(problem["errors"], expected);
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_costs_too_much_is_told_what_to_narrow_and_holds_up_no_other() {
+    let weir = Weir::start_with(&[("WEIR_QUESTION_TIMEOUT", "300ms")]).await;
+    let project = clicks(&weir).await;
+    // Whoever reads events now, waits until its time is over.
+    let mut blocking = sqlx::PgConnection::connect(weir.database()).await.unwrap();
+    let mut blocked = blocking.begin().await.unwrap();
+    sqlx::query("lock table events in access exclusive mode").execute(&mut *blocked).await.unwrap();
+
+    let range = "from=2024-03-01&to=2024-03-31";
+    let path = format!("/stats/timeseries?{range}&breakdown=properties.path&segment=properties.country:UA");
+    let (status, problem) = json_of(weir.get(&project, &path).send().await.unwrap()).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("query_too_expensive")), "{problem}");
+    assert_eq!(problem["detail"], "the answer takes longer than 300ms: narrow the question");
+    let fields: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
+    assert_eq!(fields, ["from", "segment", "breakdown"], "{problem}");
+    assert_eq!(problem["errors"][0]["message"], "ask for fewer days than 31");
+
+    // What activity knows is answered meanwhile, also of event types.
+    let path = format!("/stats/timeseries?{range}&breakdown=event_type&segment=event_type:view");
+    assert_eq!(weir.ask(&project, &path).await["series"][0]["value"], "view");
+    blocked.rollback().await.unwrap();
+    blocking.close().await.unwrap();
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_funnel_that_is_not_one_is_told_why() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let steps = json!([{"event_type": "a"}, {"event_type": "b"}]);
+    for (question, status, field) in [
+        (json!({"from": "2024-03-01", "to": "2024-03-31", "steps": [{"event_type": "a"}]}), 400, None),
+        (json!({"from": "2024-03-01", "to": "2024-03-31", "steps": steps, "within": "1h"}), 400, None),
+        (json!({"from": "2024-03-02", "to": "2024-03-01", "steps": steps}), 400, Some("to")),
+        (
+            json!({"from": "2024-03-01", "to": "2024-03-31", "steps": steps, "window": "2years"}),
+            400,
+            Some("window"),
+        ),
+        (
+            json!({"from": "2024-03-01", "to": "2024-03-31", "steps": steps, "breakdown": "x"}),
+            400,
+            Some("breakdown"),
+        ),
+        (
+            json!({"from": "2024-03-01", "to": "2024-03-31",
+                   "steps": [{"event_type": "a", "segment": ["x"]}, {"event_type": "b"}]}),
+            400,
+            Some("segment"),
+        ),
+    ] {
+        let (found, problem) = json_of(ask_funnel(&weir, &project, &question).send().await.unwrap()).await;
+        assert_eq!(found.as_u16(), status, "{question}: {problem}");
+        if let Some(field) = field {
+            assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+        }
+    }
+    weir.stop().await;
+}

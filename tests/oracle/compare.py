@@ -1,0 +1,226 @@
+"""Asks weir random questions about random histories, and compares its answers with those of definitions.py.
+
+Reads JSON from its input: `url`, `seed`, `cases`, and `projects` with `timezone`, `week_start`, `write` and `read` (keys). Each
+project gets a history. Prints each difference; fails if there is one. Needs Python 3.11 and a database of time zones, and
+nothing else.
+"""
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from datetime import datetime, timedelta, timezone
+
+import definitions
+from histories import UNITS, History, seeded
+
+PATIENCE = 120  # seconds; longer than anything takes
+
+
+def call(url, key, body=None):
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), {"X-API-Key": key})
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"{url} {body}: {error.code} {error.read().decode()}")
+
+
+class Asked:
+    """A question on its way: to weir as parameters, to the definitions as it is meant."""
+
+    def __init__(self, history, url, key):
+        self.history, self.url, self.key, self.rng = history, url, key, history.rng
+        self.parameters = []
+
+    def add(self, **parameters):
+        self.parameters += [(name, str(value)) for name, value in parameters.items()]
+
+    def add_range(self, longest=100):
+        self.first, self.last = self.history.make_range(longest)
+        self.add(**{"from": self.first, "to": self.last})
+
+    def add_segments(self, name="segment", chance=0.5):
+        segments, texts = self.history.make_segments(chance)
+        self.parameters += [(name, text) for text in texts]
+        return segments
+
+    def events(self):
+        return definitions.matching(self.history.events, self.add_segments())
+
+    def get(self, path):
+        self.asked = f"{path}?{urllib.parse.urlencode(self.parameters)}"
+        return call(self.url + self.asked, self.key)
+
+    def active_users(self):
+        self.add_range()
+        interval = self.rng.choice(["day", "week", "month"])
+        self.add(interval=interval)
+        events = self.events()
+        answer = [without(row, "complete") for row in self.get("/stats/active-users")["data"]]
+        return answer, definitions.active_users(self.history.calendar, events, self.first, self.last, interval)
+
+    def dau(self):
+        self.add_range()
+        events = self.events()
+        answer = [{"period": row["date"], "active_users": row["active_users"]} for row in self.get("/stats/dau")["data"]]
+        return answer, definitions.active_users(self.history.calendar, events, self.first, self.last, "day")
+
+    def stickiness(self):
+        self.add_range()
+        events = self.events()
+        return self.get("/stats/stickiness")["data"], definitions.stickiness(self.history.calendar, events, self.first, self.last)
+
+    def lifecycle(self):
+        self.add_range()
+        interval = self.rng.choice(["day", "week", "month"])
+        self.add(interval=interval)
+        events = self.events()
+        answer = [without(row, "complete") for row in self.get("/stats/lifecycle")["data"]]
+        return answer, definitions.lifecycle(self.history.calendar, events, self.first, self.last, interval)
+
+    def top_events(self):
+        self.add_range()
+        self.add(limit=2)
+        events = self.events()
+        return self.get("/stats/top-events")["data"], definitions.top_events(self.history.calendar, events, self.first, self.last, 2)
+
+    def count(self):
+        begin, end = sorted(self.history.moment() for _ in range(2))
+        kind = self.rng.choice(["signup", "open", "play"])
+        self.add(event_type=kind, **{"from": begin.isoformat(), "to": end.isoformat()})
+        events = self.events()
+        expected = sum(begin <= e["at"] < end and e["type"] == kind for e in events)
+        return self.get("/stats/count")["count"], expected
+
+    def timeseries(self):
+        interval = self.rng.choice(["hour", "day", "week", "month"])
+        self.add_range(8 if interval == "hour" else 100)
+        measure = self.rng.choice(["events", "users"])
+        breakdown = self.rng.choice([None, "event_type", "country", "paid", "utm.source"])
+        self.add(interval=interval, measure=measure, limit=2)
+        if breakdown:
+            self.add(breakdown=breakdown if breakdown == "event_type" else f"properties.{breakdown}")
+        events = self.events()
+        answer = self.get("/stats/timeseries")["series"]
+        for series in answer:
+            series["data"] = [without(point, "complete") for point in series["data"]]
+        expected = definitions.timeseries(
+            self.history.calendar, events, self.first, self.last, interval, measure, breakdown, 2)
+        return answer, expected
+
+    def retention(self):
+        rng, q = self.rng, {}
+        self.add_range()
+        window_type = rng.choice(list(UNITS))
+        q["unit"], q["first"], q["last"] = UNITS[window_type], self.first, self.last
+        q["window"] = rng.choice(["calendar", "calendar", "elapsed"])
+        q["cohort"] = rng.choice(["first_time", "first_ever", "recurring"])
+        q["mean"] = rng.choice(["pooled", "pooled", "simple"])
+        q["as_of"] = self.history.moment() if rng.random() < 0.6 else None
+        self.add(window_type=window_type, window=q["window"], cohort=q["cohort"], mean=q["mean"])
+        if q["as_of"]:
+            self.add(as_of=q["as_of"].isoformat())
+        criteria = rng.choice(["on", "on_or_after", "brackets"])
+        if criteria == "brackets":
+            lengths = [rng.randint(1, 4) for _ in range(rng.randint(1, 4))]
+            begins = [sum(lengths[:i]) for i in range(len(lengths))]
+            q["columns"] = [(a, a + length - 1) for a, length in zip(begins, lengths)]
+            self.add(brackets=",".join(map(str, lengths)))
+        else:
+            windows = rng.randint(1, 6)
+            q["columns"] = [(k, k if criteria == "on" else None) for k in range(windows + 1)]
+            self.add(criteria=criteria, windows=windows)
+        common = self.add_segments(chance=0.2)
+        for side, name in [("start", "start"), ("back", "return")]:
+            kind = rng.choice([None, "signup", "open"])
+            if kind:
+                self.add(**{f"{name}_event": kind})
+            q[side] = (kind, common + self.add_segments(f"{name}_segment", 0.3))
+        answer = self.get("/stats/retention")
+        for row in [cell for cohort in answer["cohorts"] for cell in cohort["periods"]] + answer["overall"]:
+            row.pop("last_period", None)
+        return {name: answer[name] for name in ["cohorts", "overall"]}, definitions.retention(
+            self.history.calendar, self.history.events, q)
+
+    def funnel(self):
+        rng = self.rng
+        first, last = self.history.make_range()
+        window = rng.choice([timedelta(0), timedelta(minutes=5), timedelta(days=1), timedelta(days=9)])
+        steps, sent = [], []
+        for _ in range(rng.randint(2, 4)):
+            kind = rng.choice(["signup", "open", "play"])
+            segments, texts = self.history.make_segments(0.3)
+            steps.append((kind, segments))
+            sent.append({"event_type": kind, "segment": texts})
+        body = {"from": str(first), "to": str(last), "window": f"{window // timedelta(seconds=1)}s", "steps": sent}
+        breakdown = rng.choice([None, "country", "paid"])
+        if breakdown:
+            body |= {"breakdown": f"properties.{breakdown}", "limit": 2}
+        self.asked = json.dumps(body)
+        answer = call(self.url + "/stats/funnel", self.key, body)
+        q = {"first": first, "last": last, "window": window, "steps": steps, "breakdown": breakdown, "limit": 2}
+        expected = definitions.funnel(self.history.calendar, self.history.events, q)
+        return {name: answer[name] for name in expected}, expected
+
+
+QUESTIONS = [
+    "active_users", "dau", "stickiness", "lifecycle", "top_events", "count", "timeseries", "timeseries", "funnel", "funnel",
+    "retention", "retention", "retention", "retention", "retention",
+]
+
+
+def without(row, name):
+    return {key: value for key, value in row.items() if key != name}
+
+
+def send(history, url, project):
+    for batch in history.batches():
+        answer = call(f"{url}/events", project["write"], batch)
+        assert not answer["rejected"], answer
+
+
+def wait(history, url, project):
+    """Until every event counts, by day and by hour."""
+    span = urllib.parse.urlencode({"from": history.first - timedelta(days=16), "to": history.last + timedelta(days=60)})
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        seen = []
+        for interval in ["hour", "day"]:
+            answer = call(f"{url}/stats/timeseries?{span}&interval={interval}", project["read"])
+            seen.append(sum(point["count"] for point in answer["series"][0]["data"]))
+        if seen == [len(history.events)] * 2:
+            return
+        assert time.monotonic() < deadline, f"{seen} of {len(history.events)} events count"
+        time.sleep(0.05)
+
+
+def main():
+    given = json.load(sys.stdin)
+    url, seed, projects = given["url"], given["seed"], given["projects"]
+    print(f"seed {seed}", flush=True)
+    histories = [History(seeded(seed, n), p["timezone"], p["week_start"]) for n, p in enumerate(projects)]
+    for history, project in zip(histories, projects):
+        send(history, url, project)
+    for history, project in zip(histories, projects):
+        wait(history, url, project)
+    differences = 0
+    for case in range(given["cases"]):
+        history, project = histories[case % len(histories)], projects[case % len(histories)]
+        asked = Asked(history, url, project["read"])
+        question = history.rng.choice(QUESTIONS)
+        answer, expected = getattr(asked, question)()
+        if answer != expected:
+            differences += 1
+            print(f"case {case}, {project['timezone']}, weeks from {project['week_start']}: {question} {asked.asked}")
+            print(f"  weir   {json.dumps(answer)}\n  oracle {json.dumps(expected)}", flush=True)
+    print(f"{given['cases']} cases, {differences} differences")
+    sys.exit(differences > 0)
+
+
+if __name__ == "__main__":
+    main()

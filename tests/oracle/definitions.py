@@ -1,0 +1,352 @@
+"""The definitions of docs/metrics.md, word by word: loops over users, no sets of days, no SQL, nothing of weir's.
+
+An event is a dict with `user`, `type`, `at` (an aware datetime in UTC) and `properties`. A calendar has a zone and the day
+on which a week begins. Answers have the form of weir's, without what does not depend on events.
+"""
+
+from collections import Counter, defaultdict
+from datetime import date, datetime, timedelta
+from fractions import Fraction
+from math import floor
+
+
+class Calendar:
+    def __init__(self, zone, week_start):
+        self.zone = zone
+        self.week_start = week_start  # 0 is Monday
+
+    def day(self, at):
+        return at.astimezone(self.zone).date()
+
+    def hour(self, at):
+        local = at.astimezone(self.zone)
+        return datetime(local.year, local.month, local.day, local.hour)
+
+    def period(self, day, unit):
+        """The first day of the period of a day."""
+        if unit == "day":
+            return day
+        if unit == "week":
+            while day.weekday() != self.week_start:
+                day -= timedelta(days=1)
+            return day
+        return date(day.year, day.month, 1)
+
+    def next(self, period, unit):
+        if unit == "day":
+            return period + timedelta(days=1)
+        if unit == "week":
+            return period + timedelta(days=7)
+        return date(period.year + period.month // 12, period.month % 12 + 1, 1)
+
+    def previous(self, period, unit):
+        return self.period(period - timedelta(days=1), unit)
+
+    def periods(self, first, last, unit):
+        """The periods in which the days of a range lie."""
+        period = self.period(first, unit)
+        while period <= last:
+            yield period
+            period = self.next(period, unit)
+
+    def between(self, earlier, later, unit):
+        """How many periods after one the other is."""
+        count = 0
+        while earlier < later:
+            earlier, count = self.next(earlier, unit), count + 1
+        while earlier > later:
+            earlier, count = self.previous(earlier, unit), count - 1
+        return count
+
+
+def rate(users, size):
+    """In thousandths, half rounded up."""
+    return None if size == 0 else thousandths(Fraction(users, size))
+
+
+def thousandths(fraction):
+    return floor(fraction * 1000 + Fraction(1, 2)) / 1000
+
+
+# Segments: (subject, negated, values), where a value is (kind, operand).
+
+
+def holds(segment, event):
+    subject, negated, values = segment
+    found = [event["type"]] if subject == "event_type" else elements(event["properties"], subject)
+    return any(value_holds(value, found) for value in values) != negated
+
+
+def elements(properties, name):
+    """What a property may be: each element of a list, nothing if it is missing or null. A dot goes a level deeper."""
+    ways = [properties.get(name)]
+    if "." in name:
+        inside = properties
+        for part in name.split("."):
+            inside = inside.get(part) if isinstance(inside, dict) else None
+        ways.append(inside)
+    found = []
+    for way in ways:
+        found += way if isinstance(way, list) else [] if way is None else [way]
+    return found
+
+
+def value_holds(value, found):
+    kind, operand = value
+    if kind == "missing":
+        return not found
+    for one in found:
+        is_number = isinstance(one, (int, float)) and not isinstance(one, bool)
+        if kind == "text" and one == operand and isinstance(one, str):
+            return True
+        if kind == "number" and (is_number and one == operand[0] or one == operand[1]):
+            return True
+        if kind == "boolean" and (one is operand or one == ("true" if operand else "false")):
+            return True
+        if kind == "less" and is_number and one < operand:
+            return True
+        if kind == "at_least" and is_number and one >= operand:
+            return True
+    return False
+
+
+def matching(events, segments, event_type=None):
+    return [e for e in events if all(holds(s, e) for s in segments) and event_type in (None, e["type"])]
+
+
+def users_of(events):
+    return {e["user"] for e in events if e["user"] is not None}
+
+
+def by_user(events):
+    found = defaultdict(list)
+    for event in events:
+        if event["user"] is not None:
+            found[event["user"]].append(event)
+    return found
+
+
+def active_users(calendar, events, first, last, unit):
+    data = []
+    for period in calendar.periods(first, last, unit):
+        users = users_of(e for e in events if calendar.period(calendar.day(e["at"]), unit) == period)
+        data.append({"period": str(period), "active_users": len(users)})
+    return data
+
+
+def stickiness(calendar, events, first, last):
+    days = (last - first).days + 1
+    counts = Counter()
+    for of_user in by_user(events).values():
+        counts[len({calendar.day(e["at"]) for e in of_user if first <= calendar.day(e["at"]) <= last})] += 1
+    return [{"days": n, "users": counts[n]} for n in range(1, days + 1)]
+
+
+def lifecycle(calendar, events, first, last, unit):
+    data = []
+    for period in calendar.periods(first, last, unit):
+        row = {"period": str(period), "new": 0, "returning": 0, "resurrecting": 0, "dormant": 0}
+        for of_user in by_user(events).values():
+            active = {calendar.period(calendar.day(e["at"]), unit) for e in of_user}
+            before = calendar.previous(period, unit) in active
+            if period not in active:
+                row["dormant"] += before
+            elif min(active) == period:
+                row["new"] += 1
+            elif before:
+                row["returning"] += 1
+            else:
+                row["resurrecting"] += 1
+        data.append(row)
+    return data
+
+
+def top_events(calendar, events, first, last, limit):
+    there = [e for e in events if first <= calendar.day(e["at"]) <= last]
+    rows = [
+        {"event_type": t, "events": sum(e["type"] == t for e in there), "users": len(users_of(e for e in there if e["type"] == t))}
+        for t in {e["type"] for e in there}
+    ]
+    return sorted(rows, key=lambda row: (-row["events"], row["event_type"]))[:limit]
+
+
+def timeseries(calendar, events, first, last, interval, measure, breakdown, limit):
+    if interval == "hour":
+        label_of = lambda at: calendar.hour(at).isoformat()
+        # The hours that the clock shows on these days, minute by minute.
+        labels, at = [], datetime.combine(first - timedelta(days=2), datetime.min.time(), calendar.zone)
+        at = at.astimezone(EPOCH.tzinfo)
+        while calendar.day(at) <= last:
+            if calendar.day(at) >= first and (not labels or label_of(at) > labels[-1]):
+                labels.append(label_of(at))
+            at += timedelta(minutes=15)
+    else:
+        label_of = lambda at: str(calendar.period(calendar.day(at), interval))
+        labels = [str(period) for period in calendar.periods(first, last, interval)]
+    there = [e for e in events if label_of(e["at"]) in labels]
+
+    def count(some):
+        return len(some) if measure == "events" else len(users_of(some))
+
+    def points(some):
+        return [{"period": label, "count": count([e for e in some if label_of(e["at"]) == label])} for label in labels]
+
+    if breakdown is None:
+        return [{"value": None, "data": points(there)}]
+    value_of = lambda event: event["type"] if breakdown == "event_type" else text_of(event["properties"], breakdown)
+    values = {value_of(e) for e in there}
+    ranked = sorted(values, key=lambda v: (-count([e for e in there if value_of(e) == v]), v is not None, v or ""))
+    series = [{"value": v, "data": points([e for e in there if value_of(e) == v])} for v in ranked[:limit]]
+    if ranked[limit:]:
+        series.append({"value": "$other", "data": points([e for e in there if value_of(e) in ranked[limit:]])})
+    return series
+
+
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def text_of(properties, name):
+    """A value as a text; only such are broken down by."""
+    value = properties.get(name)
+    if value is None and "." in name:
+        outer, inner = name.split(".")
+        value = properties[outer].get(inner) if isinstance(properties.get(outer), dict) else None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
+
+
+LENGTHS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
+
+
+def retention(calendar, events, q):
+    """`q`: unit, first, last, columns [(a, b or None)], window, cohort, start and back (type, segments), as_of, mean."""
+    unit, as_of = q["unit"], q["as_of"]
+    events = [e for e in events if as_of is None or e["at"] < as_of]
+    starts = by_user(matching(events, q["start"][1], q["start"][0]))
+    backs = by_user(matching(events, q["back"][1], q["back"][0]))
+    named = by_user(matching(events, [s for s in q["start"][1] if s[0] == "event_type"], q["start"][0]))
+    periods = list(calendar.periods(q["first"], q["last"], unit))
+
+    t0s = defaultdict(dict)  # cohort -> user -> t0
+    for user, of_user in starts.items():
+        times = sorted(e["at"] for e in of_user)
+        if q["cohort"] == "recurring":
+            for period in periods:
+                there = [t for t in times if calendar.period(calendar.day(t), unit) == period]
+                there = [t for t in there if q["first"] <= calendar.day(t) <= q["last"]]
+                if there:
+                    t0s[period][user] = there[0]
+            continue
+        first_named = min(e["at"] for e in named[user])
+        if q["cohort"] == "first_ever" and times[0] != first_named:
+            continue
+        if q["first"] <= calendar.day(times[0]) <= q["last"]:
+            t0s[calendar.period(calendar.day(times[0]), unit)][user] = times[0]
+
+    def k(t0, t):
+        if q["window"] == "elapsed":
+            return (t - t0) // LENGTHS[unit]
+        return calendar.between(calendar.period(calendar.day(t0), unit), calendar.period(calendar.day(t), unit), unit)
+
+    def complete(cohort, column):
+        if as_of is None:
+            return True
+        last = column[0] if column[1] is None else column[1]
+        if q["window"] == "elapsed":
+            return all(t0 + LENGTHS[unit] * (last + 1) <= as_of for t0 in t0s[cohort].values())
+        end = cohort
+        for _ in range(last + 1):
+            end = calendar.next(end, unit)
+        return end <= calendar.day(as_of)
+
+    cohorts = []
+    for cohort in periods:
+        cells = []
+        for a, b in q["columns"]:
+            users = 0
+            for user, t0 in t0s[cohort].items():
+                ks = [k(t0, e["at"]) for e in backs.get(user, []) if e["at"] >= t0]
+                users += any(a <= one and (b is None or one <= b) for one in ks)
+            cell = {"period": a, "users": users, "rate": rate(users, len(t0s[cohort])), "complete": complete(cohort, (a, b))}
+            cells.append(cell)
+        cohorts.append({"cohort": str(cohort), "size": len(t0s[cohort]), "periods": cells})
+
+    overall = []
+    for i, (a, _) in enumerate(q["columns"]):
+        rows = [c for c in cohorts if c["periods"][i]["complete"]]
+        users, size = sum(c["periods"][i]["users"] for c in rows), sum(c["size"] for c in rows)
+        rates = [Fraction(c["periods"][i]["users"], c["size"]) for c in rows if c["size"]]
+        simple = thousandths(sum(rates) / len(rates)) if rates else None
+        overall.append({"period": a, "users": users, "size": size, "rate": simple if q["mean"] == "simple" else rate(users, size)})
+    return {"cohorts": cohorts, "overall": overall}
+
+
+def funnel(calendar, events, q):
+    """`q`: first, last, window, steps [(type, segments)], breakdown, limit."""
+    reached = defaultdict(lambda: [[] for _ in q["steps"]])  # value -> step -> times from the step before
+    for of_user in by_user(events).values():
+        path = longest_path(calendar, of_user, q)
+        if path:
+            value = text_of(path[0]["properties"], q["breakdown"]) if q["breakdown"] else None
+            for i, event in enumerate(path):
+                reached[value][i].append(event["at"] - path[i - 1]["at"] if i else None)
+
+    def told(steps):
+        rows = []
+        for i, times in enumerate(steps):
+            rows.append({
+                "step": i + 1, "event_type": q["steps"][i][0], "users": len(times), "rate": rate(len(times), len(steps[0])),
+                "step_rate": rate(len(times), len(steps[i - 1] if i else times)), "median_seconds": median(times) if i else None,
+            })
+        return rows
+
+    merged = lambda values: [sum((reached[v][i] for v in values), []) for i in range(len(q["steps"]))]
+    answer = {"steps": told(merged(list(reached)))}
+    if q["breakdown"]:
+        ranked = sorted(reached, key=lambda v: (-len(reached[v][0]), v is not None, v or ""))
+        answer["breakdown"] = [{"value": v, "steps": told(reached[v])} for v in ranked[: q["limit"]]]
+        if ranked[q["limit"]:]:
+            answer["breakdown"].append({"value": "$other", "steps": told(merged(ranked[q["limit"]:]))})
+    return answer
+
+
+def median(times):
+    if not times:
+        return None
+    times = sorted(times)
+    middle = times[(len(times) - 1) // 2], times[len(times) // 2]
+    return thousandths(Fraction((middle[0] + middle[1]) // timedelta(microseconds=1), 2_000_000))
+
+
+def longest_path(calendar, events, q):
+    """Of all paths the longest; of these the one that ends first, and in it each step as late as can be, from the back."""
+    def steps_of(event):
+        day = calendar.day(event["at"])
+        found = [i for i, (kind, segments) in enumerate(q["steps"]) if matching([event], segments, kind)]
+        return [i for i in found if i > 0 or q["first"] <= day <= q["last"]]
+
+    def value(event):
+        text = text_of(event["properties"], q["breakdown"]) if q["breakdown"] and 0 in steps_of(event) else None
+        return (text is not None, text or "")
+
+    events = [e for e in events if steps_of(e)]
+    events.sort(key=lambda e: (e["at"], steps_of(e)[0], sum(1 << i for i in steps_of(e)), value(e)))
+    paths = []
+
+    def extend(path):
+        if path:
+            paths.append(path)
+        if len(path) == len(q["steps"]):
+            return
+        for i in range(path[-1] + 1 if path else 0, len(events)):
+            in_time = not path or events[i]["at"] - events[path[0]]["at"] <= q["window"]
+            if in_time and len(path) in steps_of(events[i]):
+                extend(path + [i])
+
+    extend([])
+    if not paths:
+        return None
+    length = max(map(len, paths))
+    best = max((p for p in paths if len(p) == length), key=lambda p: (-p[-1], p[-2::-1]))
+    return [events[i] for i in best]

@@ -1,0 +1,138 @@
+"""Random histories, told around the moments at which calendars are odd, and random questions about them."""
+
+import json
+import random
+import uuid
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+from definitions import Calendar
+
+UTC = timezone.utc
+DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+# Each zone with dates around which a history is told: changes of daylight saving, and the day that Samoa left out.
+ZONES = {
+    "UTC": ["2024-02-28", "2025-01-01"],
+    "Asia/Kolkata": ["2024-02-28", "2025-01-01"],
+    "Asia/Kathmandu": ["2024-02-28", "2025-01-01"],
+    "America/New_York": ["2024-03-10", "2024-11-03"],
+    "Australia/Lord_Howe": ["2024-04-07", "2024-10-06"],
+    "Pacific/Apia": ["2011-12-30", "2012-04-01"],
+    "Africa/Cairo": ["2024-04-26", "2024-11-01"],
+    "America/Sao_Paulo": ["2018-02-18", "2018-11-04"],
+}
+TYPES = ["signup", "open", "play"]
+UNITS = {"daily": "day", "weekly": "week", "monthly": "month"}
+
+
+class History:
+    def __init__(self, rng, zone, week_start):
+        self.rng, self.zone = rng, zone
+        self.calendar = Calendar(ZoneInfo(zone), DAYS.index(week_start))
+        odd = datetime.fromisoformat(rng.choice(ZONES[zone])).date()
+        length = rng.choice([6, 20, 75])
+        self.first = odd - timedelta(days=rng.randint(1, length - 2))
+        self.last = self.first + timedelta(days=length)
+        self.events = self.make_events()
+
+    def midnight(self, day):
+        return datetime(day.year, day.month, day.day, tzinfo=self.calendar.zone).astimezone(UTC)
+
+    def moment(self):
+        """A moment of the history, often one at which something changes."""
+        rng = self.rng
+        day = self.first + timedelta(days=rng.randrange((self.last - self.first).days))
+        at = self.midnight(day)
+        kind = rng.random()
+        if kind < 0.15:
+            return at + timedelta(microseconds=rng.choice([-1, 0, 1]))
+        if kind < 0.3:  # around a whole hour, in the night in which clocks change too
+            return at + timedelta(hours=rng.randrange(5), seconds=rng.choice([-1, 0, 1, 1799, 1800]))
+        return at + timedelta(seconds=rng.randrange(86_400))
+
+    def make_events(self):
+        rng, events = self.rng, []
+        users = [f"user-{n}" for n in range(rng.randint(1, 10))]
+        for _ in range(rng.randint(0, 70)):
+            user = rng.choice(users) if rng.random() < 0.95 else None
+            at = self.moment()
+            mine = [e for e in events if e["user"] == user]
+            if mine and rng.random() < 0.3:  # exactly so long after another event of the user, or nearly so
+                unit = rng.choice([timedelta(0), timedelta(days=1), timedelta(days=7), timedelta(minutes=5)])
+                at = rng.choice(mine)["at"] + unit + timedelta(microseconds=rng.choice([-1, 0, 0, 1]))
+            event = {"id": str(uuid.UUID(int=rng.getrandbits(128), version=4)), "user": user, "at": at,
+                     "type": rng.choice(TYPES), "properties": self.make_properties()}
+            events.append(event)
+        return events
+
+    def make_properties(self):
+        rng, properties = self.rng, {}
+        for name, values in {
+            "country": ["UA", "PL", "DE", None],
+            "level": [1, 2, 5, 5.5, "5", "five", True],
+            "paid": [True, False, "true"],
+            "tags": [["a"], ["a", "b"], ["b", 5], "a"],
+            "utm": [{"source": "ad"}, {"source": "mail"}, {"medium": "x"}, "ad"],
+            "utm.source": ["ad"],
+        }.items():
+            if rng.random() < (0.1 if name == "utm.source" else 0.6):
+                properties[name] = rng.choice(values)
+        return properties
+
+    def batches(self):
+        """What is sent: in any order, some of it again."""
+        sent = [e for e in self.events for _ in range(self.rng.choice([1, 1, 1, 2]))]
+        self.rng.shuffle(sent)
+        while sent:
+            size = self.rng.randint(1, 40)
+            yield [as_sent(e) for e in sent[:size]]
+            sent = sent[size:]
+
+    def make_segment(self):
+        """A segment of the definitions, and how it is written."""
+        rng = self.rng
+        subject = rng.choice(["event_type", "country", "level", "paid", "tags", "utm.source"])
+        pool = {
+            "event_type": [("text", t) for t in TYPES],
+            "country": [("text", "UA"), ("text", "PL"), ("missing", None)],
+            "level": [("number", (5, "5")), ("number", (5.5, "5.5")), ("text", "5"), ("less", 5), ("at_least", 2), ("missing", None)],
+            "paid": [("boolean", True), ("boolean", False), ("missing", None)],
+            "tags": [("text", "a"), ("text", "b"), ("number", (5, "5")), ("missing", None)],
+            "utm.source": [("text", "ad"), ("text", "mail"), ("missing", None)],
+        }[subject]
+        values = rng.sample(pool, rng.randint(1, min(2, len(pool))))
+        negated = rng.random() < 0.3
+        name = subject if subject == "event_type" else f"properties.{subject}"
+        return (subject, negated, values), f"{name}:{'!' if negated else ''}{','.join(map(written, values))}"
+
+    def make_segments(self, chance):
+        made = [self.make_segment() for _ in range(self.rng.choice([1, 1, 2]))] if self.rng.random() < chance else []
+        return [segment for segment, _ in made], [text for _, text in made]
+
+    def make_range(self, longest=100):
+        days = (self.last - self.first).days
+        first = self.first + timedelta(days=self.rng.randint(-2, days // 2))
+        return first, min(self.last + timedelta(days=2), first + timedelta(days=self.rng.randint(0, min(days, longest))))
+
+
+def written(value):
+    kind, operand = value
+    if kind == "missing":
+        return "null"
+    if kind == "text":
+        return json.dumps(operand) if operand.isdigit() else operand
+    if kind == "number":
+        return operand[1]
+    if kind == "boolean":
+        return "true" if operand else "false"
+    return f"{'<' if kind == 'less' else '>='}{operand}"
+
+
+def as_sent(event):
+    sent = {"event_id": event["id"], "event_type": event["type"], "properties": event["properties"],
+            "occurred_at": event["at"].isoformat()}
+    return sent if event["user"] is None else sent | {"user_id": event["user"]}
+
+
+def seeded(seed, number):
+    return random.Random(f"{seed}/{number}")
