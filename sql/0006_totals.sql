@@ -8,7 +8,7 @@ group by project_id, local_hour;
 -- Under a new name, so that writers of an earlier version, which add none, stop here and leave their messages to others.
 alter function begin_write rename to begin_writing;
 
--- In this order it serves the types of a project and their sum alike.
+-- In this order it serves each type and all of a project alike.
 drop index activity_of_project;
 create index activity_of_series on activity (project_id, event_type, local_hour);
 

@@ -99,7 +99,7 @@ class Weir:
         with self.postgres() as database:
             if not database.execute("select from projects").fetchone():
                 return False
-            events = database.execute("select sum(events) from activity_daily").fetchone()[0]
+            events = database.execute("select sum(events) from activity_daily where event_type = ''").fetchone()[0]
             if events != self.millions * 1_000_000:
                 sys.exit(f"bench: filling was interrupted; first: scripts/stack reset --name {self.name}")
             return True

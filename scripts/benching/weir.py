@@ -147,8 +147,11 @@ class Weir:
                 select project_id, sum(copies) as copies, count(*) as events from (
                     select project_id, event_id, count(*) as copies from events group by project_id, event_id
                 ) as ids group by project_id
-            ), hours as (select project_id, sum(events) as events from activity_hourly group by project_id),
-            days as (select project_id, sum(events) as events from activity_daily group by project_id)
+            ), hours as (
+                select project_id, sum(events) as events from activity_hourly where event_type = '' group by project_id
+            ), days as (
+                select project_id, sum(events) as events from activity_daily where event_type <> '' group by project_id
+            )
             select project_id, stored.events, copies, coalesce(hours.events, 0), coalesce(days.events, 0)
             from stored left join hours using (project_id) left join days using (project_id)""")
         found = {int(project): list(map(int, counts)) for project, *counts in (row.split("|") for row in rows.splitlines())}

@@ -4,23 +4,25 @@ import time
 
 from .world import until
 
+# Event type '': all of them together.
 RECOUNT = """
 with recounted as (
-    select project_id, {event_type} as event_type, date_trunc('{unit}', occurred_at at time zone timezone) as at,
+    select project_id, event_type, date_trunc('{unit}', occurred_at at time zone timezone) as at,
            coalesce(rb_build_agg(user_no), '{{}}') as users, count(*) as events
-    from events join projects using (project_id) group by 1, 2, 3
+    from events join projects using (project_id) group by grouping sets ((1, 2, 3), (1, 3))
 ), counted as (
-    select project_id, {event_type} as event_type, local_{unit} as at, rb_or_agg(users) as users, sum(events) as events
+    select project_id, event_type, local_{unit} as at, rb_or_agg(users) as users, sum(events) as events
     from {table} group by 1, 2, 3 having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
 )
-select count(*) from counted full join recounted using (project_id, event_type, at)
+select count(*)
+from counted full join recounted
+     on counted.project_id = recounted.project_id and counted.event_type = coalesce(recounted.event_type, '')
+    and counted.at = recounted.at
 where counted.events is distinct from recounted.events or not coalesce(counted.users = recounted.users, false)
 """
 RECOUNTS = {
-    "hours": RECOUNT.format(event_type="event_type", unit="hour", table="activity_hourly"),
-    "days": RECOUNT.format(event_type="event_type", unit="day", table="activity_daily"),
-    "hours of all types": RECOUNT.format(event_type="''", unit="hour", table="activity_total_hourly"),
-    "days of all types": RECOUNT.format(event_type="''", unit="day", table="activity_total_daily"),
+    "hours": RECOUNT.format(unit="hour", table="activity_hourly"),
+    "days": RECOUNT.format(unit="day", table="activity_daily"),
 }
 
 

@@ -1,19 +1,3 @@
--- The continuous aggregates hold all rows; what is read of them are those of the types, or of all together.
-alter materialized view activity_hourly rename to activity_rolled_hourly;
-alter materialized view activity_daily rename to activity_rolled_daily;
-
-create view activity_hourly as
-select project_id, event_type, local_hour, users, events from activity_rolled_hourly where event_type <> '';
-
-create view activity_daily as
-select project_id, event_type, local_day, users, events from activity_rolled_daily where event_type <> '';
-
-create view activity_total_hourly as
-select project_id, local_hour, users, events from activity_rolled_hourly where event_type = '';
-
-create view activity_total_daily as
-select project_id, local_day, users, events from activity_rolled_daily where event_type = '';
-
 -- Refreshes what changed before `horizon`: a row that arrives below the watermark is invisible until then. Later
 -- hours stay real-time, and there deltas merge in place.
 -- Called at top level (it commits in between), one caller at a time.
@@ -24,11 +8,11 @@ begin
     -- In one pass: newer versions would refresh the latest buckets first and move the watermark with them, and what
     -- lies before would be invisible until its turn. Older versions know no options and have always one pass.
     if exists (select from pg_proc where proname = 'refresh_continuous_aggregate' and 'options' = any(proargnames)) then
-        call refresh_continuous_aggregate('activity_rolled_hourly', null, horizon, options => '{"buckets_per_batch": 0}');
-        call refresh_continuous_aggregate('activity_rolled_daily', null, horizon, options => '{"buckets_per_batch": 0}');
+        call refresh_continuous_aggregate('activity_hourly', null, horizon, options => '{"buckets_per_batch": 0}');
+        call refresh_continuous_aggregate('activity_daily', null, horizon, options => '{"buckets_per_batch": 0}');
     else
-        call refresh_continuous_aggregate('activity_rolled_hourly', null, horizon);
-        call refresh_continuous_aggregate('activity_rolled_daily', null, horizon);
+        call refresh_continuous_aggregate('activity_hourly', null, horizon);
+        call refresh_continuous_aggregate('activity_daily', null, horizon);
     end if;
 end
 $$;

@@ -1,7 +1,5 @@
 //! Active users: how many different users did something in a period.
 
-use std::collections::BTreeMap;
-
 use chrono::NaiveDate;
 use roaring::RoaringBitmap;
 
@@ -16,15 +14,6 @@ pub fn active_users(
     users: &DailyUsers,
 ) -> impl Iterator<Item = (NaiveDate, RoaringBitmap)> {
     unit.periods(from, to).map(move |period| (period, union(users, period, unit.after(period, 1))))
-}
-
-/// The number of users of each day from `from` to `to`, both included; 0 for days that are absent.
-pub fn daily(
-    counts: &BTreeMap<NaiveDate, u64>,
-    from: NaiveDate,
-    to: NaiveDate,
-) -> impl Iterator<Item = (NaiveDate, u64)> {
-    Unit::Day.periods(from, to).map(|day| (day, counts.get(&day).copied().unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -50,10 +39,7 @@ mod tests {
 
     #[test]
     fn every_day_is_there_once() {
-        let expected = [(date(27), 2), (date(28), 0), (date(29), 3)];
-        assert_eq!(counted(Unit::Day, 27, 29), expected);
-        let counts = BTreeMap::from([(date(27), 2), (date(29), 3)]);
-        assert_eq!(daily(&counts, date(27), date(29)).collect::<Vec<_>>(), expected);
+        assert_eq!(counted(Unit::Day, 27, 29), [(date(27), 2), (date(28), 0), (date(29), 3)]);
     }
 
     #[test]

@@ -248,9 +248,9 @@ impl Filter {
         Self { properties: Vec::new(), ..self.clone() }
     }
 
-    /// Whether any event will do.
-    pub fn is_everything(&self) -> bool {
-        self.only.is_none() && self.except.is_empty() && self.properties.is_empty()
+    /// Whether events of every type pass.
+    pub fn is_of_all_types(&self) -> bool {
+        self.only.is_none() && self.except.is_empty()
     }
 
     /// Whether activity, which knows event types and no properties, can answer.

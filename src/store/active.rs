@@ -28,6 +28,20 @@ impl Filter {
     }
 }
 
+/// How many users did something on each day from `from` to `to`, both included. Days without users may be absent.
+pub async fn daily_active_users(
+    connection: &mut PgConnection,
+    asked: &Asked<'_>,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
+    if *asked.filter == Filter::default() && asked.until.is_none() {
+        return activity::daily_active_users(connection, asked.project.id, from, to).await;
+    }
+    let users = daily_users(connection, asked, from, to).await?;
+    Ok(users.into_iter().map(|(day, users)| (day, users.len())).collect())
+}
+
 /// Who did something on each day from `from` to `to`, both included. Days without users may be absent.
 pub async fn daily_users(
     connection: &mut PgConnection,
@@ -57,20 +71,6 @@ pub async fn daily_users(
         users.insert(last, of_last_day);
     }
     Ok(users)
-}
-
-/// How many did something on each day from `from` to `to`, both included. Days without users may be absent.
-pub async fn daily_counts(
-    connection: &mut PgConnection,
-    asked: &Asked<'_>,
-    from: NaiveDate,
-    to: NaiveDate,
-) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-    if asked.filter.is_everything() && asked.until.is_none() {
-        return activity::daily_counts(connection, asked.project.id, from, to).await;
-    }
-    let users = daily_users(connection, asked, from, to).await?;
-    Ok(users.into_iter().map(|(day, users)| (day, users.len())).collect())
 }
 
 /// Who did something on any day before `date`, over all history.

@@ -13,7 +13,7 @@ use crate::{
         DailyUsers,
         filter::Filter,
         retention::same_day::HourlyUsers,
-        timeseries::{ByPeriod, Happened},
+        timeseries::{ByPeriod, Happened, Measure},
     },
 };
 
@@ -25,31 +25,62 @@ pub struct EventTypeCount {
     pub users: i64,
 }
 
+/// Value, period, events, users.
+type ValueInPeriod = (Option<String>, NaiveDateTime, i64, Option<Vec<u8>>);
+
+/// The event type of rows that are of all types together. No event has it.
+pub(super) const TOGETHER: &str = "";
+
+/// Which rows of activity a question needs.
+struct Series {
+    /// Of these types; nothing: of any.
+    only: Option<Vec<String>>,
+    /// Of none of these.
+    except: Vec<String>,
+}
+
+impl Series {
+    /// The fewest: whoever is in one of them did something that passes the filter.
+    fn together(filter: &Filter) -> Self {
+        if filter.is_of_all_types() {
+            return Self { only: Some(vec![TOGETHER.into()]), except: Vec::new() };
+        }
+        Self::of_each_type(filter)
+    }
+
+    fn of_each_type(filter: &Filter) -> Self {
+        let Condition { only, mut except, .. } = Condition::of(filter);
+        except.push(TOGETHER.into());
+        Self { only, except }
+    }
+}
+
 /// How many users were active on each day from `from` to `to`, both included. Days without users are absent.
-pub async fn daily_counts(
+pub async fn daily_active_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-    // A day that is one row is counted where it is: its bitmap is the larger the longer the day is over.
+    // A day that is one row is counted where it lies.
     let rows: Vec<(NaiveDateTime, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
         "select local_day,
                 case when count(*) over day = 1 then rb_cardinality(users) end,
                 case when count(*) over day > 1 then users::bytea end
-         from activity_total_daily
-         where project_id = $1 and local_day between $2 and $3
+         from activity_daily
+         where project_id = $1 and local_day between $2 and $3 and event_type = $4
          window day as (partition by local_day)",
     )
     .bind(project_id.get())
     .bind(midnight(from))
     .bind(midnight(to))
+    .bind(TOGETHER)
     .fetch_all(connection)
     .await?;
     let counted = rows.iter().filter_map(|(day, count, _)| Some((day.date(), (*count)?.cast_unsigned())));
     let mut counts: BTreeMap<_, _> = counted.collect();
-    let parts = rows.into_iter().filter_map(|(day, _, part)| Some((day, part?)));
-    counts.extend(merged(parts)?.into_iter().map(|(day, users)| (day.date(), users.len())));
+    let rows = rows.into_iter().filter_map(|(day, _, users)| Some((day.date(), users?)));
+    counts.extend(merged(rows)?.into_iter().map(|(day, users)| (day, users.len())));
     Ok(counts)
 }
 
@@ -61,35 +92,21 @@ pub async fn daily_users(
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<DailyUsers, StoreError> {
-    let parts: Vec<(NaiveDateTime, Vec<u8>)> = if filter.is_everything() {
-        sqlx::query_as(
-            "select local_day, users::bytea
-             from activity_total_daily
-             where project_id = $1 and local_day between $2 and $3",
-        )
-        .bind(project_id.get())
-        .bind(midnight(from))
-        .bind(midnight(to))
-        .fetch_all(connection)
-        .await?
-    } else {
-        let Condition { only, except, .. } = Condition::of(filter);
-        sqlx::query_as(
-            "select local_day, rb_or_agg(users)::bytea
-             from activity_daily
-             where project_id = $1 and local_day between $2 and $3
-               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-             group by local_day",
-        )
-        .bind(project_id.get())
-        .bind(midnight(from))
-        .bind(midnight(to))
-        .bind(only)
-        .bind(except)
-        .fetch_all(connection)
-        .await?
-    };
-    Ok(merged(parts)?.into_iter().map(|(day, users)| (day.date(), users)).collect())
+    let Series { only, except } = Series::together(filter);
+    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
+        "select local_day, users::bytea
+         from activity_daily
+         where project_id = $1 and local_day between $2 and $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)",
+    )
+    .bind(project_id.get())
+    .bind(midnight(from))
+    .bind(midnight(to))
+    .bind(only)
+    .bind(except)
+    .fetch_all(connection)
+    .await?;
+    merged(rows.into_iter().map(|(day, users)| (day.date(), users)))
 }
 
 /// Who was active in each hour of `[from, to)`. Hours without users are absent.
@@ -100,35 +117,21 @@ pub async fn hourly_users(
     from: NaiveDateTime,
     to: NaiveDateTime,
 ) -> Result<HourlyUsers, StoreError> {
-    let parts: Vec<(NaiveDateTime, Vec<u8>)> = if filter.is_everything() {
-        sqlx::query_as(
-            "select local_hour, users::bytea
-             from activity_total_hourly
-             where project_id = $1 and local_hour >= $2 and local_hour < $3",
-        )
-        .bind(project_id.get())
-        .bind(from)
-        .bind(to)
-        .fetch_all(connection)
-        .await?
-    } else {
-        let Condition { only, except, .. } = Condition::of(filter);
-        sqlx::query_as(
-            "select local_hour, rb_or_agg(users)::bytea
-             from activity_hourly
-             where project_id = $1 and local_hour >= $2 and local_hour < $3
-               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-             group by local_hour",
-        )
-        .bind(project_id.get())
-        .bind(from)
-        .bind(to)
-        .bind(only)
-        .bind(except)
-        .fetch_all(connection)
-        .await?
-    };
-    merged(parts)
+    let Series { only, except } = Series::together(filter);
+    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
+        "select local_hour, users::bytea
+         from activity_hourly
+         where project_id = $1 and local_hour >= $2 and local_hour < $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)",
+    )
+    .bind(project_id.get())
+    .bind(from)
+    .bind(to)
+    .bind(only)
+    .bind(except)
+    .fetch_all(connection)
+    .await?;
+    merged(rows)
 }
 
 /// Who was active on any day before `date`, over all history.
@@ -138,29 +141,19 @@ pub async fn users_before(
     filter: &Filter,
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
-    let bytes: Option<Vec<u8>> = if filter.is_everything() {
-        sqlx::query_scalar(
-            "select rb_or_agg(users)::bytea from activity_total_daily where project_id = $1 and local_day < $2",
-        )
-        .bind(project_id.get())
-        .bind(midnight(date))
-        .fetch_one(connection)
-        .await?
-    } else {
-        let Condition { only, except, .. } = Condition::of(filter);
-        sqlx::query_scalar(
-            "select rb_or_agg(users)::bytea
-             from activity_daily
-             where project_id = $1 and local_day < $2
-               and ($3::text[] is null or event_type = any($3)) and event_type <> all($4)",
-        )
-        .bind(project_id.get())
-        .bind(midnight(date))
-        .bind(only)
-        .bind(except)
-        .fetch_one(connection)
-        .await?
-    };
+    let Series { only, except } = Series::together(filter);
+    let bytes: Option<Vec<u8>> = sqlx::query_scalar(
+        "select rb_or_agg(users)::bytea
+         from activity_daily
+         where project_id = $1 and local_day < $2
+           and ($3::text[] is null or event_type = any($3)) and event_type <> all($4)",
+    )
+    .bind(project_id.get())
+    .bind(midnight(date))
+    .bind(only)
+    .bind(except)
+    .fetch_one(connection)
+    .await?;
     bytes.map_or_else(|| Ok(RoaringBitmap::new()), |bytes| bitmap(&bytes))
 }
 
@@ -171,7 +164,8 @@ pub enum Grain {
     Day,
 }
 
-/// What happened in each hour or on each day of `[from, to)`; by event type, or all of them under none.
+/// What happened in each hour or on each day of `[from, to)`; by event type, or all of them under none. Users are there if
+/// they are what is measured.
 pub async fn happened(
     connection: &mut PgConnection,
     project_id: ProjectId,
@@ -179,39 +173,43 @@ pub async fn happened(
     grain: Grain,
     (from, to): (NaiveDateTime, NaiveDateTime),
     by_event_type: bool,
+    measure: Measure,
 ) -> Result<BTreeMap<Option<String>, ByPeriod>, StoreError> {
-    let Condition { only, except, .. } = Condition::of(filter);
+    let Series { only, except } =
+        if by_event_type { Series::of_each_type(filter) } else { Series::together(filter) };
     let statement = match grain {
         Grain::Hour => {
-            "select case when $6 then event_type end as value, local_hour, sum(events)::bigint, rb_or_agg(users)::bytea
+            "select case when $6 then event_type end, local_hour, events, case when $7 then users::bytea end
              from activity_hourly
              where project_id = $1 and local_hour >= $2 and local_hour < $3
-               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-             group by value, local_hour
-             having sum(events) > 0"
+               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)"
         }
         Grain::Day => {
-            "select case when $6 then event_type end as value, local_day, sum(events)::bigint, rb_or_agg(users)::bytea
+            "select case when $6 then event_type end, local_day, events, case when $7 then users::bytea end
              from activity_daily
              where project_id = $1 and local_day >= $2 and local_day < $3
-               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-             group by value, local_day
-             having sum(events) > 0"
+               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)"
         }
     };
-    let rows: Vec<(Option<String>, NaiveDateTime, i64, Vec<u8>)> = sqlx::query_as(statement)
+    let rows: Vec<ValueInPeriod> = sqlx::query_as(statement)
         .bind(project_id.get())
         .bind(from)
         .bind(to)
         .bind(only)
         .bind(except)
         .bind(by_event_type)
+        .bind(measure == Measure::Users)
         .fetch_all(connection)
         .await?;
     let mut values: BTreeMap<_, ByPeriod> = BTreeMap::new();
     for (value, period, events, users) in rows {
-        values.entry(value).or_default().insert(period, Happened { events, users: bitmap(&users)? });
+        let users = users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))?;
+        values.entry(value).or_default().entry(period).or_default().merge(&Happened { events, users });
     }
+    for periods in values.values_mut() {
+        periods.retain(|_, happened| happened.events > 0);
+    }
+    values.retain(|_, periods| !periods.is_empty());
     Ok(values)
 }
 
@@ -223,7 +221,7 @@ pub async fn top_events(
     (from, to): (NaiveDate, NaiveDate),
     limit: u32,
 ) -> Result<Vec<EventTypeCount>, StoreError> {
-    let Condition { only, except, .. } = Condition::of(filter);
+    let Series { only, except } = Series::of_each_type(filter);
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
          from activity_daily
@@ -285,12 +283,12 @@ fn midnight(date: NaiveDate) -> NaiveDateTime {
     date.and_time(NaiveTime::MIN)
 }
 
-/// The users of days or hours that have one or several parts each.
-fn merged(
-    parts: impl IntoIterator<Item = (NaiveDateTime, Vec<u8>)>,
-) -> Result<BTreeMap<NaiveDateTime, RoaringBitmap>, StoreError> {
-    let mut users = BTreeMap::<_, RoaringBitmap>::new();
-    for (period, bytes) in parts {
+/// Sets of which several rows may hold a part.
+fn merged<T: Ord>(
+    rows: impl IntoIterator<Item = (T, Vec<u8>)>,
+) -> Result<BTreeMap<T, RoaringBitmap>, StoreError> {
+    let mut users: BTreeMap<T, RoaringBitmap> = BTreeMap::new();
+    for (period, bytes) in rows {
         *users.entry(period).or_default() |= bitmap(&bytes)?;
     }
     Ok(users)

@@ -44,7 +44,8 @@ pub async fn counts(pool: &PgPool, project: &Project, from: NaiveDate) -> Result
     let mut moment = connection.begin_with("begin isolation level repeatable read, read only").await?;
     let stored = stored(&mut moment, project, from).await?;
     let counted = sqlx::query_scalar(
-        "select coalesce(sum(events), 0)::bigint from activity_daily where project_id = $1 and local_day >= $2",
+        "select coalesce(sum(events), 0)::bigint from activity_daily
+         where project_id = $1 and local_day >= $2 and event_type = ''",
     )
     .bind(project.id.get())
     .bind(from.and_time(NaiveTime::MIN))

@@ -37,11 +37,7 @@ async fn differences(weir: &Weir) -> Vec<(String, i64, i64)> {
              from events group by 1, 3
          ), counted as (
              select project_id, event_type, local_day, rb_or_agg(users) as users, sum(events)::bigint as events
-             from (
-                 select project_id, event_type, local_day, users, events from activity_daily
-                 union all
-                 select project_id, '', local_day, users, events from activity_total_daily
-             ) as days
+             from activity_daily
              group by 1, 2, 3
              having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
          )

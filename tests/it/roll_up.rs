@@ -76,19 +76,22 @@ async fn activity_of_before_there_were_totals_gets_them() {
     let mut connection = PgConnection::connect(&database).await.unwrap();
     // As they come from the migration, and as the next roll-up leaves them.
     for _ in 0..2 {
-        let hours: Vec<(String, String, i64)> = sqlx::query_as(
-            "select local_hour::text, rb_to_array(rb_or_agg(users))::text, sum(events)::bigint
-             from activity_total_hourly where project_id = 1 group by local_hour order by local_hour",
+        let hours: Vec<(String, Vec<i32>, i64)> = sqlx::query_as(
+            "select local_hour::text, rb_to_array(rb_or_agg(users)), sum(events)::bigint
+             from activity_hourly where project_id = 1 and event_type = '' group by local_hour order by local_hour",
         )
         .fetch_all(&mut connection)
         .await
         .unwrap();
-        let row = |hour: &str, users: &str, events| (hour.to_owned(), users.to_owned(), events);
-        assert_eq!(hours, [row("2024-03-01 01:00:00", "{1,2,3}", 7), row("2024-03-01 07:00:00", "{1,4}", 2)]);
+        let row = |hour: &str, users: &[i32], events| (hour.to_owned(), users.to_vec(), events);
+        assert_eq!(
+            hours,
+            [row("2024-03-01 01:00:00", &[1, 2, 3], 7), row("2024-03-01 07:00:00", &[1, 4], 2)]
+        );
         sqlx::query("call roll_up('2024-04-01')").execute(&mut connection).await.unwrap();
     }
     let days: Vec<(i64, i64)> =
-        sqlx::query_as("select rb_cardinality(users), events from activity_total_daily where project_id = 1")
+        sqlx::query_as("select rb_cardinality(users), events from activity_daily where event_type = ''")
             .fetch_all(&mut connection)
             .await
             .unwrap();

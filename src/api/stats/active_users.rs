@@ -88,8 +88,9 @@ impl ActiveUsersApi {
         let (from, to) = checks.finish(range)?;
         let counts = self.counts(&caller.project, &filter, (from, to)).await;
         let counts = counts.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
-        let data = stats::active_users::daily(&counts, from, to)
-            .map(|(date, active_users)| DayUsers { date, active_users })
+        let data = Unit::Day
+            .periods(from, to)
+            .map(|date| DayUsers { date, active_users: counts.get(&date).copied().unwrap_or(0) })
             .collect();
         let answer = DailyActiveUsers { timezone: timezone(&caller.project), data };
         Ok(Told { answer, format })
@@ -175,7 +176,7 @@ impl ActiveUsersApi {
     ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
         let mut snapshot = self.reader.snapshot(project.id, filter.source()).await?;
         let asked = Asked { project, filter, until: None };
-        active::daily_counts(&mut snapshot, &asked, from, to).await
+        active::daily_active_users(&mut snapshot, &asked, from, to).await
     }
 
     /// The users of all days of the periods.

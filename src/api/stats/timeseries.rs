@@ -80,6 +80,7 @@ struct Question<'a> {
     breakdown: Option<&'a Breakdown>,
     interval: FineInterval,
     periods: &'a [Period],
+    measure: Measure,
 }
 
 #[OpenApi(prefix_path = "/stats", tag = "Tag::Statistics")]
@@ -138,6 +139,7 @@ impl TimeseriesApi {
             breakdown: breakdown.as_ref(),
             interval,
             periods: &periods,
+            measure,
         };
         let values = self.values(&question).await.map_err(|error| {
             let property = breakdown.as_ref().and_then(Breakdown::property);
@@ -175,7 +177,7 @@ impl TimeseriesApi {
         &self,
         question: &Question<'_>,
     ) -> Result<BTreeMap<Option<String>, ByPeriod>, StoreError> {
-        let Question { project, filter, breakdown, interval, periods } = *question;
+        let Question { project, filter, breakdown, interval, periods, measure } = *question;
         let Some((first, last)) = periods.first().zip(periods.last()) else { return Ok(BTreeMap::new()) };
         let by_property = matches!(breakdown, Some(Breakdown::Property(_)));
         let source = if by_property { Source::Events } else { filter.source() };
@@ -189,7 +191,8 @@ impl TimeseriesApi {
             };
             let range = (first.start, end);
             let split = breakdown.is_some();
-            let found = activity::happened(&mut snapshot, project.id, filter, grain, range, split).await?;
+            let found =
+                activity::happened(&mut snapshot, project.id, filter, grain, range, split, measure).await?;
             return Ok(found
                 .into_iter()
                 .map(|(value, days)| (value, in_periods(days, project, interval)))

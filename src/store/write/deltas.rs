@@ -6,10 +6,10 @@ use chrono::NaiveDateTime;
 use roaring::RoaringBitmap;
 use sqlx::PgConnection;
 
-use crate::{project::ProjectId, store::StoreError};
-
-/// The event type of what all types together did. No event has it.
-const TOTAL: &str = "";
+use crate::{
+    project::ProjectId,
+    store::{StoreError, activity::TOGETHER},
+};
 
 /// Deltas that are being summed up.
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl<'a> Deltas<'a> {
     fn add_totals(&mut self) {
         let mut totals: BTreeMap<_, (RoaringBitmap, i64)> = BTreeMap::new();
         for (&(project_id, _, hour), (users, events)) in &self.of {
-            let total = totals.entry((project_id, TOTAL, hour)).or_default();
+            let total = totals.entry((project_id, TOGETHER, hour)).or_default();
             total.0 |= users;
             total.1 += events;
         }

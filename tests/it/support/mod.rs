@@ -192,8 +192,8 @@ impl Weir {
     pub async fn counts(&self) -> (i64, i64, i64) {
         sqlx::query_as(
             "select (select count(*) from events),
-                    (select coalesce(sum(events), 0)::bigint from activity_total_hourly),
-                    (select coalesce(sum(events), 0)::bigint from activity_daily)",
+                    (select coalesce(sum(events), 0)::bigint from activity_hourly where event_type = ''),
+                    (select coalesce(sum(events), 0)::bigint from activity_daily where event_type <> '')",
         )
         .fetch_one(&self.pool)
         .await
