@@ -117,10 +117,11 @@ class Tables:
                 rows.append(self.row(row, text, number(max(values) if row.startswith("memory") else self.figures.median(row), digits)))
         table("Others", self.heads("", "weir"), rows)
 
-    def judge(self, judged):
-        rows = [[one.text, number(one.value, 2) + f" {one.unit}".rstrip(), one.bound,
-                 {True: "yes", False: "NO", None: "not measured"}[one.is_met]] for one in judged]
-        table("Criteria", ["", "measured", "", "met"], rows)
+
+def judge(judged):
+    rows = [[one.text, number(one.value, 2) + f" {one.unit}".rstrip(), one.bound,
+             {True: "yes", False: "NO", None: "not measured"}[one.is_met]] for one in judged]
+    table("Criteria", ["", "measured", "", "met"], rows)
 
 
 def machine():
@@ -139,14 +140,18 @@ def report(bench, seconds):
     tables = Tables(figures, bench.builds)
     for show in (tables.rates, tables.storing, tables.latencies, tables.costs, tables.others):
         show()
-    tables.judge(judged)
+    judge(judged)
     if bench.plan.json:
-        content = {
-            "revision": run("git", "describe", "--always", "--dirty", "--abbrev=12").strip(),
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seconds": round(seconds), "machine": of,
-            "plan": vars(bench.plan), "checked": bench.checked, "figures": figures.values,
-            "criteria": [{"text": one.text, "unit": one.unit, "value": one.value, "bound": one.bound, "met": one.is_met}
-                         for one in judged],
-        }
-        with open(bench.plan.json, "w") as file:
-            json.dump(content, file, indent=1)
+        write(bench.plan, judged, {"seconds": round(seconds), "checked": bench.checked, "figures": figures.values})
+
+
+def write(plan, judged, figures):
+    """All that was found, for programs."""
+    content = {
+        "revision": run("git", "describe", "--always", "--dirty", "--abbrev=12").strip(),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine(), "plan": vars(plan), **figures,
+        "criteria": [{"text": one.text, "unit": one.unit, "value": one.value, "bound": one.bound, "met": one.is_met}
+                     for one in judged],
+    }
+    with open(plan.json, "w") as file:
+        json.dump(content, file, indent=1)

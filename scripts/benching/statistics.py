@@ -2,23 +2,21 @@
 themselves in PostgreSQL, and to DuckDB on a Parquet file of the same events. All answers must be equal."""
 
 import collections
-import http.client
-import json
 import os
-import signal
 import site
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
+from .criteria import Criterion
+from .filled import Filled
 from .processes import peak_memory
 from .questions import QUESTIONS, Subject
-from .servers import ROOT, free_port, run, say, until
+from .report import judge, number, table, write
+from .servers import ROOT, run, say
 
 PACKAGES = ["duckdb==2.0.1", "psycopg[binary]==3.3.9"]
-USERS_OF_A_MILLION = 50_000
 # Warm is the median of so many answers, or of as many as this time allows.
 REPEATS = 21
 SECONDS = 5
@@ -39,115 +37,6 @@ def add_packages():
         run(os.path.join(home, "bin", "pip"), "install", "--quiet", *PACKAGES)
         open(complete, "w").close()
     site.addsitedir(os.path.join(home, "lib", python, "site-packages"))
-
-
-class Weir:
-    """Servers, the API, and a project full of events. The data are deleted in the end, unless they are to be kept."""
-
-    def __init__(self, build, millions, keep):
-        self.build, self.millions, self.keep = build, millions, keep
-        self.name = f"statistics-{millions:g}" if keep else f"statistics-{os.getpid()}"
-        self.port, self.api, self.connection = free_port(), None, None
-
-    def __enter__(self):
-        try:
-            self.start_servers()
-            self.weir("migrate")
-            if not self.is_full():
-                self.fill()
-            self.key = self.weir("key", "create", "--project", "bench", "--kind", "read").strip()
-            self.start_api()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.stop_api()
-        run("scripts/stack", "down" if self.keep else "reset", "--name", self.name)
-
-    def start_servers(self):
-        run("scripts/stack", "up", "--name", self.name, "--ports", "free")
-        lines = run("scripts/stack", "env", "--name", self.name).splitlines()
-        urls = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-        self.environment = os.environ | urls | {"WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}", "LOG_LEVEL": "error"}
-
-    def start_api(self):
-        command = [self.build.program("weir"), "serve"]
-        self.api = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL)
-        until(lambda: self.get("/ready")[1] == 200, "the API is ready")
-
-    def stop_api(self):
-        if self.api:
-            self.api.send_signal(signal.SIGTERM)
-            self.api.wait()
-            self.api = self.connection = None
-
-    def restart(self):
-        """Everything anew, with nothing in memory as far as that can be had."""
-        self.stop_api()
-        run("scripts/stack", "down", "--name", self.name)
-        os.sync()
-        with open("/proc/sys/vm/drop_caches", "w") as drop:
-            drop.write("3")
-        self.start_servers()
-        self.start_api()
-
-    # --- Events
-
-    def is_full(self):
-        with self.postgres() as database:
-            if not database.execute("select from projects").fetchone():
-                return False
-            events = database.execute("select sum(events) from activity_daily where event_type = ''").fetchone()[0]
-            if events != self.millions * 1_000_000:
-                sys.exit(f"bench: filling was interrupted; first: scripts/stack reset --name {self.name}")
-            return True
-
-    def fill(self):
-        say(f"fills a project with {self.millions:g} million events")
-        # Checkpoints as rare as a server for so many events would have them, while it is filled.
-        with self.postgres() as database:
-            database.execute("alter system set max_wal_size = '2GB'")
-            database.execute("select pg_reload_conf()")
-        events, users = int(self.millions * 1e6), int(self.millions * USERS_OF_A_MILLION)
-        program = self.build.program("weir-bench")
-        run(program, "fill", "--events", str(events), "--users", str(users), env=self.environment)
-        with self.postgres() as database:
-            database.execute("alter system reset max_wal_size")
-            database.execute("select pg_reload_conf()")
-            database.execute("checkpoint")
-
-    # --- Questions
-
-    def weir(self, *arguments):
-        return run(self.build.program("weir"), *arguments, env=self.environment)
-
-    def postgres(self):
-        import psycopg
-
-        return psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
-
-    def get(self, path, key=None):
-        """How long the answer took, its status, and its bytes. The connection is kept."""
-        if self.connection is None:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
-        begun = time.perf_counter()
-        try:
-            self.connection.request("GET", path, headers={"X-API-Key": key} if key else {})
-            answer = self.connection.getresponse()
-            body = answer.read()
-        except OSError:
-            self.connection = None
-            raise
-        return time.perf_counter() - begun, answer.status, body
-
-    def ask(self, path):
-        """How long it took, and the answer; None if this weir does not know the question."""
-        seconds, status, body = self.get(path, self.key)
-        if status not in (200, 404):
-            sys.exit(f"bench: {path} was answered with {status}: {body.decode()}")
-        return seconds, json.loads(body) if status == 200 else None
 
 
 def median(ask, repeats, seconds):
@@ -233,7 +122,7 @@ def measure(build, millions, keep):
     """What each question takes, in seconds."""
     import duckdb
 
-    with Weir(build, millions, keep) as weir, tempfile.TemporaryDirectory(dir=f"{ROOT}/target") as directory:
+    with Filled(build, millions, keep) as weir, tempfile.TemporaryDirectory(dir=f"{ROOT}/target") as directory:
         asked = {}
         with weir.postgres() as database:
             names = subject(database).names()
@@ -267,38 +156,51 @@ def measure(build, millions, keep):
             "questions": [row for row, *_ in asked.values()]}
 
 
-def time_text(seconds):
-    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+def milliseconds(seconds):
+    return number(seconds * 1e3, 1)
 
 
-def table(result):
-    millions = result["millions"]
-    print(f"\n{millions:g} million events, {result['database_bytes'] / 1e9:.1f} GB; the API took"
-          f" {result['memory_mb']:.0f} MB")
-    print(f"{'':<30} {'cold':>10} {'warm':>10} {'bound':>8} {'SQL':>10} {'DuckDB':>10}   SQL/weir  DuckDB/weir")
-    bounds = {question.name: question.bounds or {} for question in QUESTIONS}
-    for row in result["questions"]:
-        bound = bounds[row["question"]].get(millions)
-        print(f"{row['question']:<30} {time_text(row['cold']):>10} {time_text(row['warm']):>10}"
-              f" {f'{bound} ms' if bound else '':>8} {time_text(row['sql']):>10} {time_text(row['duckdb']):>10}"
-              f" {row['sql'] / row['warm']:>10.0f} {row['duckdb'] / row['warm']:>12.1f}", flush=True)
+def show(result):
+    heads = ["", "cold", "warm", "SQL", "DuckDB", "SQL/weir", "DuckDB/weir"]
+    rows = [
+        [row["question"], *(milliseconds(row[way]) for way in ("cold", "warm", "sql", "duckdb")),
+         number(row["sql"] / row["warm"], 1), number(row["duckdb"] / row["warm"], 1)]
+        for row in result["questions"]
+    ]
+    table(f"{result['millions']:g} million events, {result['database_bytes'] / 1e9:.1f} GB; milliseconds; the API took"
+          f" {result['memory_mb']:.0f} MB", heads, rows)
 
 
-def growth(results):
-    print("\nwarm, as it grows" + "".join(f"{result['millions']:>12g} M" for result in results))
-    for question in QUESTIONS:
-        found = [{row["question"]: row for row in result["questions"]}.get(question.name) for result in results]
-        if all(found):
-            print(f"{question.name:<30}" + "".join(f"{time_text(row['warm']):>14}" for row in found))
+def show_growth(results):
+    by_question = [{row["question"]: row["warm"] for row in result["questions"]} for result in results]
+    rows = [[question.name, *(milliseconds(warm[question.name]) for warm in by_question)] for question in QUESTIONS
+            if all(question.name in warm for warm in by_question)]
+    table("As it grows: warm, milliseconds", ["", *(f"{result['millions']:g} million" for result in results)], rows)
 
 
-def statistics(build, sizes, keep):
-    """Measures and prints each size, in millions of events; all figures."""
+def criteria(results):
+    for result in results:
+        rows = {row["question"]: row for row in result["questions"]}
+        for question in QUESTIONS:
+            row = rows.get(question.name)
+            name = f"{question.name}, {result['millions']:g} million events"
+            if row and (bound := question.bounds.get(result["millions"])):
+                yield Criterion(f"{name}, warm", "ms", row["warm"] * 1e3, most=bound)
+                for way, name_of_way in (("sql", "SQL"), ("duckdb", "DuckDB")):
+                    if least := question.ratios.get(way):
+                        yield Criterion(f"{name}, {name_of_way} to weir", "", row[way] / row["warm"], least=least)
+
+
+def statistics(plan, build):
+    """Measures and shows each size, in millions of events."""
     add_packages()
     results = []
-    for millions in sizes:
-        results.append(measure(build, millions, keep))
-        table(results[-1])
+    for millions in plan.statistics:
+        results.append(measure(build, millions, plan.keep))
+        show(results[-1])
     if len(results) > 1:
-        growth(results)
-    return results
+        show_growth(results)
+    judged = list(criteria(results))
+    judge(judged)
+    if plan.json:
+        write(plan, judged, {"statistics": results})

@@ -1,0 +1,122 @@
+"""A weir of its own that is full of events, and can be asked."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from .servers import free_port, run, say, until
+
+USERS_OF_A_MILLION = 50_000
+
+
+class Filled:
+    """Servers, the API, and a project full of events. The data are deleted in the end, unless they are to be kept."""
+
+    def __init__(self, build, millions, keep):
+        self.build, self.millions, self.keep = build, millions, keep
+        self.name = f"statistics-{millions:g}" if keep else f"statistics-{os.getpid()}"
+        self.port, self.api, self.connection = free_port(), None, None
+
+    def __enter__(self):
+        try:
+            self.start_servers()
+            self.weir("migrate")
+            if not self.is_full():
+                self.fill()
+            self.key = self.weir("key", "create", "--project", "bench", "--kind", "read").strip()
+            self.start_api()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop_api()
+        run("scripts/stack", "down" if self.keep else "reset", "--name", self.name)
+
+    def start_servers(self):
+        run("scripts/stack", "up", "--name", self.name, "--ports", "free")
+        lines = run("scripts/stack", "env", "--name", self.name).splitlines()
+        urls = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+        self.environment = os.environ | urls | {"WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}", "LOG_LEVEL": "error"}
+
+    def start_api(self):
+        command = [self.build.program("weir"), "serve"]
+        self.api = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL)
+        until(lambda: self.get("/ready")[1] == 200, "the API is ready")
+
+    def stop_api(self):
+        if self.api:
+            self.api.send_signal(signal.SIGTERM)
+            self.api.wait()
+            self.api = self.connection = None
+
+    def restart(self):
+        """Everything anew, with nothing in memory as far as that can be had."""
+        self.stop_api()
+        run("scripts/stack", "down", "--name", self.name)
+        os.sync()
+        with open("/proc/sys/vm/drop_caches", "w") as drop:
+            drop.write("3")
+        self.start_servers()
+        self.start_api()
+
+    # --- Events
+
+    def is_full(self):
+        with self.postgres() as database:
+            if not database.execute("select from projects").fetchone():
+                return False
+            events = database.execute("select sum(events) from activity_daily where event_type = ''").fetchone()[0]
+            if events != self.millions * 1_000_000:
+                sys.exit(f"bench: filling was interrupted; first: scripts/stack reset --name {self.name}")
+            return True
+
+    def fill(self):
+        say(f"fills a project with {self.millions:g} million events")
+        # Checkpoints as rare as a server for so many events would have them, while it is filled.
+        with self.postgres() as database:
+            database.execute("alter system set max_wal_size = '2GB'")
+            database.execute("select pg_reload_conf()")
+        events, users = int(self.millions * 1e6), int(self.millions * USERS_OF_A_MILLION)
+        program = self.build.program("weir-bench")
+        run(program, "fill", "--events", str(events), "--users", str(users), env=self.environment)
+        with self.postgres() as database:
+            database.execute("alter system reset max_wal_size")
+            database.execute("select pg_reload_conf()")
+            database.execute("checkpoint")
+
+    # --- Questions
+
+    def weir(self, *arguments):
+        return run(self.build.program("weir"), *arguments, env=self.environment)
+
+    def postgres(self):
+        import psycopg  # it is there once statistics.py has installed it
+
+        return psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
+
+    def get(self, path, key=None):
+        """How long the answer took, its status, and its bytes. The connection is kept."""
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        begun = time.perf_counter()
+        try:
+            self.connection.request("GET", path, headers={"X-API-Key": key} if key else {})
+            answer = self.connection.getresponse()
+            body = answer.read()
+        except OSError:
+            self.connection = None
+            raise
+        return time.perf_counter() - begun, answer.status, body
+
+    def ask(self, path):
+        """How long it took, and the answer; None if this weir does not know the question."""
+        seconds, status, body = self.get(path, self.key)
+        if status not in (200, 404):
+            sys.exit(f"bench: {path} was answered with {status}: {body.decode()}")
+        return seconds, json.loads(body) if status == 200 else None
