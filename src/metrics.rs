@@ -84,7 +84,7 @@ pub fn start() -> PrometheusHandle {
     describe_gauge!(CONNECTIONS, "Connections that are open to the API");
     describe_counter!(CONNECTIONS_REFUSED, "Connections refused because too many were open");
     describe_counter!(FILTER_UNAVAILABLE, "Requests that went on without Redis");
-    describe_counter!(PUBLISH_FAILURES, "Messages that the stream did not take, by reason");
+    describe_counter!(PUBLISH_FAILURES, "Requests whose events the stream did not take, by reason");
     describe_histogram!(WRITE_DURATION, "One transaction of the writer");
     describe_counter!(WRITE_RETRIES, "Transactions tried again because the database or the stream was away");
     describe_histogram!(INGEST_TO_STORED, "From the receipt of an event to its commit");

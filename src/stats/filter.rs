@@ -242,12 +242,6 @@ impl Filter {
         });
     }
 
-    /// The same without conditions on properties.
-    #[must_use]
-    pub fn types_alone(&self) -> Self {
-        Self { properties: Vec::new(), ..self.clone() }
-    }
-
     /// Whether events of every type pass.
     pub fn is_of_all_types(&self) -> bool {
         self.only.is_none() && self.except.is_empty()
