@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 use sqlx::{PgConnection, PgPool};
 
 use super::{StoreError, condition::Condition};
@@ -287,11 +287,11 @@ fn midnight(date: NaiveDate) -> NaiveDateTime {
 fn merged<T: Ord>(
     rows: impl IntoIterator<Item = (T, Vec<u8>)>,
 ) -> Result<BTreeMap<T, RoaringBitmap>, StoreError> {
-    let mut users: BTreeMap<T, RoaringBitmap> = BTreeMap::new();
+    let mut parts: BTreeMap<T, Vec<RoaringBitmap>> = BTreeMap::new();
     for (period, bytes) in rows {
-        *users.entry(period).or_default() |= bitmap(&bytes)?;
+        parts.entry(period).or_default().push(bitmap(&bytes)?);
     }
-    Ok(users)
+    Ok(parts.into_iter().map(|(period, parts)| (period, parts.union())).collect())
 }
 
 pub(super) fn bitmap(bytes: &[u8]) -> Result<RoaringBitmap, StoreError> {
