@@ -17,7 +17,8 @@ def measure(bench):
         for number in range(plan.rounds):
             say(f"accept rate, round {number + 1} of {plan.rounds}")
             for size in plan.sizes:
-                run = bench.closed_loop(size, warm_up=plan.warm_up, duration=plan.duration)
+                bench.settle()
+                run = options(bench, size)
                 for name, bound in (("parse", parse), ("publish", publish)):
                     meter = bench.meter({name: bound.pids})
                     report = bench.load_bound(bound, **run)
@@ -27,6 +28,11 @@ def measure(bench):
                 for weir in weirs:
                     for share in SHARES:
                         accept(bench, weir, run, size, share)
+
+
+def options(bench, size):
+    plan = bench.plan
+    return bench.closed_loop(size, warm_up=plan.warm_up, duration=plan.duration, requests=plan.accepted // size)
 
 
 def accept(bench, weir, run, size, share):

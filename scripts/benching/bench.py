@@ -1,6 +1,7 @@
 """What all measurements share: servers, builds, bounds, and the figures that were found."""
 
 import contextlib
+import os
 import statistics
 from collections import defaultdict
 
@@ -49,6 +50,11 @@ class Bench:
         """Options of load from connections that send when they have their answer, `size` events in a request."""
         connections = self.plan.connections or (256 if size == 1 else 64)
         return {"events": size, "connections": connections, **options}
+
+    def settle(self):
+        """Waits until what was written before is on the disk, so that nobody else pays for it."""
+        self.servers.psql("checkpoint")
+        os.sync()
 
     # --- Weir
 

@@ -85,10 +85,11 @@ class Tables:
                 rate = "freshness rate" if bound is None else f"{row} rate"
                 cells = [text, number(self.figures.median(rate))]
                 cells += [number(self.figures.median(f"{row} {quantile}"), 2) for quantile in latency.QUANTILES]
-                cells += [number(self.figures.median(f"{row} {quantile}", bound), 2) for quantile in ("p50", "p99")]
+                cells += [number(self.figures.median(f"{row} {what}", bound), digits)
+                          for what, digits in (("rate", 0), ("p50", 2), ("p99", 2))]
                 rows.append(self.row(f"{row} p99", *cells, digits=2))
         table("Latency at half of the peak, milliseconds from when a request was due",
-              self.heads("", "requests/s", *latency.QUANTILES, "p50 of parse + publish", "p99"), rows)
+              self.heads("", "requests/s", *latency.QUANTILES, "parse + publish, requests/s", "p50", "p99"), rows)
 
     def costs(self):
         for what, digits, scale, unit in (("cpu_seconds", 2, 1, "Processor seconds"), ("bytes_written", 0, 1e-6, "Megabytes written")):

@@ -23,8 +23,8 @@ def meanwhile(size, share):
 
 def measure(bench):
     plan = bench.plan
-    for number in range(plan.rounds_of_storing):
-        say(f"end-to-end rate, round {number + 1} of {plan.rounds_of_storing}")
+    for number in range(plan.rounds):
+        say(f"end-to-end rate, round {number + 1} of {plan.rounds}")
         for sessions in SESSIONS:
             bench.figures.add("copy", f"{sessions} sessions", copy(bench, sessions))
         for size in plan.sizes:
@@ -38,6 +38,7 @@ def copy(bench, sessions):
     """Rows a second."""
     name = empty_database(bench.servers, bench.builds[0])
     try:
+        bench.settle()
         url = bench.servers.database_url(name)
         report = bench.tools.run("copy", "--rows", bench.plan.stored, "--sessions", sessions, DATABASE_URL=url)
         return report["rows_per_second"]
@@ -46,6 +47,7 @@ def copy(bench, sessions):
 
 
 def store(bench, weir, size, share):
+    bench.settle()
     before = database_bytes(weir)
     events = bench.plan.stored if size > 1 else bench.plan.stored_singly
     meter = bench.meter({part: lambda part=part: weir.pids(part) for part in ("api", "worker")})

@@ -16,7 +16,7 @@ use super::problem::Code;
 use crate::ingest::validate::Reason;
 
 /// Names of headers as they are usually written: poem-openapi writes its own in capitals.
-const HEADERS: [&str; 3] = ["X-Request-Id", "RateLimit-Policy", "RateLimit"];
+const HEADERS: [&str; 4] = ["X-Request-Id", "RateLimit-Policy", "RateLimit", "ETag"];
 
 /// Groups of operations, in the order in which a newcomer wants to read them: poem-openapi's is that of the alphabet.
 const TAGS: [&str; 5] = ["Events", "Statistics", "Users", "Earlier systems", "Operation"];

@@ -7,7 +7,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 
-use super::StoreError;
+use super::{StoreError, to_its_end};
 use crate::{
     config::Questions,
     project::ProjectId,
@@ -63,7 +63,8 @@ impl Reader {
              set local max_parallel_workers_per_gather = 0",
             self.timeout.as_millis().max(1)
         );
-        let transaction = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        let pool = self.pool.clone();
+        let transaction = to_its_end(async move { Ok(pool.begin_with(AssertSqlSafe(begin)).await?) }).await?;
         Ok(Snapshot { transaction, _turn: turn })
     }
 }

@@ -16,8 +16,8 @@ use sqlx::{Connection, PgConnection, PgPool};
 use super::{BEGIN, StoreError};
 use crate::project::ProjectId;
 
-/// Users remembered between transactions.
-const REMEMBERED: u64 = 1_000_000;
+/// Users remembered between transactions, about 400 bytes each.
+const REMEMBERED: u64 = 300_000;
 
 /// Users, remembered.
 #[derive(Clone)]

@@ -1,12 +1,12 @@
 //! Requests that arrive together share a message: the stream's cost, and that of its sync to disk, is per message.
 //!
-//! Nobody waits for company. A lane has a few messages under way; what arrives meanwhile shares the next one. So a single
-//! request goes at once, and the more come, the more share.
+//! Nobody waits for company. A lane has one message under way; what arrives meanwhile shares the next one. So a single request
+//! goes at once, and the more come, the more share.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
@@ -15,9 +15,6 @@ use super::{
 };
 use crate::project::ProjectId;
 
-/// Messages of a lane that are under way at a time. One would leave the next waiting for nothing but its answer; many would
-/// have few requests each.
-const UNDER_WAY: usize = 2;
 /// Bytes from which a message is not shared by more: the cost per message is spread over a thousand events by then.
 const SHARED: usize = 256 << 10;
 
@@ -64,7 +61,6 @@ impl Lane {
 
 /// Publishes until nobody can bring parts any more.
 async fn publish_all(mut parts: mpsc::UnboundedReceiver<Waiting>, outlet: Arc<Outlet>) {
-    let under_way = Arc::new(Semaphore::new(UNDER_WAY));
     let mut next = None;
     loop {
         let Some(first) = (match next.take() {
@@ -73,22 +69,18 @@ async fn publish_all(mut parts: mpsc::UnboundedReceiver<Waiting>, outlet: Arc<Ou
         }) else {
             return;
         };
-        let permit = under_way.clone().acquire_owned().await.expect("never closed");
+        let most = SHARED.min(outlet.largest_message());
         let mut shared = vec![first];
         let mut bytes = shared[0].0.payload.len();
         while let Ok(part) = parts.try_recv() {
             bytes += part.0.payload.len();
-            if bytes > SHARED {
+            if bytes > most {
                 next = Some(part);
                 break;
             }
             shared.push(part);
         }
-        let outlet = outlet.clone();
-        tokio::spawn(async move {
-            publish(&outlet, shared).await;
-            drop(permit);
-        });
+        publish(&outlet, shared).await;
     }
 }
 

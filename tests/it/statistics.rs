@@ -71,6 +71,28 @@ async fn every_answer_is_a_table_for_whoever_asks_for_one() {
     weir.stop().await;
 }
 
+#[tokio::test]
+async fn an_answer_that_a_client_has_is_not_sent_again_until_it_is_another() {
+    let weir = Weir::start().await;
+    let project = clicks(&weir).await;
+    let path = "/stats/dau?from=2024-03-10&to=2024-03-10";
+    let answer = weir.get(&project, path).send().await.unwrap();
+    let tag = answer.headers()["etag"].clone();
+    let again = || weir.get(&project, path).header("If-None-Match", tag.clone());
+    let answer = again().send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["etag"].clone()), (304, tag.clone()));
+    assert_eq!(answer.bytes().await.unwrap().len(), 0);
+    let answer = again().header("Accept", "text/csv").send().await.unwrap();
+    assert_eq!(answer.status(), 200, "a table is another answer");
+    // A late event of a period that was over long ago.
+    let late = json!({"user_id": "late", "event_type": "view", "occurred_at": "2024-03-10T09:00:00Z"});
+    assert_eq!(weir.send(&project, &late).await.0, 202);
+    weir.wait_for_events(6).await;
+    let (status, answer) = json_of(again().send().await.unwrap()).await;
+    assert_eq!((status.as_u16(), &answer["data"][0]["active_users"]), (200, &json!(4)));
+    weir.stop().await;
+}
+
 fn ask_funnel(weir: &Weir, project: &Project, question: &Value) -> reqwest::RequestBuilder {
     weir.http.post(weir.url("/stats/funnel")).header("X-API-Key", &project.read).json(question)
 }
@@ -119,7 +141,7 @@ async fn a_question_that_costs_too_much_is_told_what_to_narrow_and_holds_up_no_o
     let weir = Weir::start_with(&[("WEIR_QUESTION_TIMEOUT", "300ms")]).await;
     let project = clicks(&weir).await;
     // Whoever reads events now, waits until its time is over.
-    let mut blocking = sqlx::PgConnection::connect(weir.database()).await.unwrap();
+    let mut blocking = sqlx::PgConnection::connect(&weir.database_url()).await.unwrap();
     let mut blocked = blocking.begin().await.unwrap();
     sqlx::query("lock table events in access exclusive mode").execute(&mut *blocked).await.unwrap();
 

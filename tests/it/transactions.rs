@@ -1,9 +1,15 @@
 //! A transaction goes to its end also if nobody waits for it any more.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use sqlx::postgres::PgPoolOptions;
-use weir::store::{event_types, projects};
+use weir::{
+    config::Questions,
+    store::{
+        event_types, projects,
+        snapshot::{Reader, Source},
+    },
+};
 
 use super::support::{Weir, eventually};
 
@@ -17,7 +23,7 @@ async fn what_was_begun_goes_to_its_end_without_who_asked() {
     let in_the_way = sqlx::AssertSqlSafe(lock("pg_advisory_lock"));
     sqlx::query(in_the_way).execute(&mut *holder).await.unwrap();
 
-    let pool = PgPoolOptions::new().max_connections(1).connect(weir.database()).await.unwrap();
+    let pool = PgPoolOptions::new().max_connections(1).connect(&weir.database_url()).await.unwrap();
     let waiting = async || {
         sqlx::query_scalar::<_, i64>(
             "select count(*) from pg_locks join pg_database on pg_database.oid = database
@@ -38,6 +44,33 @@ async fn what_was_begun_goes_to_its_end_without_who_asked() {
     };
     eventually("the type is admitted", admitted, |types| *types == 1).await;
     drop(holder);
+    pool.close().await;
+    weir.stop().await;
+}
+
+/// A client may go at any moment. What is asked next on the connection must not see the past, nor be kept from writing.
+#[tokio::test]
+async fn a_question_whose_client_is_gone_leaves_no_transaction_behind() {
+    let weir = Weir::start().await;
+    weir.project("p", "UTC").await;
+    let project_id = projects::by_name(&weir.pool, "p").await.unwrap().unwrap().id;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&weir.database_url()).await.unwrap();
+    let limits = Questions { question_timeout: Duration::from_mins(1), event_questions: 2 };
+    let reader = Reader::new(pool.clone(), &limits);
+    for polls in 1..=12 {
+        let mut asking = Box::pin(reader.snapshot(project_id, Source::Activity));
+        for _ in 0..polls {
+            if futures::poll!(&mut asking).is_ready() {
+                break;
+            }
+            // Meanwhile the answer to what was sent may arrive.
+            sqlx::query("select 1").execute(&weir.pool).await.unwrap();
+        }
+        drop(asking);
+        let isolation: String =
+            sqlx::query_scalar("show transaction_isolation").fetch_one(&pool).await.unwrap();
+        assert_eq!(isolation, "read committed", "dropped after {polls} polls");
+    }
     pool.close().await;
     weir.stop().await;
 }

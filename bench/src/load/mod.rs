@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// How long to send before that, unmeasured; all events are new then
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
     warm_up: Duration,
-    /// Ends after so many requests, if that is earlier
+    /// Ends after so many measured requests, if that is earlier
     #[arg(long)]
     requests: Option<u64>,
     /// Requests a second, at random times that do not wait for answers (default: each connection sends when it has its answer)

@@ -20,8 +20,9 @@ use crate::event::mix;
 pub(super) struct Pace {
     measured_from: Instant,
     end: Instant,
-    begun: Cell<u64>,
-    requests: Option<u64>,
+    begun: Cell<usize>,
+    /// How many measured ones are still to be begun.
+    left: Cell<u64>,
     /// When requests are due; nothing: whenever a connection is free.
     due: Option<Mutex<UnboundedReceiver<Instant>>>,
 }
@@ -41,7 +42,7 @@ impl Pace {
         let measured_from = begin + warm_up;
         let end = measured_from + duration;
         let due = rate.map(|rate| Mutex::new(arrivals(begin, end, rate)));
-        Self { measured_from, end, begun: Cell::new(0), requests, due }
+        Self { measured_from, end, begun: Cell::new(0), left: Cell::new(requests.unwrap_or(u64::MAX)), due }
     }
 
     pub fn measured_from(&self) -> Instant {
@@ -54,13 +55,13 @@ impl Pace {
             Some(due) => due.lock().await.recv().await?,
             None => Some(Instant::now()).filter(|now| *now < self.end)?,
         };
-        let number = self.begun.get();
-        if self.requests.is_some_and(|requests| number >= requests) {
-            return None;
+        let measured = due >= self.measured_from;
+        if measured {
+            self.left.set(self.left.get().checked_sub(1)?);
         }
+        let number = self.begun.get();
         self.begun.set(number + 1);
-        let number = usize::try_from(number).expect("not so many");
-        Some(Turn { number, due, measured: due >= self.measured_from })
+        Some(Turn { number, due, measured })
     }
 }
 

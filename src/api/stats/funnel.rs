@@ -9,6 +9,7 @@ use super::{
     question_body::QuestionBody,
     rate,
     table::{Format, Table, Told, field},
+    text::Text,
     timezone,
     users::{Page, UserList},
 };
@@ -56,10 +57,10 @@ pub(super) struct FunnelQuestion {
     steps: Vec<FunnelStep>,
     /// How long after the first step the last one counts, such as `30min`, `1h` or `14days`; default 14days, at most a year.
     #[oai(skip_serializing_if_is_none)]
-    window: Option<String>,
+    window: Option<Text>,
     /// A funnel for each value of this property of the first event, such as `properties.platform`.
     #[oai(skip_serializing_if_is_none)]
-    breakdown: Option<String>,
+    breakdown: Option<Text>,
     /// Most values with a funnel of their own; default 10.
     #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "100")))]
     limit: Option<u32>,
@@ -68,23 +69,23 @@ pub(super) struct FunnelQuestion {
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
 struct FunnelStep {
-    #[oai(validator(min_length = 1, max_length = 200))]
-    event_type: String,
+    /// 1 to 200 characters.
+    event_type: Text,
     /// Only events for which all of these hold, such as `properties.country:UA,PL`.
     #[oai(default, skip_serializing_if_is_empty, validator(max_items = 50))]
-    segment: Vec<String>,
+    segment: Vec<Text>,
 }
 
 impl Example for FunnelQuestion {
     fn example() -> Self {
-        let step = |event_type: &str| FunnelStep { event_type: event_type.into(), segment: Vec::new() };
+        let step = |event_type: &str| FunnelStep { event_type: Text(event_type.into()), segment: Vec::new() };
         let (from, to) = ("2024-03-01", "2024-03-31");
         Self {
             from: from.parse().expect("a date"),
             to: to.parse().expect("a date"),
             steps: ["product_view", "add_to_cart", "payment_details"].map(step).into(),
-            window: Some("7days".into()),
-            breakdown: Some("properties.platform".into()),
+            window: Some(Text("7days".into())),
+            breakdown: Some(Text("properties.platform".into())),
             limit: None,
         }
     }
@@ -103,7 +104,7 @@ pub(super) struct FunnelUsersQuestion {
     who: FunnelUsers,
     /// The `next` of the page before.
     #[oai(skip_serializing_if_is_none)]
-    cursor: Option<String>,
+    cursor: Option<Text>,
     /// Most users of a page; default 100.
     #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "1000")))]
     limit: Option<u32>,
@@ -205,7 +206,7 @@ impl FunnelApi {
     ) -> Result<Told<UserList>, Refusal<AskingInBody>> {
         let FunnelUsersQuestion { funnel, step, who, cursor, limit } = question.0;
         let mut checks = Checks::default();
-        let page = Page::of_body(&mut checks, cursor.as_deref(), limit);
+        let page = Page::of_body(&mut checks, cursor.as_ref().map(|cursor| cursor.0.as_str()), limit);
         let index = (step as usize).checked_sub(1).filter(|index| *index < funnel.steps.len());
         if index.is_none() {
             checks.refuse(
@@ -262,15 +263,16 @@ impl FunnelQuestion {
         }
         let mut steps = Vec::new();
         let mut event_types = Vec::new();
-        for step in self.steps {
-            if String::parse(&step.event_type).is_none() {
-                let message = format!("expected {}, got '{}'", String::expected(), step.event_type);
+        for FunnelStep { event_type: Text(event_type), segment } in self.steps {
+            if String::parse(&event_type).is_none() {
+                let message = format!("expected {}, got '{event_type}'", String::expected());
                 checks.refuse("event_type", String::INVALID, message);
             }
-            steps.push(checks.texts("segment", step.segment).of_type(&step.event_type));
-            event_types.push(step.event_type);
+            let segment = segment.into_iter().map(|text| text.0).collect();
+            steps.push(checks.texts("segment", segment).of_type(&event_type));
+            event_types.push(event_type);
         }
-        let window = self.window.as_deref().unwrap_or(DEFAULT_WINDOW);
+        let window = self.window.as_ref().map_or(DEFAULT_WINDOW, |window| &window.0);
         let window =
             humantime::parse_duration(window).ok().and_then(|window| TimeDelta::from_std(window).ok());
         let window = window.filter(|window| (TimeDelta::zero()..=MAX_WINDOW).contains(window));
@@ -278,7 +280,7 @@ impl FunnelQuestion {
             let message = "expected a duration of at most a year, such as 30min, 1h or 14days".into();
             checks.refuse("window", "invalid_duration", message);
         }
-        let breakdown = self.breakdown.map(|text| {
+        let breakdown = self.breakdown.map(|Text(text)| {
             let parsed = Breakdown::parse(&text).filter(|breakdown| breakdown.property().is_some());
             if parsed.is_none() {
                 checks.refuse(

@@ -11,6 +11,7 @@ mod question_body;
 mod retention;
 mod stickiness;
 pub(super) mod table;
+mod text;
 mod timeseries;
 mod top_events;
 mod users;

@@ -1,22 +1,30 @@
 //! An answer as JSON or, for whoever accepts `text/csv`, as a table.
 
-use poem::{FromRequest, IntoResponse, Request, RequestBody, Response, http::header, web::Accept};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use poem::{
+    FromRequest, IntoResponse, Request, RequestBody, Response,
+    http::{StatusCode, header},
+    web::Accept,
+};
 use poem_openapi::{
     ApiResponse,
     payload::{Json, Payload},
-    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
     types::{ToJSON, Type},
 };
+use sha2::{Digest, Sha256};
 
 use crate::api::problem::Problem;
 
 const CSV: &str = "text/csv; charset=utf-8";
+const JSON: &str = "application/json; charset=utf-8";
 
-/// What a client accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::api) enum Format {
-    Json,
-    Csv,
+/// What a client accepts, and what it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::api) struct Format {
+    csv: bool,
+    /// `If-None-Match`: tags of answers that need not be sent again.
+    known: Option<String>,
 }
 
 /// An answer that is also a table.
@@ -40,26 +48,47 @@ pub(in crate::api) fn field(value: Option<impl ToString>) -> String {
 impl<'a> FromRequest<'a> for Format {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let Accept(types) = Accept::from_request(request, body).await?;
-        let known = types.iter().find_map(|mime| match mime.essence_str() {
-            "text/csv" => Some(Self::Csv),
-            "application/json" | "application/*" | "*/*" => Some(Self::Json),
+        let csv = types.iter().find_map(|mime| match mime.essence_str() {
+            "text/csv" => Some(true),
+            "application/json" | "application/*" | "*/*" => Some(false),
             _ => None,
         });
-        Ok(known.unwrap_or(Self::Json))
+        let known = request.header(header::IF_NONE_MATCH).map(str::to_owned);
+        Ok(Self { csv: csv.unwrap_or(false), known })
+    }
+}
+
+impl Format {
+    /// Whether the client has the answer of this tag.
+    fn has(&self, tag: &str) -> bool {
+        let known = self.known.as_deref().unwrap_or_default();
+        known.split(',').map(|known| known.trim().trim_start_matches("W/")).any(|known| known == tag)
     }
 }
 
 impl<T: Table + ToJSON + Send> IntoResponse for Told<T> {
+    /// The tag is made of the answer itself, so it is never that of another; a client asks each time whether it still holds.
     fn into_response(self) -> Response {
-        let mut response = match self.format {
-            Format::Json => Json(self.answer).into_response(),
-            Format::Csv => match text(&self.answer) {
-                Ok(text) => Response::builder().content_type(CSV).body(text),
-                Err(error) => poem::Error::from(Problem::internal(error)).into_response(),
-            },
+        let Self { answer, format } = self;
+        let written = if format.csv {
+            text(&answer)
+        } else {
+            serde_json::to_vec(&answer.to_json()).map_err(std::io::Error::from)
         };
-        response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept"));
-        response
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => return poem::Error::from(Problem::internal(error)).into_response(),
+        };
+        let digest = Sha256::digest(&written);
+        let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&digest[..16]));
+        let response = Response::builder()
+            .header(header::ETAG, &tag)
+            .header(header::CACHE_CONTROL, "private, no-cache")
+            .header(header::VARY, "Accept");
+        if format.has(&tag) {
+            return response.status(StatusCode::NOT_MODIFIED).finish();
+        }
+        response.content_type(if format.csv { CSV } else { JSON }).body(written)
     }
 }
 
@@ -82,12 +111,29 @@ impl<T: Type> ApiResponse for Told<T> {
             status: Some(200),
             status_range: None,
             content: vec![json, csv],
-            headers: vec![],
+            headers: vec![etag()],
         };
-        MetaResponses { responses: vec![response] }
+        let not_modified = MetaResponse {
+            description: "The answer is that of `If-None-Match`",
+            status: Some(304),
+            status_range: None,
+            content: vec![],
+            headers: vec![etag()],
+        };
+        MetaResponses { responses: vec![response, not_modified] }
     }
 
     fn register(registry: &mut Registry) {
         T::register(registry);
+    }
+}
+
+fn etag() -> MetaHeader {
+    MetaHeader {
+        name: "ETag".into(),
+        description: Some("Send it as `If-None-Match` to be sent only another answer.".into()),
+        required: true,
+        deprecated: false,
+        schema: String::schema_ref(),
     }
 }

@@ -105,9 +105,9 @@ impl Weir {
         sqlx::query(AssertSqlSafe(statement)).execute(&self.pool).await.unwrap();
     }
 
-    /// The URL of the test's database.
-    pub fn database(&self) -> &str {
-        &self.database
+    /// Where the test's database is.
+    pub fn database_url(&self) -> String {
+        self.database.clone()
     }
 
     /// The name of the test's database.
