@@ -1,6 +1,6 @@
 //! Numbers of events and of page views, from the events themselves.
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use poem_openapi::{Object, OpenApi, param::Query};
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     project::Project,
     store::{
-        self, StoreError, occurrences,
+        self, StoreError, active,
         pages::PageViews,
         snapshot::{Reader, Source},
     },
@@ -109,7 +109,7 @@ impl CountsApi {
         let days = (range.0.date_naive(), range.1.date_naive());
         let count = async {
             let mut snapshot = self.reader.snapshot(caller.project.id, Source::Events).await?;
-            occurrences::count(&mut snapshot, caller.project.id, &filter, range).await
+            active::count(&mut snapshot, &caller.project, &filter, range).await
         };
         let count =
             count.await.map_err(|error| Cost::of_days(days.0, days.1).problem(error, &self.reader))?;
@@ -182,15 +182,14 @@ impl CountsApi {
         &self,
         project: &Project,
         site_id: Option<&str>,
-        (from, to): (NaiveDate, NaiveDate),
+        days: (NaiveDate, NaiveDate),
         limit: u32,
     ) -> Result<PageViews, Problem> {
-        let range = (project.start_of(from), project.start_of(to + Days::new(1)));
         let views = async {
             let mut snapshot = self.reader.snapshot(project.id, Source::Events).await?;
-            store::pages::views(&mut snapshot, project.id, site_id, range, limit).await
+            store::pages::views(&mut snapshot, project, site_id, days, limit).await
         };
-        views.await.map_err(|error: StoreError| Cost::of_days(from, to).problem(error, &self.reader))
+        views.await.map_err(|error: StoreError| Cost::of_days(days.0, days.1).problem(error, &self.reader))
     }
 }
 

@@ -13,7 +13,7 @@ pub mod timeseries;
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 
 /// Who was active on each day of the project's calendar. A day without users may be absent.
 pub type DailyUsers = BTreeMap<NaiveDate, RoaringBitmap>;
@@ -23,5 +23,5 @@ pub fn union(users: &DailyUsers, begin: NaiveDate, end: NaiveDate) -> RoaringBit
     if begin >= end {
         return RoaringBitmap::new();
     }
-    users.range(begin..end).fold(RoaringBitmap::new(), |all, (_, day)| all | day)
+    users.range(begin..end).map(|(_, day)| day).union()
 }

@@ -1,28 +1,41 @@
 //! Stickiness: how many users were active on exactly *n* days?
 
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 
 use super::DailyUsers;
 
 /// The users who were active on exactly *n* of the days, for each *n* from 1 to `days`.
 pub fn stickiness(users: &DailyUsers, days: usize) -> Vec<RoaringBitmap> {
-    // at_least[n]: active on more than n of the days that were looked at.
-    let mut at_least = vec![RoaringBitmap::new(); days];
-    for (seen, active) in users.values().enumerate() {
-        // From the top: who moves up by this day must not move again.
-        for n in (1..days.min(seen + 1)).rev() {
-            let up = &at_least[n - 1] & active;
-            at_least[n] |= up;
+    // The numbers of days of all users in binary: for each digit the users whose number has a one there. A day adds one to
+    // the numbers of its users.
+    let mut digits: Vec<RoaringBitmap> = Vec::new();
+    for active in users.values() {
+        let mut carry = active.clone();
+        for digit in &mut digits {
+            let next = &*digit & &carry;
+            *digit ^= carry;
+            carry = next;
         }
-        if let Some(any) = at_least.first_mut() {
-            *any |= active;
+        if !carry.is_empty() {
+            digits.push(carry);
         }
     }
-    for n in 1..days {
-        let (lower, higher) = at_least.split_at_mut(n);
-        lower[n - 1] -= &higher[0];
+    let mut groups = vec![RoaringBitmap::new(); days];
+    split(digits.iter().union(), 0, &digits, &mut groups);
+    groups
+}
+
+/// Puts users, who have the higher digits of `number` in common, into groups by their lower ones.
+fn split(users: RoaringBitmap, number: usize, digits: &[RoaringBitmap], groups: &mut [RoaringBitmap]) {
+    if users.is_empty() {
+        return;
     }
-    at_least
+    if let Some((highest, lower)) = digits.split_last() {
+        split(&users & highest, number + (1 << lower.len()), lower, groups);
+        split(users - highest, number, lower, groups);
+    } else if let Some(group) = number.checked_sub(1).and_then(|index| groups.get_mut(index)) {
+        *group = users;
+    }
 }
 
 #[cfg(test)]

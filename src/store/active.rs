@@ -73,6 +73,32 @@ pub async fn daily_users(
     Ok(users)
 }
 
+/// The number of events in `[from, to)`: of whole days from activity, and of what is left at both ends from the events.
+pub async fn count(
+    connection: &mut PgConnection,
+    project: &Project,
+    filter: &Filter,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<i64, StoreError> {
+    let Some(days) = whole_days(project, from, to).filter(|_| filter.source() == Source::Activity) else {
+        return occurrences::count(connection, project.id, filter, (from, to), None).await;
+    };
+    let within = activity::count(connection, project.id, filter, days).await?;
+    let (begin, end) = (project.start_of(days.0), project.start_of(days.1));
+    if (begin, end) == (from, to) {
+        return Ok(within);
+    }
+    Ok(within + occurrences::count(connection, project.id, filter, (from, to), Some((begin, end))).await?)
+}
+
+/// The first day that lies in `[from, to)` as a whole, and the one behind the last.
+fn whole_days(project: &Project, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<(NaiveDate, NaiveDate)> {
+    let first = project.local_date(from);
+    let first = if project.start_of(first) < from { first.succ_opt()? } else { first };
+    let behind = project.local_date(to);
+    (first < behind).then_some((first, behind))
+}
+
 /// Who did something on any day before `date`, over all history.
 pub async fn users_before(
     connection: &mut PgConnection,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 use sqlx::{PgConnection, PgPool};
 
 use super::{StoreError, condition::Condition};
@@ -213,6 +213,30 @@ pub async fn happened(
     Ok(values)
 }
 
+/// The number of events on the days from `from` until before `to`.
+pub async fn count(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    filter: &Filter,
+    (from, to): (NaiveDate, NaiveDate),
+) -> Result<i64, StoreError> {
+    let Series { only, except } = Series::together(filter);
+    let count = sqlx::query_scalar(
+        "select coalesce(sum(events), 0)::bigint
+         from activity_daily
+         where project_id = $1 and local_day >= $2 and local_day < $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)",
+    )
+    .bind(project_id.get())
+    .bind(midnight(from))
+    .bind(midnight(to))
+    .bind(only)
+    .bind(except)
+    .fetch_one(connection)
+    .await?;
+    Ok(count)
+}
+
 /// The event types of a range of days, most events first, then by name.
 pub async fn top_events(
     connection: &mut PgConnection,
@@ -287,11 +311,11 @@ fn midnight(date: NaiveDate) -> NaiveDateTime {
 fn merged<T: Ord>(
     rows: impl IntoIterator<Item = (T, Vec<u8>)>,
 ) -> Result<BTreeMap<T, RoaringBitmap>, StoreError> {
-    let mut users: BTreeMap<T, RoaringBitmap> = BTreeMap::new();
+    let mut parts: BTreeMap<T, Vec<RoaringBitmap>> = BTreeMap::new();
     for (period, bytes) in rows {
-        *users.entry(period).or_default() |= bitmap(&bytes)?;
+        parts.entry(period).or_default().push(bitmap(&bytes)?);
     }
-    Ok(users)
+    Ok(parts.into_iter().map(|(period, parts)| (period, parts.union())).collect())
 }
 
 pub(super) fn bitmap(bytes: &[u8]) -> Result<RoaringBitmap, StoreError> {

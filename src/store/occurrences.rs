@@ -28,6 +28,14 @@ const MOST_ROWS: usize = 50_000;
 /// Value, period, events, users.
 type ValueInPeriod = (Option<String>, i32, i64, Option<Vec<u8>>);
 
+/// Whether the planner may sort, from now on in this transaction. The groups of periods and values are few, which it cannot
+/// know of an expression: it takes each event for a group of its own, and would sort them all.
+async fn allow_sorting(connection: &mut PgConnection, allowed: bool) -> Result<(), StoreError> {
+    let value = if allowed { "on" } else { "off" };
+    sqlx::query("select set_config('enable_sort', $1, true)").bind(value).execute(connection).await?;
+    Ok(())
+}
+
 /// What happened in each of consecutive periods, by index: from its start until that of the next, the last until `end`.
 pub async fn by_period(
     connection: &mut PgConnection,
@@ -36,6 +44,7 @@ pub async fn by_period(
     starts: &[DateTime<Utc>],
     end: DateTime<Utc>,
 ) -> Result<BTreeMap<usize, Happened>, StoreError> {
+    allow_sorting(connection, false).await?;
     let rows: Vec<(i32, i64, Option<Vec<u8>>)> = matching(
         "select width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, count(*),
                 (rb_build_agg(user_no) filter (where user_no is not null))::bytea
@@ -49,8 +58,9 @@ pub async fn by_period(
         (starts[0], end),
     )
     .bind(starts)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
+    allow_sorting(connection, true).await?;
     rows.into_iter().map(|(period, events, users)| Ok((index(period), happened(events, users)?))).collect()
 }
 
@@ -63,6 +73,7 @@ pub async fn by_value(
     starts: &[DateTime<Utc>],
     end: DateTime<Utc>,
 ) -> Result<BTreeMap<Option<String>, BTreeMap<usize, Happened>>, StoreError> {
+    allow_sorting(connection, false).await?;
     let rows: Vec<ValueInPeriod> = matching(
         "select case when $8::text is null then event_type
                      else coalesce(properties ->> $8, properties #>> string_to_array($8, '.')) end as value,
@@ -81,8 +92,9 @@ pub async fn by_value(
     .bind(starts)
     .bind(property.map(Property::name))
     .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX) + 1)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
+    allow_sorting(connection, true).await?;
     if rows.len() > MOST_ROWS {
         return Err(StoreError::TooManyRows(MOST_ROWS));
     }
@@ -124,23 +136,28 @@ pub async fn top_events(
         .collect())
 }
 
-/// The number of events in `[from, to)`.
+/// The number of events in `range` and not in `without`; both are half-open.
 pub async fn count(
     connection: &mut PgConnection,
     project_id: ProjectId,
     filter: &Filter,
     range: (DateTime<Utc>, DateTime<Utc>),
+    without: Option<(DateTime<Utc>, DateTime<Utc>)>,
 ) -> Result<i64, StoreError> {
+    let (begin, end) = without.unzip();
     let (count,): (i64,) = matching(
         "select count(*)
          from events
          where project_id = $1 and occurred_at >= $2 and occurred_at < $3
            and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-           and ($6::text is null or properties @@ $6::text::jsonpath)",
+           and ($6::text is null or properties @@ $6::text::jsonpath)
+           and ($7::timestamptz is null or occurred_at < $7 or occurred_at >= $8)",
         project_id,
         filter,
         range,
     )
+    .bind(begin)
+    .bind(end)
     .fetch_one(connection)
     .await?;
     Ok(count)

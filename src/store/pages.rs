@@ -1,10 +1,15 @@
 //! Views of pages: events `page_view`, whose property `path` is the page's and whose property `site_id` the site's.
 
-use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row};
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use sqlx::PgConnection;
 
-use super::StoreError;
-use crate::project::ProjectId;
+use super::{StoreError, activity};
+use crate::{
+    project::{Project, ProjectId},
+    stats::filter::Filter,
+};
+
+const PAGE_VIEW: &str = "page_view";
 
 /// The views of some time.
 #[derive(Debug)]
@@ -16,49 +21,83 @@ pub struct PageViews {
     pub top_paths: Vec<PathViews>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, sqlx::FromRow)]
 pub struct PathViews {
     pub path: String,
     pub views: i64,
 }
 
-/// Views in `[from, to)`, of one site or of all, with at most `limit` paths.
+/// Views on the days from `from` to `to`, both included, of one site or of all, with at most `limit` paths.
 pub async fn views(
+    connection: &mut PgConnection,
+    project: &Project,
+    site_id: Option<&str>,
+    (from, to): (NaiveDate, NaiveDate),
+    limit: u32,
+) -> Result<PageViews, StoreError> {
+    let range = (project.start_of(from), project.start_of(to + Days::new(1)));
+    let (total_views, unique_users) = match site_id {
+        None => {
+            let views = Filter::default().of_type(PAGE_VIEW);
+            let counted = activity::top_events(connection, project.id, &views, (from, to), 1).await?;
+            counted.first().map_or((0, 0), |counted| (counted.events, counted.users))
+        }
+        Some(site_id) => of_site(connection, project.id, site_id, range).await?,
+    };
+    let top_paths = top_paths(connection, project.id, site_id, range, limit).await?;
+    Ok(PageViews { total_views, unique_users, top_paths })
+}
+
+/// Views and different users.
+async fn of_site(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    site_id: &str,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<(i64, i64), StoreError> {
+    let counted = sqlx::query_as(
+        "select count(*), count(distinct user_no)
+         from events
+         where project_id = $1 and event_type = $2 and properties->>'site_id' = $3
+           and occurred_at >= $4 and occurred_at < $5",
+    )
+    .bind(project_id.get())
+    .bind(PAGE_VIEW)
+    .bind(site_id)
+    .bind(from)
+    .bind(to)
+    .fetch_one(connection)
+    .await?;
+    Ok(counted)
+}
+
+async fn top_paths(
     connection: &mut PgConnection,
     project_id: ProjectId,
     site_id: Option<&str>,
     (from, to): (DateTime<Utc>, DateTime<Utc>),
     limit: u32,
-) -> Result<PageViews, StoreError> {
-    let rows = sqlx::query(
-        "with views as (
-             select user_no, properties->>'path' as path
+) -> Result<Vec<PathViews>, StoreError> {
+    let paths = sqlx::query_as(
+        "select path, count(*) as views
+         from (
+             select properties->>'path' as path
              from events
-             where project_id = $1 and event_type = 'page_view' and occurred_at >= $3 and occurred_at < $4
-               and ($2::text is null or properties->>'site_id' = $2)
-         )
-         select null as path, count(*) as views, count(distinct user_no) as users from views
-         union all
-         (select path, count(*), 0 from views where path is not null
-          group by path order by count(*) desc, path collate \"C\" limit $5)",
+             where project_id = $1 and event_type = $2 and ($3::text is null or properties->>'site_id' = $3)
+               and occurred_at >= $4 and occurred_at < $5
+         ) as views
+         where path is not null
+         group by path
+         order by views desc, path collate \"C\"
+         limit $6",
     )
     .bind(project_id.get())
+    .bind(PAGE_VIEW)
     .bind(site_id)
     .bind(from)
     .bind(to)
     .bind(i64::from(limit))
     .fetch_all(connection)
     .await?;
-    let mut views = PageViews { total_views: 0, unique_users: 0, top_paths: Vec::new() };
-    for row in rows {
-        let count = row.try_get("views")?;
-        if let Some(path) = row.try_get("path")? {
-            views.top_paths.push(PathViews { path, views: count });
-        } else {
-            (views.total_views, views.unique_users) = (count, row.try_get("users")?);
-        }
-    }
-    // Where there is no order, none is promised: not even that of a union.
-    views.top_paths.sort_by(|a, b| b.views.cmp(&a.views).then_with(|| a.path.cmp(&b.path)));
-    Ok(views)
+    Ok(paths)
 }

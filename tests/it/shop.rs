@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::support::Weir;
+use super::support::{Project, Weir};
 
 const EVENTS: i64 = 31_106;
 
@@ -56,6 +56,7 @@ async fn every_answer_equals_the_oracle_in_every_time_zone() {
         assert_eq!(answer["data"], of_zone["dau"], "dau in {timezone}");
         let answer = weir.ask(&project, &format!("/stats/top-events?{range}&limit=100")).await;
         assert_eq!(answer["data"], of_zone["top_events"], "top events in {timezone}");
+        counts_are_those_of_the_events(&weir, &project).await;
         for window_type in ["daily", "weekly", "monthly"] {
             let table = &of_zone[&format!("retention_{window_type}")];
             let path = format!(
@@ -76,6 +77,32 @@ async fn every_answer_equals_the_oracle_in_every_time_zone() {
         }
     }
     weir.stop().await;
+}
+
+/// Counts between any instants, whether whole days of the project's calendar lie between them or not.
+async fn counts_are_those_of_the_events(weir: &Weir, project: &Project) {
+    for (from, to) in [
+        ("2024-01-01T00:00:00Z", "2024-07-01T00:00:00Z"),
+        ("2024-03-09T18:30:00Z", "2024-03-11T18:30:00Z"),
+        ("2024-02-10T11:31:05Z", "2024-04-20T15:10:09.5Z"),
+        ("2024-03-10T09:00:00Z", "2024-03-11T14:00:00Z"),
+        ("2024-03-10T09:00:00Z", "2024-03-10T14:00:00Z"),
+    ] {
+        let path = format!("/stats/count?event_type=product_view&from={from}&to={to}");
+        let counted: i64 = sqlx::query_scalar(
+            "select count(*) from events join projects using (project_id)
+             where name = $1 and event_type = 'product_view'
+               and occurred_at >= $2::text::timestamptz and occurred_at < $3::text::timestamptz",
+        )
+        .bind(&project.name)
+        .bind(from)
+        .bind(to)
+        .fetch_one(&weir.pool)
+        .await
+        .unwrap();
+        assert!(counted > 0, "{from} to {to}");
+        assert_eq!(weir.ask(project, &path).await["count"], counted, "{from} to {to} in {}", project.name);
+    }
 }
 
 /// Rows without a field that the oracle does not tell.

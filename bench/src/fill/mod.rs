@@ -29,8 +29,8 @@ use self::{catalogue::Catalogue, day::Event, population::Population};
 
 /// Rows that are sent together.
 const ROWS: usize = 20_000;
-/// Of hours that are not rolled up, there are about so many deltas for each event type: a worker that has little to do
-/// writes events as they come, and a roll-up merges them when they are 64.
+/// So many transactions write the events of an hour that is not rolled up yet: a worker that has little to do writes events
+/// as they come, and of an hour that goes on there are up to 64 deltas of each event type, until they are merged.
 const DELTAS_OF_HOUR: u32 = 32;
 /// From an event until its receipt.
 const LATENCY: TimeDelta = TimeDelta::milliseconds(1_500);
@@ -95,6 +95,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     fill.progress.finish_and_clear();
     let fill_seconds = begun.elapsed().as_secs_f64();
+    // All hours but the last are quiet by now.
+    sqlx::query("update activity set written_at = local_hour where local_hour < $1")
+        .bind(last_day.and_time(NaiveTime::MIN) + TimeDelta::hours(23))
+        .execute(&fill.pool)
+        .await?;
     let begun = Instant::now();
     ensure!(activity::roll_up(&fill.pool).await?, "a worker rolls up: fill a database that has none");
     let roll_up_seconds = begun.elapsed().as_secs_f64();

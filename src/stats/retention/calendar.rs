@@ -1,8 +1,10 @@
 //! Retention by the calendar: sets of days are enough, with one exception. Whether somebody came back on the very day on
 //! which they began depends on the order within the day, so that is told apart beforehand ([`super::same_day`]).
 
+use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap};
+
 use chrono::NaiveDate;
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 
 use super::{
     Cell, Cohort, Column, Question, Retention,
@@ -39,7 +41,7 @@ impl Calendar<'_> {
 
     fn count(
         &self,
-        periods: &Periods,
+        periods: &Periods<'_>,
         cohort: NaiveDate,
         joined: &DailyUsers,
         members: &RoaringBitmap,
@@ -62,7 +64,7 @@ impl Calendar<'_> {
 
     fn returned(
         &self,
-        periods: &Periods,
+        periods: &Periods<'_>,
         cohort: NaiveDate,
         joined: &DailyUsers,
         members: &RoaringBitmap,
@@ -70,12 +72,14 @@ impl Calendar<'_> {
     ) -> RoaringBitmap {
         let first = column.first.max(1);
         let mut came = match column.last {
-            None => periods.from(self.unit.after(cohort, first)),
-            Some(last) => (first..=last)
-                .filter_map(|k| periods.of(self.unit.after(cohort, k)))
-                .fold(RoaringBitmap::new(), |came, users| came | users),
+            None => periods
+                .from(self.unit.after(cohort, first))
+                .map_or_else(RoaringBitmap::new, |all| all & members),
+            Some(last) => {
+                let periods = (first..=last).filter_map(|k| periods.of(self.unit.after(cohort, k)));
+                periods.map(|users| users & members).union()
+            }
         };
-        came &= members;
         if column.holds(0) {
             let end = self.unit.after(cohort, 1);
             for (&day, new) in joined {
@@ -92,31 +96,39 @@ impl Calendar<'_> {
 }
 
 /// The users of periods, each put together once.
-struct Periods {
-    users: DailyUsers,
-    /// From the beginning of a period on.
-    onwards: DailyUsers,
+struct Periods<'a> {
+    users: Cow<'a, DailyUsers>,
+    /// From the beginning of a period on; only if somebody asks.
+    onwards: OnceCell<DailyUsers>,
 }
 
-impl Periods {
-    fn new(unit: Unit, days: &DailyUsers) -> Self {
-        let mut users = DailyUsers::new();
-        for (&day, active) in days {
-            *users.entry(unit.period_of(day)).or_default() |= active;
-        }
-        let mut all = RoaringBitmap::new();
-        let onwards = users.iter().rev().map(|(&period, active)| {
-            all |= active;
-            (period, all.clone())
-        });
-        Self { onwards: onwards.collect(), users }
+impl<'a> Periods<'a> {
+    fn new(unit: Unit, days: &'a DailyUsers) -> Self {
+        let users = if unit == Unit::Day {
+            Cow::Borrowed(days)
+        } else {
+            let mut parts: BTreeMap<NaiveDate, Vec<&RoaringBitmap>> = BTreeMap::new();
+            for (&day, active) in days {
+                parts.entry(unit.period_of(day)).or_default().push(active);
+            }
+            Cow::Owned(parts.into_iter().map(|(period, days)| (period, days.union())).collect())
+        };
+        Self { users, onwards: OnceCell::new() }
     }
 
     fn of(&self, period: NaiveDate) -> Option<&RoaringBitmap> {
         self.users.get(&period)
     }
 
-    fn from(&self, period: NaiveDate) -> RoaringBitmap {
-        self.onwards.range(period..).next().map_or_else(RoaringBitmap::new, |(_, users)| users.clone())
+    fn from(&self, period: NaiveDate) -> Option<&RoaringBitmap> {
+        let onwards = self.onwards.get_or_init(|| {
+            let mut all = RoaringBitmap::new();
+            let onwards = self.users.iter().rev().map(|(&period, active)| {
+                all |= active;
+                (period, all.clone())
+            });
+            onwards.collect()
+        });
+        onwards.range(period..).next().map(|(_, users)| users)
     }
 }

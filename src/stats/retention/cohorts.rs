@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 
 use crate::stats::{DailyUsers, period::Unit};
 
@@ -60,5 +60,5 @@ fn collect(
 
 /// All users of a cohort.
 pub fn members(cohort: &DailyUsers) -> RoaringBitmap {
-    cohort.values().fold(RoaringBitmap::new(), |all, day| all | day)
+    cohort.values().union()
 }

@@ -31,7 +31,12 @@ const AHEAD: Days = Days::new(2);
 
 /// What cells are counted from.
 pub(super) enum Counted {
-    Calendar { cohorts: Cohorts, returns: DailyUsers, same_day: DailyUsers },
+    Calendar {
+        cohorts: Cohorts,
+        returns: DailyUsers,
+        /// Who came back on the day of a start; nothing: who started, since a start is a return.
+        same_day: Option<DailyUsers>,
+    },
     Elapsed(Elapsed),
 }
 
@@ -67,34 +72,40 @@ impl Asked {
 
     pub(super) async fn fetch(&self, project: &Project, reader: &Reader) -> Result<Counted, StoreError> {
         let mut snapshot = reader.snapshot(project.id, self.source()).await?;
-        let (starts, cohorts) = self.cohorts(project, &mut snapshot).await?;
+        let Question { from, to, .. } = self.question;
+        // If one kind of event starts and returns, it is read once.
+        let once = self.window == Window::Calendar && self.start == self.back;
+        let last_day = if once { self.last_day(project).max(to) } else { to };
+        let asked = active::Asked { project, filter: &self.start, until: self.until };
+        let starts = active::daily_users(&mut snapshot, &asked, from, last_day).await?;
+        let cohorts = self.cohorts(project, &mut snapshot, &starts).await?;
         match self.window {
             Window::Calendar => self.calendar(project, &mut snapshot, starts, cohorts).await,
             Window::Elapsed => self.elapsed(project, &mut snapshot, cohorts).await,
         }
     }
 
-    /// Who started on each day of the range, and the cohorts.
+    /// The cohorts of those who started on the days of the range.
     async fn cohorts(
         &self,
         project: &Project,
         snapshot: &mut Snapshot,
-    ) -> Result<(DailyUsers, Cohorts), StoreError> {
+        starts: &DailyUsers,
+    ) -> Result<Cohorts, StoreError> {
         let Question { unit, from, to, .. } = self.question;
         let asked = active::Asked { project, filter: &self.start, until: self.until };
-        let starts = active::daily_users(snapshot, &asked, from, to).await?;
         let cohorts = match self.kind {
-            CohortKind::Recurring => cohorts::recurring(unit, from, to, &starts),
+            CohortKind::Recurring => cohorts::recurring(unit, from, to, starts),
             CohortKind::FirstEver if !self.start.is_of_types_alone() => {
                 let first = retention::first_ever(snapshot, &asked, from, to).await?;
                 cohorts::first_time(unit, from, to, RoaringBitmap::new(), &first)
             }
             CohortKind::FirstTime | CohortKind::FirstEver => {
                 let before = active::users_before(snapshot, &asked, from).await?;
-                cohorts::first_time(unit, from, to, before, &starts)
+                cohorts::first_time(unit, from, to, before, starts)
             }
         };
-        Ok((starts, cohorts))
+        Ok(cohorts)
     }
 
     async fn calendar(
@@ -104,13 +115,16 @@ impl Asked {
         starts: DailyUsers,
         cohorts: Cohorts,
     ) -> Result<Counted, StoreError> {
+        if self.start == self.back {
+            return Ok(Counted::Calendar { cohorts, returns: starts, same_day: None });
+        }
         let Question { from, to, .. } = self.question;
         let asked = active::Asked { project, filter: &self.back, until: self.until };
         let returns = active::daily_users(snapshot, &asked, from, self.last_day(project).max(from)).await?;
         let same_day = if self.order_matters() {
-            retention::same_day(snapshot, &self.both(project), from, to).await?
+            Some(retention::same_day(snapshot, &self.both(project), from, to).await?)
         } else {
-            starts
+            None
         };
         Ok(Counted::Calendar { cohorts, returns, same_day })
     }
@@ -163,7 +177,12 @@ impl Asked {
         let answering = tokio::task::spawn_blocking(move || match counted {
             Counted::Calendar { cohorts, returns, same_day } => {
                 let joined = cohorts.get(&cohort).cloned().unwrap_or_default();
-                let calendar = Calendar { unit, today, returns: &returns, same_day: &same_day };
+                let calendar = Calendar {
+                    unit,
+                    today,
+                    returns: &returns,
+                    same_day: same_day.as_ref().unwrap_or(&returns),
+                };
                 (members(&joined), calendar.users(cohort, &joined, column))
             }
             Counted::Elapsed(elapsed) => elapsed.users(cohort, column),
@@ -177,7 +196,8 @@ impl Asked {
         let answering = tokio::task::spawn_blocking(move || match counted {
             Counted::Calendar { cohorts, returns, same_day } => {
                 let unit = question.unit;
-                Calendar { unit, today, returns: &returns, same_day: &same_day }.answer(&question, &cohorts)
+                Calendar { unit, today, returns: &returns, same_day: same_day.as_ref().unwrap_or(&returns) }
+                    .answer(&question, &cohorts)
             }
             Counted::Elapsed(elapsed) => elapsed.answer(&question, as_of),
         });
