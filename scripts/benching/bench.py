@@ -3,6 +3,7 @@
 import contextlib
 import os
 import statistics
+import time
 from collections import defaultdict
 
 from .load import Bound, Tools
@@ -31,8 +32,10 @@ class Figures:
         return statistics.median(values) if values else None
 
     def ratio(self, row, series, to, to_row=None):
-        value, other = self.median(row, series), self.median(to_row or row, to)
-        return value / other if value is not None and other else None
+        """The median of the ratios of each round, as what disturbs a round mostly disturbs both."""
+        pairs = zip(self.of(row, series), self.of(to_row or row, to))
+        ratios = [value / other for value, other in pairs if other]
+        return statistics.median(ratios) if ratios else None
 
 
 class Bench:
@@ -88,8 +91,9 @@ class Bench:
         self.servers.redis("FLUSHALL SYNC")
         projects = weir.take_projects()
         before = self.servers.redis_bytes()
+        meter = self.meter({part: lambda part=part: weir.pids(part) for part in ("api", "worker")})
         report = self.tools.load(weir.port, [project.write for project in projects], **options)
-        report["redis_bytes"] = self.servers.redis_bytes() - before
+        report |= {"meter": meter, "ended": time.monotonic(), "redis_bytes": self.servers.redis_bytes() - before}
         weir.expect(projects, report["in_all"])
         return served(report)
 
@@ -104,7 +108,8 @@ class Bench:
             bound.end()
 
     def load_bound(self, bound, **options):
-        return served(self.tools.load(bound.port, KEYS, **options))
+        meter = self.meter({bound.work: bound.pids})
+        return served(self.tools.load(bound.port, KEYS, **options) | {"meter": meter})
 
     # --- What it costs
 
@@ -113,12 +118,15 @@ class Bench:
         servers = {name: lambda name=name: self.servers.pids(name) for name in self.servers.ports}
         return Meter(parts | servers)
 
-    def add_cost(self, row, series, meter, report):
-        """What each part has taken of these runs, for a million events."""
-        taken = meter.taken() | {"generator": {"cpu_seconds": report["cpu_seconds"], "bytes_written": 0}}
+    def add_cost(self, row, series, report):
+        """What each part has taken since the load of the report began, for a million events."""
+        events = report["in_all"]["stored_at_most"] + report["repeated"]
+        taken = report["meter"].taken() | {"generator": {"cpu_seconds": report["cpu_seconds"], "bytes_written": 0}}
         for part, amounts in taken.items():
             for what, amount in amounts.items():
-                self.figures.add(f"{what} {row} {part}", series, amount * 1e6 / report["in_all"]["stored_at_most"])
+                self.figures.add(f"{what} {row} {part}", series, amount * 1e6 / events)
+        own = sum(amounts["cpu_seconds"] for amounts in taken.values())
+        self.figures.add("others", f"{row} {series}", report["meter"].others(own))
 
 
 def served(report):

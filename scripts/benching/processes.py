@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -26,13 +27,20 @@ def usage(pids):
     return {"cpu_seconds": seconds, "bytes_written": written}
 
 
+def busy():
+    """Seconds in which processors were not idle, those that the machine was not given included."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _idle, _waiting, *others = map(int, stat.readline().split()[1:9])
+    return (user + nice + system + sum(others)) / TICK
+
+
 class Meter:
-    """What parts take from its making on."""
+    """What parts take from its making on, and what everybody else does."""
 
     def __init__(self, parts):
         """`parts`: by name, a function that tells the processes."""
         self.parts = parts
-        self.before = self.now()
+        self.begun, self.busy, self.before = time.monotonic(), busy(), self.now()
 
     def now(self):
         return {name: usage(pids()) for name, pids in self.parts.items()}
@@ -41,3 +49,8 @@ class Meter:
         after = self.now()
         return {name: {what: after[name][what] - amount for what, amount in before.items()}
                 for name, before in self.before.items()}
+
+    def others(self, own_seconds):
+        """The share of the processors that went to processes which are none of the parts."""
+        seconds = (time.monotonic() - self.begun) * os.cpu_count()
+        return max(0, busy() - self.busy - own_seconds) / seconds

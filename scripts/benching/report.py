@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import statistics
 import time
 
 from . import accept, latency, storing
@@ -69,13 +70,11 @@ class Tables:
                     cells = [f"{size:,} in a request, {share} % duplicates", number(self.figures.median(row)),
                              f"{number(min(values))}–{number(max(values))}",
                              number(self.figures.median(storing.meanwhile(size, share)))]
-                    for sessions in storing.SESSIONS:
-                        series = f"{sessions} sessions"
-                        cells += [number(self.figures.median("copy", series)),
-                                  number(self.figures.ratio(row, WEIR, series, "copy"), 2)]
+                    cells += [number(self.figures.median("copy", str(sessions))) for sessions in storing.SESSIONS]
+                    cells.append(number(self.figures.ratio(row, WEIR, storing.BEST, "copy"), 2))
                     rows.append(self.row(row, *cells))
         table("Stored, events a second (from the first request until the stream is empty)",
-              self.heads("", "weir", "from–to", "accepted meanwhile", "COPY × 1", "ratio", "COPY × 2", "ratio"), rows)
+              self.heads("", "weir", "from–to", "accepted meanwhile", "COPY", "in two sessions", "ratio to the faster"), rows)
 
     def latencies(self):
         rows = []
@@ -97,7 +96,7 @@ class Tables:
             for case, text in (("accept", "accepted"), ("store", "stored")):
                 for size in accept.SIZES:
                     for series in (WEIR, *("publish", "parse") * (case == "accept")):
-                        row = f"{what} {case} {size}"
+                        row = f"{what} {case} {size} 0"
                         values = [self.figures.median(f"{row} {part}", series) for part in PARTS]
                         if any(values):
                             own = " (" + series + ")" if series != WEIR else ""
@@ -137,6 +136,10 @@ def report(bench, seconds):
     of = machine()
     print(f"\n{of['processors']} processors ({of['model']}), everything on them; {seconds:.0f} s; "
           f"{bench.checked:,} accepted events looked for, 0 lost, 0 doubled")
+    others = [share * 100 for shares in figures.values["others"].values() for share in shares]
+    if others:
+        print(f"other processes took {statistics.median(others):.0f} % of the processors (median of the runs), "
+              f"{max(others):.0f} % at most")
     tables = Tables(figures, bench.builds)
     for show in (tables.rates, tables.storing, tables.latencies, tables.costs, tables.others):
         show()
