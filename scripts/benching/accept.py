@@ -21,14 +21,12 @@ def measure(bench):
                 run = options(bench, size)
                 for name, bound in (("parse", parse), ("publish", publish)):
                     report = bench.load_bound(bound, **run)
-                    bench.add_cost(row(size), name, report)
-                    for share in SHARES:
-                        bench.figures.add(row(size, share), name, report["events_per_second"])
+                    bench.add(row(size), name, {row(size, share): report["events_per_second"] for share in SHARES}, report)
                 for weir in weirs:
                     for share in SHARES:
                         report = bench.load(weir, **run, duplicates=share)
-                        bench.add_cost(row(size, share), weir.build.name, report)
-                        bench.figures.add(row(size, share), weir.build.name, report["events_per_second"])
+                        rate = {row(size, share): report["events_per_second"]}
+                        bench.add(row(size, share), weir.build.name, rate, report)
 
 
 def options(bench, size):

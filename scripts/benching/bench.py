@@ -16,26 +16,38 @@ WEIR, BASE = "weir", "base"  # the series of the builds
 
 
 class Figures:
-    """Values by row and series: what was measured in several rounds is there several times."""
+    """Values by row and series: what was measured in several rounds is there several times. A round in which the machine was
+    busy with something else counts only where no other does."""
+
+    CALM = 0.1  # of the processors
 
     def __init__(self):
         self.values = defaultdict(lambda: defaultdict(list))
 
-    def add(self, row, series, value):
-        self.values[row][series].append(value)
+    def add(self, row, series, value, others=0):
+        """`others`: the share of the processors that went to what is not measured."""
+        self.values[row][series].append((value, others))
 
-    def of(self, row, series=WEIR):
-        return self.values.get(row, {}).get(series, [])
+    def all(self, row, series=WEIR):
+        return [value for value, _ in self.values.get(row, {}).get(series, [])]
 
     def median(self, row, series=WEIR):
-        values = self.of(row, series)
-        return statistics.median(values) if values else None
+        return self.median_of([self.values.get(row, {}).get(series, [])], lambda value: value)
 
     def ratio(self, row, series, to, to_row=None):
         """The median of the ratios of each round, as what disturbs a round mostly disturbs both."""
-        pairs = zip(self.of(row, series), self.of(to_row or row, to))
-        ratios = [value / other for value, other in pairs if other]
-        return statistics.median(ratios) if ratios else None
+        runs = [self.values.get(at, {}).get(of, []) for at, of in ((row, series), (to_row or row, to))]
+        return self.median_of(runs, lambda value, other: value / other)
+
+    def median_of(self, runs, function):
+        rounds = list(zip(*runs))
+        calm = [runs for runs in rounds if all(others <= self.CALM for _, others in runs)]
+        values = [function(*(value for value, _ in runs)) for runs in calm or rounds]
+        return statistics.median(values) if values else None
+
+    def others(self):
+        """Of all runs."""
+        return [others for row in self.values.values() for runs in row.values() for _, others in runs if others]
 
 
 class Bench:
@@ -118,15 +130,15 @@ class Bench:
         servers = {name: lambda name=name: self.servers.pids(name) for name in self.servers.ports}
         return Meter(parts | servers)
 
-    def add_cost(self, row, series, report):
-        """What each part has taken since the load of the report began, for a million events."""
+    def add(self, row, series, figures, report):
+        """Figures by row, of load that begun with the report and ends now; and what each part has taken, for a million events."""
         events = report["in_all"]["stored_at_most"] + report["repeated"]
-        taken = report["meter"].taken() | {"generator": {"cpu_seconds": report["cpu_seconds"], "bytes_written": 0}}
+        taken, others = report["meter"].taken(report["cpu_seconds"])
+        for name, value in figures.items():
+            self.figures.add(name, series, value, others)
         for part, amounts in taken.items():
             for what, amount in amounts.items():
                 self.figures.add(f"{what} {row} {part}", series, amount * 1e6 / events)
-        own = sum(amounts["cpu_seconds"] for amounts in taken.values())
-        self.figures.add("others", f"{row} {series}", report["meter"].others(own))
 
 
 def served(report):

@@ -22,7 +22,7 @@ class Criterion:
 
 def criteria(figures, checked):
     def most(row):
-        return max(figures.of(row), default=None)
+        return max(figures.all(row), default=None)
 
     def latency_of(text, row):
         return Criterion(f"p99 at half of {text}", "ms", figures.median(row), most=20)

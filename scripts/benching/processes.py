@@ -40,17 +40,18 @@ class Meter:
     def __init__(self, parts):
         """`parts`: by name, a function that tells the processes."""
         self.parts = parts
-        self.begun, self.busy, self.before = time.monotonic(), busy(), self.now()
+        self.begun, self.own, self.busy = time.monotonic(), time.process_time(), busy()
+        self.before = self.now()
 
     def now(self):
         return {name: usage(pids()) for name, pids in self.parts.items()}
 
-    def taken(self):
+    def taken(self, generator):
+        """By part; and the share of the processors that went to none of them. `generator`: seconds that it has taken."""
         after = self.now()
-        return {name: {what: after[name][what] - amount for what, amount in before.items()}
-                for name, before in self.before.items()}
-
-    def others(self, own_seconds):
-        """The share of the processors that went to processes which are none of the parts."""
+        taken = {name: {what: after[name][what] - amount for what, amount in before.items()}
+                 for name, before in self.before.items()}
+        taken["generator"] = {"cpu_seconds": generator, "bytes_written": 0}
+        own = time.process_time() - self.own + sum(part["cpu_seconds"] for part in taken.values())
         seconds = (time.monotonic() - self.begun) * os.cpu_count()
-        return max(0, busy() - self.busy - own_seconds) / seconds
+        return taken, max(0, busy() - self.busy - own) / seconds

@@ -28,7 +28,7 @@ def measure(bench):
         say(f"end-to-end rate, round {number + 1} of {plan.rounds}")
         rates = [copy(bench, sessions) for sessions in SESSIONS]
         for series, rate in zip([*map(str, SESSIONS), BEST], [*rates, max(rates)]):
-            bench.figures.add("copy", series, rate)
+            bench.figures.add("copy", series, *rate)
         for size in plan.sizes:
             for share in SHARES[:2]:  # of duplicates alone nothing is stored
                 for build in bench.builds:
@@ -37,13 +37,14 @@ def measure(bench):
 
 
 def copy(bench, sessions):
-    """Rows a second."""
+    """Rows a second, and how much of the processors went to others."""
     name = empty_database(bench.servers, bench.builds[0])
     try:
         bench.settle()
         url = bench.servers.database_url(name)
+        meter = bench.meter({})
         report = bench.tools.run("copy", "--rows", bench.plan.stored, "--sessions", sessions, DATABASE_URL=url)
-        return report["rows_per_second"]
+        return report["rows_per_second"], meter.taken(report["cpu_seconds"])[1]
     finally:
         bench.servers.psql(f"drop database {name} with (force)")
 
@@ -56,9 +57,8 @@ def store(bench, weir, size, share):
     weir.drained()
     seconds = report["seconds"] + time.monotonic() - report["ended"]
     series, figures = weir.build.name, bench.figures
-    figures.add(row(size, share), series, report["events"] / seconds)
-    figures.add(meanwhile(size, share), series, report["events_per_second"])
-    bench.add_cost(row(size, share), series, report)
+    rates = {row(size, share): report["events"] / seconds, meanwhile(size, share): report["events_per_second"]}
+    bench.add(row(size, share), series, rates, report)
     if share == 0 and size > 1:
         figures.add("redis bytes", series, report["redis_bytes"] / events)
         figures.add("disk bytes", series, (database_bytes(weir) - before) / events)
