@@ -230,6 +230,8 @@ class World:
                 os.kill(pid, which)
 
     def start_servers(self):
+        # A process that was stopped when its parent was killed would never end. In this namespace there are no others' processes.
+        run("pkill", "-CONT", "postgres", check=False)
         run("scripts/stack", "up", "--name", NAME)
 
     def lose_power(self):

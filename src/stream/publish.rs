@@ -114,8 +114,7 @@ impl Publisher {
 
     /// The most bytes of a message that the server takes and that make sense.
     pub fn largest_message(&self) -> usize {
-        let server = self.outlet.stream.context.client().server_info().max_payload;
-        LARGEST_MESSAGE.min(server.saturating_sub(HEADERS))
+        self.outlet.largest_message()
     }
 
     /// Publishes a batch and waits for the stream's ack. Its encoded size must not exceed
@@ -182,6 +181,12 @@ pub(super) struct Outlet {
 impl Outlet {
     pub(super) fn is_silent(&self) -> bool {
         self.silence.is_silent()
+    }
+
+    /// The most bytes of a message that the server takes and that make sense; 0 until there was a connection.
+    pub(super) fn largest_message(&self) -> usize {
+        let server = self.stream.context.client().server_info().max_payload;
+        LARGEST_MESSAGE.min(server.saturating_sub(HEADERS))
     }
 
     /// Where the events of these projects of a lane go; nowhere if there are none.

@@ -69,11 +69,12 @@ async fn publish_all(mut parts: mpsc::UnboundedReceiver<Waiting>, outlet: Arc<Ou
         }) else {
             return;
         };
+        let most = SHARED.min(outlet.largest_message());
         let mut shared = vec![first];
         let mut bytes = shared[0].0.payload.len();
         while let Ok(part) = parts.try_recv() {
             bytes += part.0.payload.len();
-            if bytes > SHARED {
+            if bytes > most {
                 next = Some(part);
                 break;
             }
