@@ -20,24 +20,15 @@ def measure(bench):
                 bench.settle()
                 run = options(bench, size)
                 for name, bound in (("parse", parse), ("publish", publish)):
-                    meter = bench.meter({name: bound.pids})
                     report = bench.load_bound(bound, **run)
-                    bench.add_cost(f"accept {size}", name, meter, report)
-                    for share in SHARES:
-                        bench.figures.add(row(size, share), name, report["events_per_second"])
+                    bench.add(row(size), name, {row(size, share): report["events_per_second"] for share in SHARES}, report)
                 for weir in weirs:
                     for share in SHARES:
-                        accept(bench, weir, run, size, share)
+                        report = bench.load(weir, **run, duplicates=share)
+                        rate = {row(size, share): report["events_per_second"]}
+                        bench.add(row(size, share), weir.build.name, rate, report)
 
 
 def options(bench, size):
     plan = bench.plan
     return bench.closed_loop(size, warm_up=plan.warm_up, duration=plan.duration, requests=plan.accepted // size)
-
-
-def accept(bench, weir, run, size, share):
-    meter = bench.meter({"api": lambda: weir.pids("api")})
-    report = bench.load(weir, **run, duplicates=share)
-    bench.figures.add(row(size, share), weir.build.name, report["events_per_second"])
-    if share == 0:
-        bench.add_cost(f"accept {size}", weir.build.name, meter, report)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import statistics
+import time
 from collections import defaultdict
 
 from .load import Bound, Tools
@@ -15,24 +16,38 @@ WEIR, BASE = "weir", "base"  # the series of the builds
 
 
 class Figures:
-    """Values by row and series: what was measured in several rounds is there several times."""
+    """Values by row and series: what was measured in several rounds is there several times. A round in which the machine was
+    busy with something else counts only where no other does."""
+
+    CALM = 0.1  # of the processors
 
     def __init__(self):
         self.values = defaultdict(lambda: defaultdict(list))
 
-    def add(self, row, series, value):
-        self.values[row][series].append(value)
+    def add(self, row, series, value, others=0):
+        """`others`: the share of the processors that went to what is not measured."""
+        self.values[row][series].append((value, others))
 
-    def of(self, row, series=WEIR):
-        return self.values.get(row, {}).get(series, [])
+    def all(self, row, series=WEIR):
+        return [value for value, _ in self.values.get(row, {}).get(series, [])]
 
     def median(self, row, series=WEIR):
-        values = self.of(row, series)
-        return statistics.median(values) if values else None
+        return self.median_of([self.values.get(row, {}).get(series, [])], lambda value: value)
 
     def ratio(self, row, series, to, to_row=None):
-        value, other = self.median(row, series), self.median(to_row or row, to)
-        return value / other if value is not None and other else None
+        """The median of the ratios of each round, as what disturbs a round mostly disturbs both."""
+        runs = [self.values.get(at, {}).get(of, []) for at, of in ((row, series), (to_row or row, to))]
+        return self.median_of(runs, lambda value, other: value / other)
+
+    def median_of(self, runs, function):
+        rounds = list(zip(*runs))
+        calm = [runs for runs in rounds if all(others <= self.CALM for _, others in runs)]
+        values = [function(*(value for value, _ in runs)) for runs in calm or rounds]
+        return statistics.median(values) if values else None
+
+    def others(self):
+        """Of all runs."""
+        return [others for row in self.values.values() for runs in row.values() for _, others in runs if others]
 
 
 class Bench:
@@ -88,8 +103,9 @@ class Bench:
         self.servers.redis("FLUSHALL SYNC")
         projects = weir.take_projects()
         before = self.servers.redis_bytes()
+        meter = self.meter({part: lambda part=part: weir.pids(part) for part in ("api", "worker")})
         report = self.tools.load(weir.port, [project.write for project in projects], **options)
-        report["redis_bytes"] = self.servers.redis_bytes() - before
+        report |= {"meter": meter, "ended": time.monotonic(), "redis_bytes": self.servers.redis_bytes() - before}
         weir.expect(projects, report["in_all"])
         return served(report)
 
@@ -104,7 +120,8 @@ class Bench:
             bound.end()
 
     def load_bound(self, bound, **options):
-        return served(self.tools.load(bound.port, KEYS, **options))
+        meter = self.meter({bound.work: bound.pids})
+        return served(self.tools.load(bound.port, KEYS, **options) | {"meter": meter})
 
     # --- What it costs
 
@@ -113,12 +130,15 @@ class Bench:
         servers = {name: lambda name=name: self.servers.pids(name) for name in self.servers.ports}
         return Meter(parts | servers)
 
-    def add_cost(self, row, series, meter, report):
-        """What each part has taken of these runs, for a million events."""
-        taken = meter.taken() | {"generator": {"cpu_seconds": report["cpu_seconds"], "bytes_written": 0}}
+    def add(self, row, series, figures, report):
+        """Figures by row, of load that begun with the report and ends now; and what each part has taken, for a million events."""
+        events = report["in_all"]["stored_at_most"] + report["repeated"]
+        taken, others = report["meter"].taken(report["cpu_seconds"])
+        for name, value in figures.items():
+            self.figures.add(name, series, value, others)
         for part, amounts in taken.items():
             for what, amount in amounts.items():
-                self.figures.add(f"{what} {row} {part}", series, amount * 1e6 / report["in_all"]["stored_at_most"])
+                self.figures.add(f"{what} {row} {part}", series, amount * 1e6 / events)
 
 
 def served(report):

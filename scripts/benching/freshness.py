@@ -17,21 +17,24 @@ PAUSE = 0.002  # between two questions
 
 
 def measure(bench):
-    for build in bench.builds:
-        say("freshness")
-        rate = peak(bench, build) / SIZE / 2
-        with bench.weir(build, worker=True) as weir, ThreadPoolExecutor() as background:
-            [project] = weir.take_projects(1)
-            load = background.submit(latency.open_loop, bench, bench.load, weir, SIZE, rate)
-            took = []
-            while not load.done():
-                took.append(probe(weir, project, len(took) + 1))
-            weir.expect([project], {"stored_at_least": len(took), "stored_at_most": len(took)})
-            bench.figures.add("freshness rate", build.name, rate)
-            bench.figures.add("freshness p50", build.name, sorted(took)[len(took) // 2])
-            bench.figures.add("freshness max", build.name, max(took))
-            for quantile in latency.QUANTILES:
-                bench.figures.add(f"latency while storing {quantile}", build.name, load.result()["latency_ms"][quantile])
+    for number in range(bench.plan.rounds):
+        say(f"freshness, round {number + 1} of {bench.plan.rounds}")
+        for build in bench.builds:
+            round_of(bench, build)
+
+
+def round_of(bench, build):
+    rate = peak(bench, build) / SIZE / 2
+    with bench.weir(build, worker=True) as weir, ThreadPoolExecutor() as background:
+        [project] = weir.take_projects(1)
+        load = background.submit(latency.open_loop, bench, bench.load, weir, SIZE, rate)
+        took = []
+        while not load.done():
+            took.append(probe(weir, project, len(took) + 1))
+        weir.expect([project], {"stored_at_least": len(took), "stored_at_most": len(took)})
+        latency.add(bench, "latency while storing", build.name, rate, load.result())
+        bench.figures.add("freshness p50", build.name, sorted(took)[len(took) // 2])
+        bench.figures.add("freshness max", build.name, max(took))
 
 
 def peak(bench, build):

@@ -41,6 +41,7 @@ class Bound:
     """A bare handler that runs beside weir, and takes nothing while nobody sends to it."""
 
     def __init__(self, tools, servers, work, settings):
+        self.work = work
         self.port = free_port()
         environment = {"PATH": os.environ["PATH"], **servers.urls, **settings, "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}"}
         with open(os.path.join(KEPT, f"{work}.log"), "w") as log:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -26,18 +27,31 @@ def usage(pids):
     return {"cpu_seconds": seconds, "bytes_written": written}
 
 
+def busy():
+    """Seconds in which processors were not idle, those that the machine was not given included."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _idle, _waiting, *others = map(int, stat.readline().split()[1:9])
+    return (user + nice + system + sum(others)) / TICK
+
+
 class Meter:
-    """What parts take from its making on."""
+    """What parts take from its making on, and what everybody else does."""
 
     def __init__(self, parts):
         """`parts`: by name, a function that tells the processes."""
         self.parts = parts
+        self.begun, self.own, self.busy = time.monotonic(), time.process_time(), busy()
         self.before = self.now()
 
     def now(self):
         return {name: usage(pids()) for name, pids in self.parts.items()}
 
-    def taken(self):
+    def taken(self, generator):
+        """By part; and the share of the processors that went to none of them. `generator`: seconds that it has taken."""
         after = self.now()
-        return {name: {what: after[name][what] - amount for what, amount in before.items()}
-                for name, before in self.before.items()}
+        taken = {name: {what: after[name][what] - amount for what, amount in before.items()}
+                 for name, before in self.before.items()}
+        taken["generator"] = {"cpu_seconds": generator, "bytes_written": 0}
+        own = time.process_time() - self.own + sum(part["cpu_seconds"] for part in taken.values())
+        seconds = (time.monotonic() - self.begun) * os.cpu_count()
+        return taken, max(0, busy() - self.busy - own) / seconds

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import statistics
 import time
 
 from . import accept, latency, storing
@@ -49,7 +50,7 @@ class Tables:
         for size in accept.SIZES:
             for share in accept.SHARES:
                 row = accept.row(size, share)
-                values = self.figures.of(row)
+                values = self.figures.all(row)
                 if values:
                     cells = [f"{size:,} in a request, {share} % duplicates", number(self.figures.median(row)),
                              f"{number(min(values))}–{number(max(values))}"]
@@ -64,26 +65,23 @@ class Tables:
         for size in accept.SIZES:
             for share in accept.SHARES:
                 row = storing.row(size, share)
-                values = self.figures.of(row)
+                values = self.figures.all(row)
                 if values:
                     cells = [f"{size:,} in a request, {share} % duplicates", number(self.figures.median(row)),
                              f"{number(min(values))}–{number(max(values))}",
                              number(self.figures.median(storing.meanwhile(size, share)))]
-                    for sessions in storing.SESSIONS:
-                        series = f"{sessions} sessions"
-                        cells += [number(self.figures.median("copy", series)),
-                                  number(self.figures.ratio(row, WEIR, series, "copy"), 2)]
+                    cells += [number(self.figures.median("copy", str(sessions))) for sessions in storing.SESSIONS]
+                    cells.append(number(self.figures.ratio(row, WEIR, storing.BEST, "copy"), 2))
                     rows.append(self.row(row, *cells))
         table("Stored, events a second (from the first request until the stream is empty)",
-              self.heads("", "weir", "from–to", "accepted meanwhile", "COPY × 1", "ratio", "COPY × 2", "ratio"), rows)
+              self.heads("", "weir", "from–to", "accepted meanwhile", "COPY", "in two sessions", "ratio to the faster"), rows)
 
     def latencies(self):
         rows = []
         cases = [(f"{size:,} in a request", f"latency {size}", "publish") for size in accept.SIZES]
         for text, row, bound in [*cases, ("100 in a request, all parts, half of what is stored", "latency while storing", None)]:
-            if self.figures.of(f"{row} p99"):
-                rate = "freshness rate" if bound is None else f"{row} rate"
-                cells = [text, number(self.figures.median(rate))]
+            if self.figures.all(f"{row} p99"):
+                cells = [text, number(self.figures.median(f"{row} rate"))]
                 cells += [number(self.figures.median(f"{row} {quantile}"), 2) for quantile in latency.QUANTILES]
                 cells += [number(self.figures.median(f"{row} {what}", bound), digits)
                           for what, digits in (("rate", 0), ("p50", 2), ("p99", 2))]
@@ -97,7 +95,7 @@ class Tables:
             for case, text in (("accept", "accepted"), ("store", "stored")):
                 for size in accept.SIZES:
                     for series in (WEIR, *("publish", "parse") * (case == "accept")):
-                        row = f"{what} {case} {size}"
+                        row = f"{what} {case} {size} 0"
                         values = [self.figures.median(f"{row} {part}", series) for part in PARTS]
                         if any(values):
                             own = " (" + series + ")" if series != WEIR else ""
@@ -112,7 +110,7 @@ class Tables:
                 ("Redis, bytes per id", "redis bytes", 1), ("disk, bytes per event, all tables", "disk bytes", 0),
                 ("of these, indexes of events", "disk bytes of indexes", 0),
                 ("visible in DAU after a 202, ms, median", "freshness p50", 0), ("the same, at most", "freshness max", 0)):
-            values = self.figures.of(row)
+            values = self.figures.all(row)
             if values:
                 rows.append(self.row(row, text, number(max(values) if row.startswith("memory") else self.figures.median(row), digits)))
         table("Others", self.heads("", "weir"), rows)
@@ -137,6 +135,9 @@ def report(bench, seconds):
     of = machine()
     print(f"\n{of['processors']} processors ({of['model']}), everything on them; {seconds:.0f} s; "
           f"{bench.checked:,} accepted events looked for, 0 lost, 0 doubled")
+    if others := figures.others():
+        print(f"other processes took {statistics.median(others):.0%} of the processors (median of the runs), {max(others):.0%} at "
+              f"most; runs with more than {figures.CALM:.0%} count only where there is no better one")
     tables = Tables(figures, bench.builds)
     for show in (tables.rates, tables.storing, tables.latencies, tables.costs, tables.others):
         show()
