@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc, Weekday};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, Timelike, Utc, Weekday};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
@@ -108,6 +108,42 @@ impl Project {
             .map_or(local.and_utc(), |time| time.to_utc())
     }
 
+    /// When the wall clock shows which hour of a day: instants in order, each with the hour that it shows from then on, or with
+    /// nothing if that is none of the day's. Before the first and from the last on it shows none of them. An hour may come in
+    /// several pieces, where clocks are set back over midnight.
+    pub fn hours_of(&self, date: NaiveDate) -> Vec<(DateTime<Utc>, Option<NaiveDateTime>)> {
+        // A day that clocks have had twice is 48 hours long.
+        const SPARE: TimeDelta = TimeDelta::hours(2);
+        const LONGEST: TimeDelta = TimeDelta::hours(50);
+        let start = self.start_of(date);
+        let mut hours: Vec<(DateTime<Utc>, Option<NaiveDateTime>)> = Vec::new();
+        let mut at = start - SPARE;
+        while at < start + LONGEST {
+            let hour = Some(self.local_hour(at)).filter(|hour| hour.date() == date);
+            if hours.last().map_or(hour.is_some(), |(_, last)| *last != hour) {
+                hours.push((at, hour));
+            }
+            at = self.next_hour(at);
+        }
+        hours
+    }
+
+    /// The next instant at which the wall clock begins an hour or is set. `at` is a whole second.
+    fn next_hour(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        let offset = |at: DateTime<Utc>| at.with_timezone(&self.timezone).offset().fix();
+        let local = at.with_timezone(&self.timezone);
+        let left = 3_600 - i64::from(local.num_seconds_from_midnight() % 3_600);
+        let (mut same, mut other) = (0, left);
+        if offset(at + TimeDelta::seconds(left - 1)) == offset(at) {
+            return at + TimeDelta::seconds(left);
+        }
+        while other - same > 1 {
+            let middle = i64::midpoint(same, other);
+            if offset(at + TimeDelta::seconds(middle)) == offset(at) { same = middle } else { other = middle }
+        }
+        at + TimeDelta::seconds(other)
+    }
+
     /// The date on the project's calendar at `instant`.
     pub fn local_date(&self, instant: DateTime<Utc>) -> NaiveDate {
         instant.with_timezone(&self.timezone).date_naive()
@@ -156,6 +192,41 @@ mod tests {
             let start: DateTime<Utc> = start.parse().unwrap();
             assert_eq!(project(timezone).start_of(date.parse().unwrap()), start, "{timezone} {date}");
         }
+    }
+
+    #[test]
+    fn each_instant_of_a_day_lies_in_the_hour_that_the_clock_shows() {
+        for (timezone, date) in [
+            (Tz::UTC, "2024-03-10"),
+            (Tz::Asia__Kathmandu, "2024-03-10"),
+            (Tz::America__New_York, "2024-03-10"),
+            (Tz::America__New_York, "2024-11-03"),
+            (Tz::Australia__Lord_Howe, "2024-04-07"), // half an hour back
+            (Tz::Africa__Cairo, "2024-04-26"),        // from 0 to 1
+            (Tz::America__Sao_Paulo, "2018-02-17"),   // from 0 back to 23
+            (Tz::America__St_Johns, "2010-11-06"),    // a minute past midnight back to 23
+            (Tz::America__St_Johns, "2010-11-07"),
+            (Tz::Pacific__Apia, "2011-12-31"),
+        ] {
+            let project = project(timezone);
+            let date = date.parse().unwrap();
+            let hours = project.hours_of(date);
+            assert!(
+                hours.is_sorted_by_key(|(at, _)| at) && hours.last().unwrap().1.is_none(),
+                "{timezone} {date}"
+            );
+            let mut seen = 0;
+            for minute in -120..60 * 49 {
+                let at = project.start_of(date) + TimeDelta::minutes(minute) + TimeDelta::seconds(59);
+                let index = hours.partition_point(|(begin, _)| *begin <= at);
+                let told = index.checked_sub(1).and_then(|index| hours[index].1);
+                let shown = Some(project.local_hour(at)).filter(|hour| hour.date() == date);
+                assert_eq!(told, shown, "{timezone} {at}");
+                seen += u32::from(shown.is_some());
+            }
+            assert!(seen >= 23 * 60, "{timezone} {date}");
+        }
+        assert_eq!(project(Tz::Pacific__Apia).hours_of("2011-12-30".parse().unwrap()), [], "no such day");
     }
 
     #[test]

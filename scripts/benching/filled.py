@@ -71,7 +71,8 @@ class Filled:
         with self.postgres() as database:
             if not database.execute("select from projects").fetchone():
                 return False
-            events = database.execute("select sum(events) from activity_daily where event_type = ''").fetchone()[0]
+            counted = "select sum(events) from activity_daily where event_type = '' and value_no = 0"
+            events = database.execute(counted).fetchone()[0]
             if events != self.millions * 1_000_000:
                 sys.exit(f"bench: filling was interrupted; first: scripts/stack reset --name {self.name}")
             return True

@@ -148,9 +148,9 @@ class Weir:
                     select project_id, event_id, count(*) as copies from events group by project_id, event_id
                 ) as ids group by project_id
             ), hours as (
-                select project_id, sum(events) as events from activity_hourly where event_type = '' group by project_id
+                select project_id, sum(events) as events from activity_hourly where event_type = '' and value_no = 0 group by project_id
             ), days as (
-                select project_id, sum(events) as events from activity_daily where event_type <> '' group by project_id
+                select project_id, sum(events) as events from activity_daily where event_type <> '' and value_no = 0 group by project_id
             )
             select project_id, stored.events, copies, coalesce(hours.events, 0), coalesce(days.events, 0)
             from stored left join hours using (project_id) left join days using (project_id)""")

@@ -12,7 +12,8 @@ with recounted as (
     from events join projects using (project_id) group by grouping sets ((1, 2, 3), (1, 3))
 ), counted as (
     select project_id, event_type, local_{unit} as at, rb_or_agg(users) as users, sum(events) as events
-    from {table} group by 1, 2, 3 having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
+    from {table} where value_no = 0
+    group by 1, 2, 3 having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
 )
 select count(*)
 from counted full join recounted

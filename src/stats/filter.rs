@@ -68,7 +68,8 @@ pub struct Filter {
     pub only: Option<BTreeSet<String>>,
     /// Of none of these types.
     pub except: BTreeSet<String>,
-    /// Conditions on properties. Activity does not know properties, so these are answered from the events themselves.
+    /// Conditions on properties. Activity knows those that are promoted, one at a time; others are answered from the events
+    /// themselves.
     pub properties: Vec<(Property, Condition)>,
 }
 
@@ -87,8 +88,18 @@ impl Property {
         (valid && name.chars().count() <= 200).then(|| Self(name.to_owned()))
     }
 
+    /// For the store, which writes the names that it was given.
+    pub(crate) fn from_stored(name: String) -> Self {
+        Self(name)
+    }
+
     pub fn name(&self) -> &str {
         &self.0
+    }
+
+    /// Whether the name may be that of a property of a property.
+    pub fn is_nested(&self) -> bool {
+        self.0.contains('.')
     }
 }
 
@@ -242,12 +253,7 @@ impl Filter {
         });
     }
 
-    /// Whether events of every type pass.
-    pub fn is_of_all_types(&self) -> bool {
-        self.only.is_none() && self.except.is_empty()
-    }
-
-    /// Whether activity, which knows event types and no properties, can answer.
+    /// Whether there is no condition on properties.
     pub fn is_of_types_alone(&self) -> bool {
         self.properties.is_empty()
     }

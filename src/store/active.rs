@@ -6,7 +6,12 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use roaring::RoaringBitmap;
 use sqlx::PgConnection;
 
-use super::{StoreError, activity, occurrences, snapshot::Source};
+use super::{
+    StoreError,
+    activity::{self, EventTypeCount},
+    occurrences,
+    series::{Apart, Series},
+};
 use crate::{
     project::Project,
     stats::{DailyUsers, filter::Filter, retention::same_day::HourlyUsers},
@@ -21,10 +26,10 @@ pub struct Asked<'a> {
     pub until: Option<DateTime<Utc>>,
 }
 
-impl Filter {
-    /// What must be read to find such events.
-    pub fn source(&self) -> Source {
-        if self.is_of_types_alone() { Source::Activity } else { Source::Events }
+impl Asked<'_> {
+    /// The rows of activity that tell of them; nothing if events must be read.
+    async fn series(&self, connection: &mut PgConnection) -> Result<Option<Series>, StoreError> {
+        Series::of(connection, self.project.id, self.filter, Apart::Nothing).await
     }
 }
 
@@ -35,8 +40,10 @@ pub async fn daily_active_users(
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-    if *asked.filter == Filter::default() && asked.until.is_none() {
-        return activity::daily_active_users(connection, asked.project.id, from, to).await;
+    if asked.until.is_none()
+        && let Some(series) = asked.series(connection).await?
+    {
+        return activity::daily_active_users(connection, asked.project.id, &series, from, to).await;
     }
     let users = daily_users(connection, asked, from, to).await?;
     Ok(users.into_iter().map(|(day, users)| (day, users.len())).collect())
@@ -50,23 +57,23 @@ pub async fn daily_users(
     to: NaiveDate,
 ) -> Result<DailyUsers, StoreError> {
     let Asked { project, filter, until } = *asked;
-    if filter.source() == Source::Events {
+    let Some(series) = asked.series(connection).await? else {
         let days: Vec<NaiveDate> = from.iter_days().take_while(|day| *day <= to).collect();
         let starts: Vec<DateTime<Utc>> = days.iter().map(|day| project.start_of(*day)).collect();
         let end = to.succ_opt().map_or(DateTime::<Utc>::MAX_UTC, |next| project.start_of(next));
         let end = until.map_or(end, |until| until.min(end));
         let found = occurrences::by_period(connection, project.id, filter, &starts, end).await?;
         return Ok(found.into_iter().map(|(index, happened)| (days[index], happened.users)).collect());
-    }
+    };
     let Some(until) = until else {
-        return activity::daily_users(connection, project.id, filter, from, to).await;
+        return activity::daily_users(connection, project.id, &series, from, to).await;
     };
     // The last day is not whole: its hours tell, and of the last hour the events.
     let last = project.local_date(until);
     let before = last.pred_opt().unwrap_or(last).min(to);
-    let mut users = activity::daily_users(connection, project.id, filter, from, before).await?;
+    let mut users = activity::daily_users(connection, project.id, &series, from, before).await?;
     if (from..=to).contains(&last) {
-        let of_last_day = hourly_users(connection, asked, last, last).await?;
+        let of_last_day = hourly_users(connection, asked, &series, last, last).await?;
         let of_last_day = of_last_day.into_values().fold(RoaringBitmap::new(), |all, hour| all | hour);
         users.insert(last, of_last_day);
     }
@@ -80,10 +87,11 @@ pub async fn count(
     filter: &Filter,
     (from, to): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<i64, StoreError> {
-    let Some(days) = whole_days(project, from, to).filter(|_| filter.source() == Source::Activity) else {
+    let series = Series::of(connection, project.id, filter, Apart::Nothing).await?;
+    let Some((days, series)) = whole_days(project, from, to).zip(series) else {
         return occurrences::count(connection, project.id, filter, (from, to), None).await;
     };
-    let within = activity::count(connection, project.id, filter, days).await?;
+    let within = activity::count(connection, project.id, &series, days).await?;
     let (begin, end) = (project.start_of(days.0), project.start_of(days.1));
     if (begin, end) == (from, to) {
         return Ok(within);
@@ -106,12 +114,12 @@ pub async fn users_before(
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
     let Asked { project, filter, until } = *asked;
-    match filter.source() {
-        Source::Activity => {
+    match asked.series(connection).await? {
+        Some(series) => {
             let date = until.map_or(date, |until| date.min(project.local_date(until)));
-            activity::users_before(connection, project.id, filter, date).await
+            activity::users_before(connection, project.id, &series, date).await
         }
-        Source::Events => {
+        None => {
             let start = project.start_of(date);
             let end = until.map_or(start, |until| start.min(until));
             occurrences::users_before(connection, project.id, filter, end).await
@@ -119,10 +127,27 @@ pub async fn users_before(
     }
 }
 
-/// Who did something in each hour of the wall clock, on the days from `from` to `to`; of event types alone.
+/// The event types of the days from `from` to `to`, most events first, then by name.
+pub async fn top_events(
+    connection: &mut PgConnection,
+    project: &Project,
+    filter: &Filter,
+    (from, to): (NaiveDate, NaiveDate),
+    limit: u32,
+) -> Result<Vec<EventTypeCount>, StoreError> {
+    if let Some(series) = Series::of(connection, project.id, filter, Apart::EventTypes).await? {
+        return activity::top_events(connection, project.id, &series, (from, to), limit).await;
+    }
+    let range = (project.start_of(from), project.start_of(to.succ_opt().unwrap_or(to)));
+    occurrences::top_events(connection, project.id, filter, range, limit).await
+}
+
+/// Who did something in each hour of the wall clock, on the days from `from` to `to`: in the series, which is that of what is
+/// asked.
 pub async fn hourly_users(
     connection: &mut PgConnection,
     asked: &Asked<'_>,
+    series: &Series,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<HourlyUsers, StoreError> {
@@ -132,9 +157,9 @@ pub async fn hourly_users(
     let Some((until, hour)) =
         until.map(|until| (until, project.local_hour(until))).filter(|(_, hour)| *hour < end)
     else {
-        return activity::hourly_users(connection, project.id, filter, begin, end).await;
+        return activity::hourly_users(connection, project.id, series, begin, end).await;
     };
-    let mut users = activity::hourly_users(connection, project.id, filter, begin, hour).await?;
+    let mut users = activity::hourly_users(connection, project.id, series, begin, hour).await?;
     let start = project.first_instant(hour);
     if hour >= begin && start < until {
         let found = occurrences::by_period(connection, project.id, filter, &[start], until).await?;

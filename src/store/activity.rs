@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use futures::TryStreamExt;
 use roaring::{MultiOps, RoaringBitmap};
 use sqlx::{PgConnection, PgPool};
 
-use super::{StoreError, condition::Condition};
+use super::{
+    StoreError,
+    series::{Apart, Series, Types},
+};
 use crate::{
     project::ProjectId,
     stats::{
         DailyUsers,
-        filter::Filter,
         retention::same_day::HourlyUsers,
         timeseries::{ByPeriod, Happened, Measure},
     },
@@ -25,56 +28,34 @@ pub struct EventTypeCount {
     pub users: i64,
 }
 
-/// Value, period, events, users.
-type ValueInPeriod = (Option<String>, NaiveDateTime, i64, Option<Vec<u8>>);
-
-/// The event type of rows that are of all types together. No event has it.
-pub(super) const TOGETHER: &str = "";
-
-/// Which rows of activity a question needs.
-struct Series {
-    /// Of these types; nothing: of any.
-    only: Option<Vec<String>>,
-    /// Of none of these.
-    except: Vec<String>,
-}
-
-impl Series {
-    /// The fewest: whoever is in one of them did something that passes the filter.
-    fn together(filter: &Filter) -> Self {
-        if filter.is_of_all_types() {
-            return Self { only: Some(vec![TOGETHER.into()]), except: Vec::new() };
-        }
-        Self::of_each_type(filter)
-    }
-
-    fn of_each_type(filter: &Filter) -> Self {
-        let Condition { only, mut except, .. } = Condition::of(filter);
-        except.push(TOGETHER.into());
-        Self { only, except }
-    }
-}
+/// Event type, number of a value, period, events, users.
+type Row = (String, i32, NaiveDateTime, i64, Option<Vec<u8>>);
 
 /// How many users were active on each day from `from` to `to`, both included. Days without users are absent.
 pub async fn daily_active_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
+    series: &Series,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
+    let Types { only, except } = series.together();
     // A day that is one row is counted where it lies.
     let rows: Vec<(NaiveDateTime, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
         "select local_day,
                 case when count(*) over day = 1 then rb_cardinality(users) end,
                 case when count(*) over day > 1 then users::bytea end
          from activity_daily
-         where project_id = $1 and local_day between $2 and $3 and event_type = $4
+         where project_id = $1 and local_day between $2 and $3
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)
          window day as (partition by local_day)",
     )
     .bind(project_id.get())
     .bind(midnight(from))
     .bind(midnight(to))
-    .bind(TOGETHER)
+    .bind(only)
+    .bind(except)
+    .bind(series.value_nos())
     .fetch_all(connection)
     .await?;
     let counted = rows.iter().filter_map(|(day, count, _)| Some((day.date(), (*count)?.cast_unsigned())));
@@ -88,22 +69,23 @@ pub async fn daily_active_users(
 pub async fn daily_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    filter: &Filter,
+    series: &Series,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<DailyUsers, StoreError> {
-    let Series { only, except } = Series::together(filter);
+    let Types { only, except } = series.together();
     let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
         "select local_day, users::bytea
          from activity_daily
          where project_id = $1 and local_day between $2 and $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)",
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
     )
     .bind(project_id.get())
     .bind(midnight(from))
     .bind(midnight(to))
     .bind(only)
     .bind(except)
+    .bind(series.value_nos())
     .fetch_all(connection)
     .await?;
     merged(rows.into_iter().map(|(day, users)| (day.date(), users)))
@@ -113,22 +95,23 @@ pub async fn daily_users(
 pub async fn hourly_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    filter: &Filter,
+    series: &Series,
     from: NaiveDateTime,
     to: NaiveDateTime,
 ) -> Result<HourlyUsers, StoreError> {
-    let Series { only, except } = Series::together(filter);
+    let Types { only, except } = series.together();
     let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
         "select local_hour, users::bytea
          from activity_hourly
          where project_id = $1 and local_hour >= $2 and local_hour < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)",
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
     )
     .bind(project_id.get())
     .bind(from)
     .bind(to)
     .bind(only)
     .bind(except)
+    .bind(series.value_nos())
     .fetch_all(connection)
     .await?;
     merged(rows)
@@ -138,20 +121,21 @@ pub async fn hourly_users(
 pub async fn users_before(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    filter: &Filter,
+    series: &Series,
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
-    let Series { only, except } = Series::together(filter);
+    let Types { only, except } = series.together();
     let bytes: Option<Vec<u8>> = sqlx::query_scalar(
         "select rb_or_agg(users)::bytea
          from activity_daily
          where project_id = $1 and local_day < $2
-           and ($3::text[] is null or event_type = any($3)) and event_type <> all($4)",
+           and ($3::text[] is null or event_type = any($3)) and event_type <> all($4) and value_no = any($5)",
     )
     .bind(project_id.get())
     .bind(midnight(date))
     .bind(only)
     .bind(except)
+    .bind(series.value_nos())
     .fetch_one(connection)
     .await?;
     bytes.map_or_else(|| Ok(RoaringBitmap::new()), |bytes| bitmap(&bytes))
@@ -164,45 +148,49 @@ pub enum Grain {
     Day,
 }
 
-/// What happened in each hour or on each day of `[from, to)`; by event type, or all of them under none. Users are there if
-/// they are what is measured.
+/// What happened in each hour or on each day of `[from, to)`; by event type or by value, or all of them under none. Users are
+/// there if they are what is measured.
 pub async fn happened(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    filter: &Filter,
+    series: &Series,
     grain: Grain,
     (from, to): (NaiveDateTime, NaiveDateTime),
-    by_event_type: bool,
+    apart: Apart<'_>,
     measure: Measure,
 ) -> Result<BTreeMap<Option<String>, ByPeriod>, StoreError> {
-    let Series { only, except } =
-        if by_event_type { Series::of_each_type(filter) } else { Series::together(filter) };
+    let Types { only, except } =
+        if apart == Apart::EventTypes { series.of_each_type() } else { series.together() };
     let statement = match grain {
         Grain::Hour => {
-            "select case when $6 then event_type end, local_hour, events, case when $7 then users::bytea end
+            "select event_type, value_no, local_hour, events, case when $7 then users::bytea end
              from activity_hourly
              where project_id = $1 and local_hour >= $2 and local_hour < $3
-               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)"
+               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)"
         }
         Grain::Day => {
-            "select case when $6 then event_type end, local_day, events, case when $7 then users::bytea end
+            "select event_type, value_no, local_day, events, case when $7 then users::bytea end
              from activity_daily
              where project_id = $1 and local_day >= $2 and local_day < $3
-               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)"
+               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)"
         }
     };
-    let rows: Vec<ValueInPeriod> = sqlx::query_as(statement)
+    let mut rows = sqlx::query_as::<_, Row>(statement)
         .bind(project_id.get())
         .bind(from)
         .bind(to)
         .bind(only)
         .bind(except)
-        .bind(by_event_type)
+        .bind(series.value_nos())
         .bind(measure == Measure::Users)
-        .fetch_all(connection)
-        .await?;
+        .fetch(connection);
     let mut values: BTreeMap<_, ByPeriod> = BTreeMap::new();
-    for (value, period, events, users) in rows {
+    while let Some((event_type, value_no, period, events, users)) = rows.try_next().await? {
+        let value = match apart {
+            Apart::Nothing => None,
+            Apart::EventTypes => Some(event_type),
+            Apart::Values(_) => series.value(value_no),
+        };
         let users = users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))?;
         values.entry(value).or_default().entry(period).or_default().merge(&Happened { events, users });
     }
@@ -217,21 +205,22 @@ pub async fn happened(
 pub async fn count(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    filter: &Filter,
+    series: &Series,
     (from, to): (NaiveDate, NaiveDate),
 ) -> Result<i64, StoreError> {
-    let Series { only, except } = Series::together(filter);
+    let Types { only, except } = series.together();
     let count = sqlx::query_scalar(
         "select coalesce(sum(events), 0)::bigint
          from activity_daily
          where project_id = $1 and local_day >= $2 and local_day < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)",
+           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
     )
     .bind(project_id.get())
     .bind(midnight(from))
     .bind(midnight(to))
     .bind(only)
     .bind(except)
+    .bind(series.value_nos())
     .fetch_one(connection)
     .await?;
     Ok(count)
@@ -241,16 +230,17 @@ pub async fn count(
 pub async fn top_events(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    filter: &Filter,
+    series: &Series,
     (from, to): (NaiveDate, NaiveDate),
     limit: u32,
 ) -> Result<Vec<EventTypeCount>, StoreError> {
-    let Series { only, except } = Series::of_each_type(filter);
+    let Types { only, except } = series.of_each_type();
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
          from activity_daily
          where project_id = $1 and local_day between $2 and $3
            and ($5::text[] is null or event_type = any($5)) and event_type <> all($6)
+           and value_no = any($7)
          group by event_type
          having sum(events) > 0
          order by events desc, event_type
@@ -262,6 +252,7 @@ pub async fn top_events(
     .bind(i64::from(limit))
     .bind(only)
     .bind(except)
+    .bind(series.value_nos())
     .fetch_all(connection)
     .await?;
     Ok(rows
@@ -277,30 +268,43 @@ pub fn horizon() -> NaiveDateTime {
 }
 
 /// Sums up the deltas of the hours before the [`horizon`], see `sql/`; false if someone else is at it.
-///
-/// The lock belongs to the session, because the procedure may commit in between.
 pub async fn roll_up(pool: &PgPool) -> Result<bool, StoreError> {
-    let mut connection = pool.acquire().await?;
-    if !try_lock(&mut connection).await? {
-        return Ok(false);
-    }
-    if let Err(error) = sqlx::query("call roll_up($1)").bind(horizon()).execute(&mut *connection).await {
-        connection.close_on_drop(); // and with it the lock
-        return Err(error.into());
-    }
-    unlock(&mut connection).await?;
-    Ok(true)
+    let rolled_up = alone(pool, async |connection| roll_up_on(connection).await).await?;
+    Ok(rolled_up.is_some())
 }
 
-/// Keeps others from rolling up, for as long as the session lives or until [`unlock`]; false if someone else is at it.
-pub(super) async fn try_lock(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    let query = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('weir.roll_up'))");
-    Ok(query.fetch_one(connection).await?)
-}
-
-pub(super) async fn unlock(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("select pg_advisory_unlock(hashtext('weir.roll_up'))").execute(connection).await?;
+/// The same, for those who are [`alone`]. Not in a transaction: it may commit in between.
+pub(super) async fn roll_up_on(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("call roll_up($1)").bind(horizon()).execute(connection).await?;
     Ok(())
+}
+
+/// Does something while nobody else rolls up or moves rows of activity; nothing, if someone else is at it.
+///
+/// The lock belongs to the session, because what is done may be several transactions.
+pub(super) async fn alone<T>(
+    pool: &PgPool,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let mut connection = pool.acquire().await?;
+    let locked: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('weir.roll_up'))")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !locked {
+        return Ok(None);
+    }
+    match work(&mut connection).await {
+        Ok(done) => {
+            sqlx::query("select pg_advisory_unlock(hashtext('weir.roll_up'))")
+                .execute(&mut *connection)
+                .await?;
+            Ok(Some(done))
+        }
+        Err(error) => {
+            connection.close_on_drop(); // and with it the lock
+            Err(error)
+        }
+    }
 }
 
 fn midnight(date: NaiveDate) -> NaiveDateTime {

@@ -58,18 +58,8 @@ async fn request_owned(
 
 /// Removes what is left of users who were deleted; their number, or nothing if someone else is at it.
 pub async fn carry_out(pool: &PgPool) -> Result<Option<usize>, StoreError> {
-    let mut connection = pool.acquire().await?;
     // Without activity being rolled up, which moves the rows that are changed here.
-    if !activity::try_lock(&mut connection).await? {
-        return Ok(None);
-    }
-    let result = carry_out_on(&mut connection).await;
-    if result.is_err() {
-        connection.close_on_drop(); // and with it the lock
-        return result.map(Some);
-    }
-    activity::unlock(&mut connection).await?;
-    result.map(Some)
+    activity::alone(pool, async |connection| carry_out_on(connection).await).await
 }
 
 async fn carry_out_on(connection: &mut PgConnection) -> Result<usize, StoreError> {
@@ -100,12 +90,16 @@ async fn remove_events(
     user_nos: &[i32],
 ) -> Result<bool, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let removed: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+    let removed: Vec<(String, DateTime<Utc>, Vec<i32>)> = sqlx::query_as(
         "delete from events using (
              select event_id, occurred_at from events where project_id = $1 and user_no = any($2) limit $3
          ) as gone
          where events.project_id = $1 and events.event_id = gone.event_id and events.occurred_at = gone.occurred_at
-         returning events.event_type, events.occurred_at",
+         returning events.event_type, events.occurred_at, array(
+             select value_no
+             from promoted_properties as promoted join property_values as known using (project_id, property)
+             where project_id = $1 and value = coalesce((events.properties -> property)::text, 'null')
+         )",
     )
     .bind(project.id.get())
     .bind(user_nos)
@@ -113,8 +107,8 @@ async fn remove_events(
     .fetch_all(&mut *transaction)
     .await?;
     let mut deltas = Deltas::default();
-    for (event_type, occurred_at) in &removed {
-        deltas.remove(project.id, event_type, project.local_hour(*occurred_at));
+    for (event_type, occurred_at, value_nos) in &removed {
+        deltas.remove(project.id, event_type, value_nos, project.local_hour(*occurred_at));
     }
     deltas.insert(&mut transaction).await?;
     transaction.commit().await?;

@@ -45,7 +45,7 @@ pub async fn counts(pool: &PgPool, project: &Project, from: NaiveDate) -> Result
     let stored = stored(&mut moment, project, from).await?;
     let counted = sqlx::query_scalar(
         "select coalesce(sum(events), 0)::bigint from activity_daily
-         where project_id = $1 and local_day >= $2 and event_type = ''",
+         where project_id = $1 and local_day >= $2 and event_type = '' and value_no = 0",
     )
     .bind(project.id.get())
     .bind(from.and_time(NaiveTime::MIN))

@@ -30,7 +30,7 @@ type ValueInPeriod = (Option<String>, i32, i64, Option<Vec<u8>>);
 
 /// Whether the planner may sort, from now on in this transaction. The groups of periods and values are few, which it cannot
 /// know of an expression: it takes each event for a group of its own, and would sort them all.
-async fn allow_sorting(connection: &mut PgConnection, allowed: bool) -> Result<(), StoreError> {
+pub(super) async fn allow_sorting(connection: &mut PgConnection, allowed: bool) -> Result<(), StoreError> {
     let value = if allowed { "on" } else { "off" };
     sqlx::query("select set_config('enable_sort', $1, true)").bind(value).execute(connection).await?;
     Ok(())

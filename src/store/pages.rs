@@ -3,7 +3,7 @@
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use sqlx::PgConnection;
 
-use super::{StoreError, activity};
+use super::{StoreError, active};
 use crate::{
     project::{Project, ProjectId},
     stats::filter::Filter,
@@ -39,7 +39,7 @@ pub async fn views(
     let (total_views, unique_users) = match site_id {
         None => {
             let views = Filter::default().of_type(PAGE_VIEW);
-            let counted = activity::top_events(connection, project.id, &views, (from, to), 1).await?;
+            let counted = active::top_events(connection, project, &views, (from, to), 1).await?;
             counted.first().map_or((0, 0), |counted| (counted.events, counted.users))
         }
         Some(site_id) => of_site(connection, project.id, site_id, range).await?,

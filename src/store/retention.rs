@@ -10,6 +10,7 @@ use super::{
     active::{self, Asked},
     activity::bitmap,
     condition::Condition,
+    series::{Apart, Series},
 };
 use crate::{
     project::Project,
@@ -47,9 +48,11 @@ pub async fn same_day(
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<DailyUsers, StoreError> {
-    if both.start.is_of_types_alone() && both.back.is_of_types_alone() {
-        let starts = active::hourly_users(connection, &both.starts(), from, to).await?;
-        let returns = active::hourly_users(connection, &both.returns(), from, to).await?;
+    let starts = Series::of(connection, both.project.id, both.start, Apart::Nothing).await?;
+    let returns = Series::of(connection, both.project.id, both.back, Apart::Nothing).await?;
+    if let Some((starts, returns)) = starts.zip(returns) {
+        let starts = active::hourly_users(connection, &both.starts(), &starts, from, to).await?;
+        let returns = active::hourly_users(connection, &both.returns(), &returns, from, to).await?;
         let found = same_day::by_hours(&starts, &returns);
         let mut users = found.returned;
         if !found.open.is_empty() {
@@ -127,9 +130,11 @@ async fn within_the_hour(
               lateral (
                   select min(occurred_at) filter (
                              where ($6::text[] is null or event_type = any($6)) and event_type <> all($7)
+                               and ($8::text is null or properties @@ $8::text::jsonpath)
                          ) as first_start,
                          max(occurred_at) filter (
-                             where ($8::text[] is null or event_type = any($8)) and event_type <> all($9)
+                             where ($9::text[] is null or event_type = any($9)) and event_type <> all($10)
+                               and ($11::text is null or properties @@ $11::text::jsonpath)
                          ) as last_return
                   from events
                   where project_id = $1 and events.user_no = asked.user_no
@@ -146,8 +151,10 @@ async fn within_the_hour(
     .bind(days)
     .bind(start.only)
     .bind(start.except)
+    .bind(start.properties)
     .bind(back.only)
     .bind(back.except)
+    .bind(back.properties)
     .fetch_all(connection)
     .await?;
     rows.into_iter().map(|(day, users)| Ok((day, bitmap(&users)?))).collect()

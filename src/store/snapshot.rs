@@ -7,11 +7,16 @@ use std::{
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 
-use super::{StoreError, to_its_end};
+use super::{
+    StoreError,
+    series::{Apart, Needed, Series},
+    to_its_end,
+};
 use crate::{
     config::Questions,
     project::ProjectId,
     room::{Room, Turn},
+    stats::filter::Filter,
 };
 
 /// Opens snapshots.
@@ -46,6 +51,27 @@ impl Reader {
     /// How long the database may work on a question.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// The database as it is now, for a question about events that pass these filters. If activity does not know the answer,
+    /// it comes with a turn to read events; whether it does is asked of the same moment.
+    pub async fn snapshot_about(
+        &self,
+        project_id: ProjectId,
+        filters: &[&Filter],
+        apart: Apart<'_>,
+    ) -> Result<Snapshot, StoreError> {
+        if filters.iter().all(|filter| Needed::by(filter, apart) != Needed::Events) {
+            let mut snapshot = self.snapshot(project_id, Source::Activity).await?;
+            let mut known = true;
+            for filter in filters {
+                known = known && Series::of(&mut snapshot, project_id, filter, apart).await?.is_some();
+            }
+            if known {
+                return Ok(snapshot);
+            }
+        }
+        self.snapshot(project_id, Source::Events).await
     }
 
     /// The database as it is now, for a question of the project.

@@ -24,25 +24,35 @@ async fn send(weir: &Weir, project: &Project, user_id: &str, range: std::ops::Ra
     assert_eq!((status.as_u16(), &answer["accepted"]), (202, &json!(events.len())), "{answer}");
 }
 
-/// What differs between activity and a recount from the events, in a project of UTC: must be nothing.
-async fn differences(weir: &Weir) -> Vec<(String, i64, i64)> {
+/// What differs between activity and a recount from the events, of all values and of each promoted one: must be nothing.
+pub async fn differences(weir: &Weir) -> Vec<(String, i64, i64)> {
     sqlx::query_as(
-        "with recounted as (
-             select project_id, event_type, time_bucket('1 day', occurred_at at time zone 'UTC') as local_day,
+        "with stored as (
+             select project_id, event_type, value_no, user_no,
+                    time_bucket('1 day', occurred_at at time zone timezone) as local_day
+             from events join projects using (project_id), lateral (
+                 select 0 as value_no
+                 union all
+                 select value_no from property_values as known
+                 where known.project_id = events.project_id
+                   and known.value = coalesce((properties -> known.property)::text, 'null')
+             ) as of_value
+         ), recounted as (
+             select project_id, coalesce(event_type, '') as event_type, value_no, local_day,
                     coalesce(rb_build_agg(user_no), '{}') as users, count(*) as events
-             from events group by 1, 2, 3
-             union all
-             select project_id, '', time_bucket('1 day', occurred_at at time zone 'UTC'),
-                    coalesce(rb_build_agg(user_no), '{}'), count(*)
-             from events group by 1, 3
+             from stored
+             group by grouping sets (
+                 (project_id, event_type, value_no, local_day), (project_id, value_no, local_day)
+             )
          ), counted as (
-             select project_id, event_type, local_day, rb_or_agg(users) as users, sum(events)::bigint as events
+             select project_id, event_type, value_no, local_day, rb_or_agg(users) as users,
+                    sum(events)::bigint as events
              from activity_daily
-             group by 1, 2, 3
+             group by 1, 2, 3, 4
              having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
          )
          select event_type, coalesce(counted.events, 0), coalesce(recounted.events, 0)
-         from counted full join recounted using (project_id, event_type, local_day)
+         from counted full join recounted using (project_id, event_type, value_no, local_day)
          where counted.events is distinct from recounted.events
             or not coalesce(counted.users = recounted.users, false)",
     )
@@ -51,7 +61,8 @@ async fn differences(weir: &Weir) -> Vec<(String, i64, i64)> {
     .unwrap()
 }
 
-async fn wait_until_gone(weir: &Weir) {
+/// Waits until all deletions are complete, in statistics too.
+pub async fn wait_until_gone(weir: &Weir) {
     let waiting = || async {
         let query = sqlx::query_scalar::<_, i64>("select count(*) from user_deletions");
         query.fetch_one(&weir.pool).await.unwrap()

@@ -31,6 +31,7 @@ mod nasty;
 mod oracle;
 mod outages;
 mod poison;
+mod promotions;
 mod retention;
 mod roll_up;
 mod schema;

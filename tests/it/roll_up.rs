@@ -99,3 +99,48 @@ async fn activity_of_before_there_were_totals_gets_them() {
     drop(connection);
     drop_database(&database).await;
 }
+
+#[tokio::test]
+async fn activity_of_before_there_were_promotions_is_that_of_all_values() {
+    let database = create_database(&format!("weir_test_{}", uuid::Uuid::new_v4().simple())).await;
+    let pool = PgPool::connect(&database).await.unwrap();
+    migrate_to(7, &pool).await;
+    let add = async |hour: &str, users: &str| {
+        sqlx::query(
+            "insert into activity (project_id, event_type, local_hour, users, events)
+             select 1, event_type, $1::text::timestamp, $2::text::roaringbitmap, 1
+             from unnest(array['', 'a']) as event_type",
+        )
+        .bind(hour)
+        .bind(users)
+        .execute(&pool)
+        .await
+        .unwrap();
+    };
+    // Some is rolled up, some is not yet.
+    add("2024-03-01 01:00", "{1,2}").await;
+    add("2024-03-01 02:00", "{3}").await;
+    sqlx::query("call roll_up('2024-03-02')").execute(&pool).await.unwrap();
+    add("2024-03-01 02:00", "{4}").await;
+    add("2024-03-02 02:00", "{5}").await;
+    Process::run("weir", &["migrate"], &[("DATABASE_URL".into(), database.clone())]).await.succeeded();
+
+    for _ in 0..2 {
+        let days: Vec<(String, i32, String, Vec<i32>, i64)> = sqlx::query_as(
+            "select event_type, value_no, local_day::date::text, rb_to_array(rb_or_agg(users)), sum(events)::bigint
+             from activity_daily where project_id = 1
+             group by event_type, value_no, local_day order by event_type, local_day",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        let row = |event_type: &str, day: &str, users: &[i32], events| {
+            (event_type.to_owned(), 0, format!("2024-03-{day}"), users.to_vec(), events)
+        };
+        let of_type = |name| [row(name, "01", &[1, 2, 3, 4], 3), row(name, "02", &[5], 1)];
+        assert_eq!(days, [of_type(""), of_type("a")].concat());
+        sqlx::query("call roll_up('2024-04-01')").execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    drop_database(&database).await;
+}

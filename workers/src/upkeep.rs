@@ -1,5 +1,5 @@
-//! What a worker does beside storing: it removes deleted users and events that are not kept any more, and measures how
-//! much waits in the streams.
+//! What a worker does beside storing: it removes deleted users and events that are not kept any more, rebuilds the activity of
+//! promoted properties, and measures how much waits in the streams.
 
 use std::time::Duration;
 
@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weir::{
     metrics,
-    store::{StoreError, deletions, expiry},
+    store::{StoreError, deletions, expiry, promotions::rebuild},
     stream::{Stream, state::State},
     telemetry,
 };
 
 const DELETIONS: Duration = Duration::from_secs(1);
+/// Between the turns of a rebuild, so that others get theirs, and until the next look when there is none.
+const REBUILD: Duration = Duration::from_millis(500);
 const EXPIRY: Duration = Duration::from_mins(10);
 const STATE: Duration = Duration::from_secs(5);
 /// Events are kept this much longer than the API takes them, so that what waits in the stream is still stored.
@@ -33,6 +35,24 @@ pub(crate) async fn delete_users(pool: PgPool, ending: CancellationToken) {
             }
             Err(error) => {
                 warn!(error = telemetry::chain(&error), "deleted users are not removed yet; trying again");
+            }
+        }
+    }
+}
+
+/// Rebuilds what activity knows of promoted properties.
+pub(crate) async fn rebuild(pool: PgPool, ending: CancellationToken) {
+    while goes_on(&ending, REBUILD).await {
+        match rebuild::carry_out(&pool).await {
+            Ok(None) => {}
+            Ok(Some(rebuild::Turn { days, ready, removed })) => {
+                info!(days, ready, removed, "activity of promoted properties is rebuilt");
+            }
+            Err(error) => {
+                warn!(
+                    error = telemetry::chain(&error),
+                    "activity of promoted properties is not rebuilt yet; trying again"
+                );
             }
         }
     }

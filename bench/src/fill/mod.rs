@@ -192,7 +192,8 @@ impl Fill {
                 rows.uuid(event_id(occurred_at, random));
                 rows.text(event_type);
                 rows.jsonb(self.properties(event));
-                deltas.add(self.project.id, event_type, self.project.local_hour(occurred_at), user_no);
+                let hour = self.project.local_hour(occurred_at);
+                deltas.add(self.project.id, event_type, &[], hour, user_no);
             }
             copy(&mut transaction, EVENTS, rows).await?;
             self.progress.inc(events.len() as u64);

@@ -26,6 +26,7 @@ use crate::{
     store::{
         StoreError,
         active::{self, Asked},
+        series::Apart,
         snapshot::Reader,
     },
 };
@@ -174,7 +175,7 @@ impl ActiveUsersApi {
         filter: &Filter,
         (from, to): (NaiveDate, NaiveDate),
     ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-        let mut snapshot = self.reader.snapshot(project.id, filter.source()).await?;
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
         let asked = Asked { project, filter, until: None };
         active::daily_active_users(&mut snapshot, &asked, from, to).await
     }
@@ -187,7 +188,7 @@ impl ActiveUsersApi {
         unit: Unit,
         (from, to): (NaiveDate, NaiveDate),
     ) -> Result<DailyUsers, StoreError> {
-        let mut snapshot = self.reader.snapshot(project.id, filter.source()).await?;
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
         let asked = Asked { project, filter, until: None };
         active::daily_users(&mut snapshot, &asked, unit.period_of(from), unit.last_day(to)).await
     }

@@ -24,6 +24,7 @@ use crate::{
     store::{
         StoreError,
         active::{self, Asked},
+        series::Apart,
         snapshot::Reader,
     },
 };
@@ -152,7 +153,7 @@ impl LifecycleApi {
         unit: Unit,
         (from, to): (NaiveDate, NaiveDate),
     ) -> Result<Vec<lifecycle::Lifecycle>, StoreError> {
-        let mut snapshot = self.reader.snapshot(project.id, filter.source()).await?;
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
         let asked = Asked { project, filter, until: None };
         let first = lifecycle::first_day(unit, from);
         let before = active::users_before(&mut snapshot, &asked, first).await?;

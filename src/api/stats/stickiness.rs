@@ -22,6 +22,7 @@ use crate::{
     stats::{filter::Filter, stickiness::stickiness},
     store::{
         active::{self, Asked},
+        series::Apart,
         snapshot::Reader,
     },
 };
@@ -119,7 +120,7 @@ impl StickinessApi {
         (from, to): (NaiveDate, NaiveDate),
     ) -> Result<Vec<RoaringBitmap>, Problem> {
         let users = async {
-            let mut snapshot = self.reader.snapshot(project.id, filter.source()).await?;
+            let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
             active::daily_users(&mut snapshot, &Asked { project, filter, until: None }, from, to).await
         };
         let users = users.await.map_err(|error| {

@@ -29,7 +29,8 @@ use crate::{
         StoreError,
         activity::{self, Grain},
         occurrences,
-        snapshot::{Reader, Source},
+        series::{self, Apart},
+        snapshot::Reader,
     },
 };
 
@@ -179,10 +180,13 @@ impl TimeseriesApi {
     ) -> Result<BTreeMap<Option<String>, ByPeriod>, StoreError> {
         let Question { project, filter, breakdown, interval, periods, measure } = *question;
         let Some((first, last)) = periods.first().zip(periods.last()) else { return Ok(BTreeMap::new()) };
-        let by_property = matches!(breakdown, Some(Breakdown::Property(_)));
-        let source = if by_property { Source::Events } else { filter.source() };
-        let mut snapshot = self.reader.snapshot(project.id, source).await?;
-        if source == Source::Activity {
+        let apart = match breakdown {
+            None => Apart::Nothing,
+            Some(Breakdown::EventType) => Apart::EventTypes,
+            Some(Breakdown::Property(property)) => Apart::Values(property),
+        };
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], apart).await?;
+        if let Some(series) = series::Series::of(&mut snapshot, project.id, filter, apart).await? {
             let (grain, end) = match interval {
                 FineInterval::Hour => (Grain::Hour, last.start + TimeDelta::hours(1)),
                 FineInterval::Whole(whole) => {
@@ -190,9 +194,8 @@ impl TimeseriesApi {
                 }
             };
             let range = (first.start, end);
-            let split = breakdown.is_some();
             let found =
-                activity::happened(&mut snapshot, project.id, filter, grain, range, split, measure).await?;
+                activity::happened(&mut snapshot, project.id, &series, grain, range, apart, measure).await?;
             return Ok(found
                 .into_iter()
                 .map(|(value, days)| (value, in_periods(days, project, interval)))

@@ -18,12 +18,7 @@ use crate::{
     },
     project::Project,
     stats::filter::Filter,
-    store::{
-        StoreError,
-        activity::{self, EventTypeCount},
-        occurrences,
-        snapshot::{Reader, Source},
-    },
+    store::{StoreError, active, activity::EventTypeCount, series::Apart, snapshot::Reader},
 };
 
 pub struct TopEventsApi {
@@ -91,16 +86,8 @@ impl TopEventsApi {
         (from, to): (NaiveDate, NaiveDate),
         limit: u32,
     ) -> Result<Vec<EventTypeCount>, StoreError> {
-        let mut snapshot = self.reader.snapshot(project.id, filter.source()).await?;
-        match filter.source() {
-            Source::Activity => {
-                activity::top_events(&mut snapshot, project.id, filter, (from, to), limit).await
-            }
-            Source::Events => {
-                let range = (project.start_of(from), project.start_of(to.succ_opt().unwrap_or(to)));
-                occurrences::top_events(&mut snapshot, project.id, filter, range, limit).await
-            }
-        }
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::EventTypes).await?;
+        active::top_events(&mut snapshot, project, filter, (from, to), limit).await
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod copy;
 pub mod deltas;
 mod events;
+mod properties;
 mod rows;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -18,7 +19,7 @@ use self::{
     deltas::Deltas,
     rows::{Row, Rows},
 };
-use super::{BEGIN, StoreError, settled, users::Users};
+use super::{BEGIN, StoreError, promotions::known::Promotions, settled, users::Users};
 use crate::{event::Batch, project::Project};
 
 /// A database that has not answered by then is lost: a host that vanishes says nothing.
@@ -31,6 +32,13 @@ pub struct Part<'a> {
     pub batch: Batch<'a>,
     /// The number of the message in the stream.
     pub sequence: u64,
+}
+
+/// Numbers that are given once, remembered between transactions.
+#[derive(Clone, Default)]
+pub struct Dictionaries {
+    users: Users,
+    promotions: Promotions,
 }
 
 /// What a transaction did: the sum of the numbers is that of the events that it was given.
@@ -64,6 +72,8 @@ impl<E: Into<StoreError>> From<E> for NotWritten {
 struct Terms {
     /// Grows with each user who is deleted: numbers of users that were looked up before may be wrong.
     users_generation: i64,
+    /// Grows with each property that is promoted, demoted or stopped.
+    promotions_generation: i64,
     /// Events before this are not kept. Absent: all are.
     events_from: Option<DateTime<Utc>>,
 }
@@ -71,13 +81,13 @@ struct Terms {
 /// Stores parts of messages of the stream that was created at `stream`.
 pub async fn write(
     pool: &PgPool,
-    users: &Users,
+    dictionaries: &Dictionaries,
     stream: DateTime<Utc>,
     parts: &[Part<'_>],
 ) -> Result<Written, NotWritten> {
     let mut connection = pool.acquire().await?;
     // Events that make weir panic must not end the worker, which would meet them again.
-    let writing = AssertUnwindSafe(write_on(&mut connection, users, stream, parts)).catch_unwind();
+    let writing = AssertUnwindSafe(write_on(&mut connection, dictionaries, stream, parts)).catch_unwind();
     let written = match tokio::time::timeout(PATIENCE, writing).await {
         Ok(Ok(written)) => written,
         Ok(Err(_panic)) => Err(StoreError::Panicked.into()),
@@ -91,17 +101,24 @@ pub async fn write(
 
 async fn write_on(
     connection: &mut PgConnection,
-    users: &Users,
+    Dictionaries { users, promotions }: &Dictionaries,
     stream: DateTime<Utc>,
     parts: &[Part<'_>],
 ) -> Result<Written, NotWritten> {
     let mut way = Way::Straight;
     loop {
-        let generation = users.generation();
-        let rows = rows::of(connection, users, parts).await?;
-        match store(connection, rows, generation, (stream, parts), way).await {
+        let promoted = promotions.current();
+        let generations = (users.generation(), promoted.number);
+        let mut rows = rows::of(connection, users, parts).await?;
+        properties::number_values(connection, &promoted, &mut rows.rows).await?;
+        match store(connection, rows, generations, (stream, parts), way).await {
             Ok(Stored::Done(written)) => return Ok(written),
-            Ok(Stored::Outdated(terms)) => users.set_generation(terms.users_generation),
+            Ok(Stored::Outdated(terms)) => {
+                users.set_generation(terms.users_generation);
+                if terms.promotions_generation != promoted.number {
+                    promotions.look_up(connection).await?;
+                }
+            }
             Err(NotWritten { error, .. }) if way == Way::Straight && error.is_duplicate() => {
                 way = Way::Staged;
             }
@@ -121,7 +138,7 @@ enum Way {
 
 enum Stored {
     Done(Written),
-    /// Users were deleted since theirs were looked up.
+    /// Users were deleted, or properties promoted or demoted, since they were looked up.
     Outdated(Terms),
 }
 
@@ -129,16 +146,17 @@ enum Stored {
 async fn store(
     connection: &mut PgConnection,
     Rows { mut rows, of_deleted_users }: Rows<'_>,
-    generation: i64,
+    generations: (i64, i64),
     (stream, parts): (DateTime<Utc>, &[Part<'_>]),
     way: Way,
 ) -> Result<Stored, NotWritten> {
     let received: usize = parts.iter().map(|part| part.batch.events.len()).sum();
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let terms: Terms = sqlx::query_as("select users_generation, events_from from begin_writing()")
-        .fetch_one(&mut *transaction)
-        .await?;
-    if terms.users_generation != generation {
+    let terms: Terms =
+        sqlx::query_as("select users_generation, promotions_generation, events_from from agree_on_terms()")
+            .fetch_one(&mut *transaction)
+            .await?;
+    if (terms.users_generation, terms.promotions_generation) != generations {
         transaction.rollback().await?;
         return Ok(Stored::Outdated(terms));
     }
@@ -167,7 +185,7 @@ fn deltas<'a>(rows: &'a [Row<'a>]) -> Deltas<'a> {
     let mut deltas = Deltas::default();
     for row in rows {
         let hour = row.project.local_hour(row.occurred_at);
-        deltas.add(row.project.id, &row.event.event_type, hour, row.user_no);
+        deltas.add(row.project.id, &row.event.event_type, &row.value_nos, hour, row.user_no);
     }
     deltas
 }

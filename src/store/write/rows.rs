@@ -26,6 +26,8 @@ pub(super) struct Row<'a> {
     pub occurred_at: DateTime<Utc>,
     pub received_at: DateTime<Utc>,
     pub user_no: Option<i32>,
+    /// The numbers of its values of promoted properties.
+    pub value_nos: Vec<i32>,
     /// The indices of its part and of the event in it.
     pub place: (usize, usize),
 }
@@ -89,6 +91,7 @@ pub(super) async fn of<'a>(
                 occurred_at,
                 received_at: batch.received_at,
                 user_no: user.map(|user| user.user_no),
+                value_nos: Vec::new(),
                 place: (part_index, index),
             });
         }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub use self::process::{Finished, Process};
 
 /// Longer than anything takes on a slow machine: it bounds a test that would wait for ever, and decides nothing else.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits until `probe` yields a value for which `is_it` holds.
 pub async fn eventually<T: Debug, F: Future<Output = T>>(
@@ -89,6 +89,11 @@ impl Weir {
     /// Runs a command of `weir` to its end.
     pub async fn run(&self, arguments: &[&str]) -> Finished {
         Process::run("weir", arguments, &self.variables).await
+    }
+
+    /// Runs a command of `weir` until something has happened, and then presses Ctrl-C.
+    pub async fn interrupt(&self, arguments: &[&str], when: impl Future) -> Finished {
+        Process::interrupt("weir", arguments, &self.variables, when).await
     }
 
     /// Sets a variable for the processes that are started from now on.
@@ -192,8 +197,10 @@ impl Weir {
     pub async fn counts(&self) -> (i64, i64, i64) {
         sqlx::query_as(
             "select (select count(*) from events),
-                    (select coalesce(sum(events), 0)::bigint from activity_hourly where event_type = ''),
-                    (select coalesce(sum(events), 0)::bigint from activity_daily where event_type <> '')",
+                    (select coalesce(sum(events), 0)::bigint from activity_hourly
+                     where event_type = '' and value_no = 0),
+                    (select coalesce(sum(events), 0)::bigint from activity_daily
+                     where event_type <> '' and value_no = 0)",
         )
         .fetch_one(&self.pool)
         .await

@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    process::{ExitStatus, Stdio},
+    process::{ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -29,6 +29,14 @@ pub struct Finished {
 }
 
 impl Finished {
+    fn of(output: Output) -> Self {
+        Self {
+            status: output.status,
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     pub fn succeeded(self) -> Self {
         assert!(self.status.success(), "{self:?}");
         self
@@ -49,12 +57,21 @@ pub fn command(program: &str, arguments: &[&str], variables: &[(String, String)]
 impl Process {
     /// Runs a process to its end.
     pub async fn run(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Finished {
-        let output = command(program, arguments, variables).output().await.unwrap();
-        Finished {
-            status: output.status,
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Finished::of(command(program, arguments, variables).output().await.unwrap())
+    }
+
+    /// Runs a process until something has happened, and then presses Ctrl-C.
+    pub async fn interrupt(
+        program: &str,
+        arguments: &[&str],
+        variables: &[(String, String)],
+        when: impl Future,
+    ) -> Finished {
+        let child = command(program, arguments, variables).spawn().unwrap();
+        when.await;
+        let pid = child.id().expect("it has not ended").to_string();
+        Command::new("kill").args(["-s", "INT", &pid]).status().await.unwrap();
+        Finished::of(child.wait_with_output().await.unwrap())
     }
 
     /// Starts a process, and waits until its log says that it listens.

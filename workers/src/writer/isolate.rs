@@ -44,7 +44,7 @@ impl Writer {
         while let Some(Work { parts, tries }) = waiting.pop() {
             let begun = Instant::now();
             let NotWritten { error, culprit } =
-                match write::write(&self.pool, &self.users, stream, &parts).await {
+                match write::write(&self.pool, &self.dictionaries, stream, &parts).await {
                     Ok(written) => {
                         metrics::write(begun.elapsed());
                         count(written);

@@ -25,7 +25,7 @@ use tracing::warn;
 use weir::{
     config::Writing,
     metrics,
-    store::{StoreError, users::Users},
+    store::{StoreError, write::Dictionaries},
     stream::Stream,
     telemetry,
 };
@@ -53,7 +53,7 @@ const POSTPONED: Duration = Duration::from_secs(30);
 pub(crate) struct Writer {
     stream: Stream,
     pool: PgPool,
-    users: Users,
+    dictionaries: Dictionaries,
     visible: Visible,
     /// Transactions side by side, for all lanes: who waits longest is next.
     turns: Arc<Semaphore>,
@@ -70,7 +70,7 @@ impl Writer {
         Self {
             stream,
             pool,
-            users: Users::default(),
+            dictionaries: Dictionaries::default(),
             visible,
             turns: Arc::new(Semaphore::new(writing.writers.into())),
             events: writing.write_events as usize,

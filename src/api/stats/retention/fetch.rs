@@ -22,6 +22,7 @@ use crate::{
     store::{
         StoreError, active,
         retention::{self, Both},
+        series::Apart,
         snapshot::{Reader, Snapshot, Source},
     },
 };
@@ -46,13 +47,16 @@ impl Asked {
         self.start != self.back && self.question.columns.iter().any(|column| column.holds(0))
     }
 
-    fn source(&self) -> Source {
-        let of_types_alone = self.start.is_of_types_alone() && self.back.is_of_types_alone();
-        if self.window == Window::Elapsed || self.order_matters() || !of_types_alone {
-            Source::Events
-        } else {
-            Source::Activity
+    /// Whether the first event of a type is asked for its properties, which only events tell of each user.
+    fn first_event_matters(&self) -> bool {
+        self.kind == CohortKind::FirstEver && !self.start.is_of_types_alone()
+    }
+
+    async fn snapshot(&self, project: &Project, reader: &Reader) -> Result<Snapshot, StoreError> {
+        if self.window == Window::Elapsed || self.order_matters() || self.first_event_matters() {
+            return reader.snapshot(project.id, Source::Events).await;
         }
+        reader.snapshot_about(project.id, &[&self.start, &self.back], Apart::Nothing).await
     }
 
     fn both<'a>(&'a self, project: &'a Project) -> Both<'a> {
@@ -71,7 +75,7 @@ impl Asked {
     }
 
     pub(super) async fn fetch(&self, project: &Project, reader: &Reader) -> Result<Counted, StoreError> {
-        let mut snapshot = reader.snapshot(project.id, self.source()).await?;
+        let mut snapshot = self.snapshot(project, reader).await?;
         let Question { from, to, .. } = self.question;
         // If one kind of event starts and returns, it is read once.
         let once = self.window == Window::Calendar && self.start == self.back;
@@ -96,7 +100,7 @@ impl Asked {
         let asked = active::Asked { project, filter: &self.start, until: self.until };
         let cohorts = match self.kind {
             CohortKind::Recurring => cohorts::recurring(unit, from, to, starts),
-            CohortKind::FirstEver if !self.start.is_of_types_alone() => {
+            CohortKind::FirstEver if self.first_event_matters() => {
                 let first = retention::first_ever(snapshot, &asked, from, to).await?;
                 cohorts::first_time(unit, from, to, RoaringBitmap::new(), &first)
             }

@@ -1,5 +1,7 @@
 //! `weir project`.
 
+mod promotions;
+
 use std::{fmt::Display, num::NonZeroU32, str::FromStr};
 
 use chrono::Weekday;
@@ -47,8 +49,12 @@ enum Command {
     },
     /// List the projects
     List,
-    /// Show a project
+    /// Show a project and its promoted properties
     Show { name: String },
+    /// Let questions about a property be answered from bitmaps, as those about event types are
+    Promote(promotions::Options),
+    /// Let questions about a property read the events again
+    Demote(promotions::Options),
 }
 
 /// What a project may have of its own; `default` for what the configuration says.
@@ -142,8 +148,21 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             vec![project]
         }
         Command::List => store::projects::list(&pool).await?,
-        Command::Show { name } => vec![super::project_named(&pool, &name).await?],
+        Command::Show { name } => {
+            let project = super::project_named(&pool, &name).await?;
+            let promoted = promotions::lines(&pool, project.id).await?;
+            show(vec![project]);
+            promoted.iter().for_each(|line| println!("{line}"));
+            return Ok(());
+        }
+        Command::Promote(options) => return promotions::promote(&pool, &options).await,
+        Command::Demote(options) => return promotions::demote(&pool, &options).await,
     };
+    show(projects);
+    Ok(())
+}
+
+fn show(projects: Vec<Project>) {
     println!(
         "{:<6} {:<24} {:<24} {:<9} {:<10} {:<10} {:<11} origins",
         "id", "name", "timezone", "week from", "rate limit", "rate burst", "event types"
@@ -162,7 +181,6 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             })),
         );
     }
-    Ok(())
 }
 
 fn own(value: Option<impl Display>) -> String {
