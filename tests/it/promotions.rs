@@ -23,7 +23,14 @@ async fn show(weir: &Weir, project: &Project) -> String {
 async fn answers(weir: &Weir, project: &Project, questions: &[String]) -> Vec<Value> {
     let mut answers = Vec::new();
     for question in questions {
-        answers.push(weir.ask(project, question).await);
+        let mut answer = weir.ask(project, question).await;
+        let fields = answer.as_object_mut().unwrap();
+        // The moment of the question, and an order that is that of the users' numbers.
+        fields.retain(|field, _| !["as_of", "data_through"].contains(&field.as_str()));
+        if let Some(Value::Array(users)) = fields.get_mut("users") {
+            users.sort_by_key(|user| user["user_id"].as_str().map(str::to_owned));
+        }
+        answers.push(answer);
     }
     answers
 }
