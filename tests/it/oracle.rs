@@ -20,6 +20,8 @@ const ZONES: [&str; 8] = [
     "America/Sao_Paulo",
 ];
 const WEEK_STARTS: [&str; 3] = ["monday", "sunday", "saturday"];
+/// Texts, numbers, truth values and lists.
+const PROMOTED: [&str; 4] = ["properties.country", "properties.level", "properties.paid", "properties.tags"];
 
 fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |value| value.parse().unwrap())
@@ -42,6 +44,10 @@ async fn answers_to_random_questions_are_those_of_the_definitions() {
         let (zone, week_start) = (ZONES[number % ZONES.len()], WEEK_STARTS[number % WEEK_STARTS.len()]);
         let name = format!("oracle-{number}");
         let project = weir.project_with(&name, &["--timezone", zone, "--week-start", week_start]).await;
+        // Of every other project activity knows properties too.
+        for property in PROMOTED.into_iter().filter(|_| number % 2 == 1) {
+            weir.run(&["project", "promote", &name, property]).await.succeeded();
+        }
         let project =
             json!({"timezone": zone, "week_start": week_start, "write": project.write, "read": project.read});
         projects.push(project);

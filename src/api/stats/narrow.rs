@@ -24,8 +24,9 @@ impl Cost {
     #[must_use]
     pub(in crate::api) fn with_filter(mut self, field: &'static str, filter: &Filter) -> Self {
         for (property, _) in &filter.properties {
-            let message =
-                format!("reads events because of {property}; event types alone are answered without");
+            let message = format!(
+                "reads events because of {property}; event types, and one promoted property, are answered without"
+            );
             self.hints.push(hint(field, "reads_events", message));
         }
         self
@@ -34,7 +35,9 @@ impl Cost {
     #[must_use]
     pub(in crate::api) fn with_breakdown(mut self, property: Option<&Property>) -> Self {
         if let Some(property) = property {
-            let message = format!("reads events because of {property}; event_type is answered without");
+            let message = format!(
+                "reads events because of {property}; event_type, and a promoted property, are answered without"
+            );
             self.hints.push(hint("breakdown", "reads_events", message));
         }
         self
