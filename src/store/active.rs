@@ -114,17 +114,13 @@ pub async fn users_before(
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
     let Asked { project, filter, until } = *asked;
-    match asked.series(connection).await? {
-        Some(series) => {
-            let date = until.map_or(date, |until| date.min(project.local_date(until)));
-            activity::users_before(connection, project.id, &series, date).await
-        }
-        None => {
-            let start = project.start_of(date);
-            let end = until.map_or(start, |until| start.min(until));
-            occurrences::users_before(connection, project.id, filter, end).await
-        }
+    if let Some(series) = asked.series(connection).await? {
+        let date = until.map_or(date, |until| date.min(project.local_date(until)));
+        return activity::users_before(connection, project.id, &series, date).await;
     }
+    let start = project.start_of(date);
+    let end = until.map_or(start, |until| start.min(until));
+    occurrences::users_before(connection, project.id, filter, end).await
 }
 
 /// The event types of the days from `from` to `to`, most events first, then by name.

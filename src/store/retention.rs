@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::{
     StoreError,
     active::{self, Asked},
-    activity::bitmap,
+    activity::{self, bitmap},
     condition::Condition,
     series::{Apart, Series},
 };
@@ -17,7 +17,10 @@ use crate::{
     stats::{
         DailyUsers,
         filter::Filter,
-        retention::same_day::{self, HourlyUsers},
+        retention::{
+            first_ever,
+            same_day::{self, HourlyUsers},
+        },
     },
 };
 
@@ -113,16 +116,7 @@ async fn within_the_hour(
     both: &Both<'_>,
     open: &HourlyUsers,
 ) -> Result<DailyUsers, StoreError> {
-    let (mut users, mut begins, mut ends, mut days) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (&hour, in_question) in open {
-        let (begin, end) = active::bounds(both.project, hour);
-        for user_no in in_question {
-            users.push(user_no.cast_signed());
-            begins.push(begin);
-            ends.push(both.until.map_or(end, |until| until.min(end)));
-            days.push(hour.date());
-        }
-    }
+    let OpenHours { users, begins, ends, days } = OpenHours::of(both.project, open, both.until);
     let (start, back) = (Condition::of(both.start), Condition::of(both.back));
     let rows: Vec<(NaiveDate, Vec<u8>)> = sqlx::query_as(
         "select day, rb_build_agg(asked.user_no)::bytea
@@ -160,6 +154,31 @@ async fn within_the_hour(
     rows.into_iter().map(|(day, users)| Ok((day, bitmap(&users)?))).collect()
 }
 
+/// Users in hours whose events must be looked at, as columns.
+#[derive(Default)]
+struct OpenHours {
+    users: Vec<i32>,
+    begins: Vec<DateTime<Utc>>,
+    ends: Vec<DateTime<Utc>>,
+    days: Vec<NaiveDate>,
+}
+
+impl OpenHours {
+    fn of(project: &Project, open: &HourlyUsers, until: Option<DateTime<Utc>>) -> Self {
+        let mut hours = Self::default();
+        for (&hour, in_question) in open {
+            let (begin, end) = active::bounds(project, hour);
+            for user_no in in_question {
+                hours.users.push(user_no.cast_signed());
+                hours.begins.push(begin);
+                hours.ends.push(until.map_or(end, |until| until.min(end)));
+                hours.days.push(hour.date());
+            }
+        }
+        hours
+    }
+}
+
 /// Whose first event of the filter's types, whatever its properties, lies on each day from `from` to `to` and passes the
 /// whole filter. Of several at that moment one that passes is enough.
 pub async fn first_ever(
@@ -169,6 +188,22 @@ pub async fn first_ever(
     to: NaiveDate,
 ) -> Result<DailyUsers, StoreError> {
     let project = asked.project;
+    if asked.until.is_none()
+        && let Some((passing, failing)) = Series::parted(connection, project.id, asked.filter).await?
+    {
+        let mut before = activity::users_before(connection, project.id, &passing, from).await?;
+        before |= activity::users_before(connection, project.id, &failing, from).await?;
+        let passing = active::hourly_users(connection, asked, &passing, from, to).await?;
+        let failing = active::hourly_users(connection, asked, &failing, from, to).await?;
+        let first_ever::ByHours { passed: mut users, open } =
+            first_ever::by_hours(before, &passing, &failing);
+        if !open.is_empty() {
+            for (day, first) in first_within_the_hour(connection, asked, &open).await? {
+                *users.entry(day).or_default() |= first;
+            }
+        }
+        return Ok(users);
+    }
     let (begin, end) = (project.start_of(from), project.start_of(to.succ_opt().unwrap_or(to)));
     let Condition { only, except, properties } = Condition::of(asked.filter);
     let mut rows = sqlx::query_as::<_, (i32, DateTime<Utc>)>(
@@ -194,6 +229,44 @@ pub async fn first_ever(
         users.entry(project.local_date(first)).or_default().insert(user_no.cast_unsigned());
     }
     Ok(users)
+}
+
+/// Of the users of hours, those whose first event in it of the filter's types passes the whole filter.
+async fn first_within_the_hour(
+    connection: &mut PgConnection,
+    asked: &Asked<'_>,
+    open: &HourlyUsers,
+) -> Result<DailyUsers, StoreError> {
+    let OpenHours { users, begins, ends, days } = OpenHours::of(asked.project, open, asked.until);
+    let Condition { only, except, properties } = Condition::of(asked.filter);
+    let rows: Vec<(NaiveDate, Vec<u8>)> = sqlx::query_as(
+        "select day, rb_build_agg(asked.user_no)::bytea
+         from unnest($2::int[], $3::timestamptz[], $4::timestamptz[], $5::date[]) as asked (user_no, begins, ends, day),
+              lateral (
+                  select min(occurred_at) as first,
+                         min(occurred_at) filter (
+                             where $8::text is null or properties @@ $8::text::jsonpath
+                         ) as first_that_passes
+                  from events
+                  where project_id = $1 and events.user_no = asked.user_no
+                    and occurred_at >= begins and occurred_at < ends
+                    and ($6::text[] is null or event_type = any($6)) and event_type <> all($7)
+              ) as hour
+         where first = first_that_passes
+         group by day",
+    )
+    .persistent(false)
+    .bind(asked.project.id.get())
+    .bind(users)
+    .bind(begins)
+    .bind(ends)
+    .bind(days)
+    .bind(only)
+    .bind(except)
+    .bind(properties)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|(day, users)| Ok((day, bitmap(&users)?))).collect()
 }
 
 /// The first event of each user in each of consecutive periods: index of the period, user, moment.

@@ -62,6 +62,24 @@ impl Series {
         Ok(values.map(|values| Self { only, except, values }))
     }
 
+    /// The series of events that pass a filter, and of those of its types that do not. Nothing: events must be read, or the
+    /// filter is of types alone, so that none of these fails.
+    pub async fn parted(
+        connection: &mut PgConnection,
+        project_id: ProjectId,
+        filter: &Filter,
+    ) -> Result<Option<(Self, Self)>, StoreError> {
+        let Needed::Property(property) = Needed::by(filter, Apart::Nothing) else { return Ok(None) };
+        let types = Filter { properties: Vec::new(), ..filter.clone() };
+        let passing = Self::of(connection, project_id, filter, Apart::Nothing).await?;
+        let all = Self::of(connection, project_id, &types, Apart::Values(property)).await?;
+        Ok(passing.zip(all).map(|(passing, all)| {
+            let mut failing = all;
+            failing.values.retain(|value_no, _| !passing.values.contains_key(value_no));
+            (passing, failing)
+        }))
+    }
+
     /// The fewest rows: whoever is in one of them did something that passes the filter.
     pub(super) fn together(&self) -> Types {
         if self.only.is_none() && self.except.is_empty() {

@@ -152,7 +152,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             let project = super::project_named(&pool, &name).await?;
             let promoted = promotions::lines(&pool, project.id).await?;
             show(vec![project]);
-            promoted.iter().for_each(|line| println!("{line}"));
+            for line in promoted {
+                println!("{line}");
+            }
             return Ok(());
         }
         Command::Promote(options) => return promotions::promote(&pool, &options).await,

@@ -18,6 +18,7 @@
 pub mod calendar;
 pub mod cohorts;
 pub mod elapsed;
+pub mod first_ever;
 pub mod same_day;
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ use super::{BEGIN, StoreError};
 use crate::{project::ProjectId, stats::filter::Property};
 
 /// Promoted properties of a project. Each adds to every transaction a row of activity for each event type, hour and value.
-pub const MOST: i64 = 10;
+pub const MOST: usize = 10;
 /// Different values of one. A year of a thousand is 365,000 rows of days for each event type.
-pub const MOST_VALUES: i64 = 1_000;
+pub const MOST_VALUES: u16 = 1_000;
 /// Bytes of a value, as jsonb writes it. What is longer is no dimension, but a text.
-pub const LONGEST_VALUE: i64 = 200;
+pub const LONGEST_VALUE: u16 = 200;
 
 /// A promoted property and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub async fn promote(pool: &PgPool, project_id: ProjectId, property: &Property) 
     match promoted.iter().find(|promotion| promotion.property == *property) {
         Some(Promotion { state: State::Stopped(_), .. }) => {}
         Some(_) => return Ok(()),
-        None if promoted.len() as i64 >= MOST => return Err(NotPromoted::TooMany),
+        None if promoted.len() >= MOST => return Err(NotPromoted::TooMany),
         None => {}
     }
     sqlx::query(

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::{
-    MOST_VALUES, stop,
+    LONGEST_VALUE, MOST_VALUES, stop,
     values::{self, too_long, too_many},
 };
 use crate::{
@@ -74,18 +74,14 @@ async fn carry_out_on(connection: &mut PgConnection) -> Result<Turn, StoreError>
         .await?;
         let Some(next) = next else { break };
         let project = projects::by_id(&mut *connection, ProjectId::from_stored(next.project_id)).await?;
-        match next.days() {
-            None => next.begin(connection).await?,
-            Some(_) => match next.next_day(connection).await? {
-                Some(day) => {
-                    next.rebuild(connection, &project, day).await?;
-                    turn.days += 1;
-                }
-                None => {
-                    next.complete(connection).await?;
-                    turn.ready += 1;
-                }
-            },
+        if next.first_day.is_none() {
+            next.begin(connection).await?;
+        } else if let Some(day) = next.next_day(connection).await? {
+            next.rebuild(connection, &project, day).await?;
+            turn.days += 1;
+        } else {
+            next.complete(connection).await?;
+            turn.ready += 1;
         }
     }
     Ok(turn)
@@ -122,10 +118,6 @@ async fn remove_former(connection: &mut PgConnection) -> Result<usize, StoreErro
 }
 
 impl Rebuilding {
-    fn days(&self) -> Option<(NaiveDate, NaiveDate)> {
-        self.first_day.zip(self.last_day)
-    }
-
     /// Finds the days whose events were stored by writers that did not know the property. All days that have activity may be
     /// such, and a day on which nothing was stored yet is not.
     async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -269,14 +261,14 @@ impl Rebuilding {
         .bind(&self.property)
         .bind(begin)
         .bind(end)
-        .bind(MOST_VALUES + 1)
-        .bind(super::LONGEST_VALUE)
+        .bind(i64::from(MOST_VALUES) + 1)
+        .bind(i32::from(LONGEST_VALUE))
         .fetch_all(&mut *connection)
         .await?;
         let found: Option<Vec<&str>> = found.iter().map(Option::as_deref).collect();
         let reason = match found {
             None => too_long(),
-            Some(found) if found.len() as i64 > MOST_VALUES => too_many(),
+            Some(found) if found.len() > usize::from(MOST_VALUES) => too_many(),
             Some(found) => {
                 let numbers = values::find_or_add(connection, project.id, &self.property, &found).await?;
                 return Ok(numbers.iter().all(Option::is_some));

@@ -97,9 +97,9 @@ async fn add(
     .bind(property)
     .fetch_one(&mut *transaction)
     .await?;
-    let too_much = if count > MOST_VALUES {
+    let too_much = if count > i64::from(MOST_VALUES) {
         Some(too_many())
-    } else if longest.is_some_and(|longest| i64::from(longest) > LONGEST_VALUE) {
+    } else if longest.is_some_and(|longest| longest > i32::from(LONGEST_VALUE)) {
         Some(too_long())
     } else {
         None

@@ -47,7 +47,7 @@ impl Asked {
         self.start != self.back && self.question.columns.iter().any(|column| column.holds(0))
     }
 
-    /// Whether the first event of a type is asked for its properties, which only events tell of each user.
+    /// Whether the first event of a type is asked for its properties: then the order of events within an hour may matter.
     fn first_event_matters(&self) -> bool {
         self.kind == CohortKind::FirstEver && !self.start.is_of_types_alone()
     }
