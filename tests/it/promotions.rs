@@ -325,12 +325,12 @@ async fn history_is_rebuilt_while_events_come_and_go_and_a_worker_dies() {
     wait_until_gone(&weir).await;
     assert_twins(&weir, &twins, "afterwards").await;
     // The rebuild of another property, with writers beside it all the time.
-    let writing = async {
+    let sending = async {
         for first in (900..1_300).step_by(10) {
             send(&weir, &twins, first..first + 10).await;
         }
     };
-    tokio::join!(promote(&weir, &promoted, "properties.y"), writing);
+    tokio::join!(promote(&weir, &promoted, "properties.y"), sending);
     weir.wait_until_drained().await;
     wait_until_gone(&weir).await;
     let of_y = of_activity("from=2024-03-29&to=2024-04-16", "properties.y:>1", "properties.y");
