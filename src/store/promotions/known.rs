@@ -61,10 +61,8 @@ impl Promotions {
                 properties.entry(ProjectId::from_stored(project_id)).or_default().push(property.into());
             }
         }
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if current.number < number {
-            *current = Arc::new(Generation::new(number, properties));
-        }
+        let generation = Arc::new(Generation::new(number, properties));
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = generation;
         Ok(())
     }
 }
