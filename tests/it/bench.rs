@@ -43,7 +43,10 @@ async fn every_measurement_runs_and_finds_all_that_was_accepted() {
     assert!(figures["checked"].as_u64().unwrap() > 5_000, "{report}");
     for row in ["accept 100 0", "accept 100 1", "accept 100 100"] {
         for series in ["weir", "publish", "parse"] {
-            assert!(figures["figures"][row][series][0][0].as_f64().unwrap() > 0.0, "{row} {series}: {report}");
+            assert!(
+                figures["figures"][row][series][0][0].as_f64().unwrap() > 0.0,
+                "{row} {series}: {report}"
+            );
         }
     }
     for row in ["store 100 0", "latency 100 p99", "freshness p50", "redis bytes", "disk bytes"] {
