@@ -248,7 +248,7 @@ pub struct Retention {
 #[command(next_help_heading = "Writing")]
 pub struct Writing {
     /// Transactions that are written side by side
-    #[arg(long, env = "WEIR_WRITERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, env = "WEIR_WRITERS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub writers: u16,
     /// Events at which a transaction is full
     #[arg(long, env = "WEIR_WRITE_EVENTS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]

@@ -50,8 +50,8 @@ impl ProjectId {
 
     /// The id of a message that carries these events: the same events make the same id, so that the stream recognises
     /// a message that is published again.
-    pub(crate) fn message_id(self, event_ids: impl Iterator<Item = Uuid>) -> Uuid {
-        let bytes: Vec<u8> = event_ids.flat_map(Uuid::into_bytes).collect();
+    pub(crate) fn message_id(self, event_ids: &[Uuid]) -> Uuid {
+        let bytes: Vec<u8> = event_ids.iter().copied().flat_map(Uuid::into_bytes).collect();
         Uuid::new_v5(&self.uuid_namespace(), &bytes)
     }
 }

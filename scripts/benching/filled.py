@@ -1,5 +1,6 @@
 """A weir of its own that is full of events, and can be asked."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 
 from .servers import free_port, run, say, until
+from .weir import SETTINGS
 
 USERS_OF_A_MILLION = 50_000
 
@@ -27,7 +29,7 @@ class Filled:
             self.weir("migrate")
             if not self.is_full():
                 self.fill()
-            self.key = self.weir("key", "create", "--project", "bench", "--kind", "read").strip()
+            self.key = self.new_key("bench", "read")
             self.start_api()
         except BaseException:
             self.__exit__()
@@ -42,7 +44,10 @@ class Filled:
         run("scripts/stack", "up", "--name", self.name, "--ports", "free")
         lines = run("scripts/stack", "env", "--name", self.name).splitlines()
         urls = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-        self.environment = os.environ | urls | {"WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}", "LOG_LEVEL": "error"}
+        self.environment = os.environ | urls | SETTINGS | {
+            "LOG_LEVEL": "error",
+            "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}", "WEIR_WORKER_HTTP_ADDR": f"127.0.0.1:{free_port()}",
+        }
 
     def start_api(self):
         command = [self.build.program("weir"), "serve"]
@@ -54,6 +59,29 @@ class Filled:
             self.api.send_signal(signal.SIGTERM)
             self.api.wait()
             self.api = self.connection = None
+
+    @contextlib.contextmanager
+    def worker(self):
+        """Stores what is sent meanwhile."""
+        worker = subprocess.Popen([self.build.program("weir-worker")], env=self.environment, stdout=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            worker.wait()
+
+    @contextlib.contextmanager
+    def guest(self):
+        """A key to send with, of a project that is there for a while: the database is to hold one project's events only."""
+        name = f"guest-{os.getpid()}"
+        self.weir("project", "create", name)
+        sent = []
+        yield self.new_key(name, "write"), sent
+        with self.postgres() as database:
+            project = database.execute("select project_id from projects where name = %s", (name,)).fetchone()
+            stored = "select count(*) from events where project_id = %s"
+            until(lambda: database.execute(stored, project).fetchone()[0] >= sum(sent), "what was accepted is stored", 300)
+            database.execute("delete from events where project_id = %s", project)
 
     def restart(self):
         """Everything anew, with nothing in memory as far as that can be had."""
@@ -71,8 +99,9 @@ class Filled:
         with self.postgres() as database:
             if not database.execute("select from projects").fetchone():
                 return False
-            counted = "select sum(events) from activity_daily where event_type = '' and value_no = 0"
-            events = database.execute(counted).fetchone()[0]
+            events = database.execute(
+                "select sum(events) from activity_daily join projects using (project_id)"
+                " where name = 'bench' and event_type = '' and value_no = 0").fetchone()[0]
             if events != self.millions * 1_000_000:
                 sys.exit(f"bench: filling was interrupted; first: scripts/stack reset --name {self.name}")
             return True
@@ -95,6 +124,9 @@ class Filled:
 
     def weir(self, *arguments):
         return run(self.build.program("weir"), *arguments, env=self.environment)
+
+    def new_key(self, project, kind):
+        return self.weir("key", "create", "--project", project, "--kind", kind).strip()
 
     def postgres(self):
         import psycopg  # it is there once statistics.py has installed it

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 
+from . import beside
 from .criteria import Criterion
 from .filled import Filled
 from .processes import peak_memory
@@ -118,11 +119,9 @@ def subject(database):
     return Subject(first, last, *user)
 
 
-def measure(build, millions, keep):
-    """What each question takes, in seconds."""
-    import duckdb
-
-    with Filled(build, millions, keep) as weir, tempfile.TemporaryDirectory(dir=f"{ROOT}/target") as directory:
+def measure(build, millions, keep, with_others):
+    """What each question takes, in seconds; if wanted, in PostgreSQL and DuckDB too."""
+    with Filled(build, millions, keep) as weir:
         asked = {}
         with weir.postgres() as database:
             names = subject(database).names()
@@ -134,41 +133,53 @@ def measure(build, millions, keep):
                     say(f"this weir does not know: {question.name}")
                     continue
                 warm = median(lambda: weir.ask(path)[0], REPEATS, SECONDS)
-                asked[question] = {"question": question.name, "warm": warm}, path, question.rows(answer)
+                row = {"question": question.name, "warm": warm}
+                asked[question] = row, question.sql.format(**names), path, question.rows(answer)
             memory = peak_memory(weir.api.pid)
 
-            say("writes a Parquet file")
-            write_parquet(database, f"{directory}/events.parquet")
-            duck = duckdb.connect()
-            duck.execute(f"create view events as select * from '{directory}/events.parquet'")
-            ways = {"sql": generous(database), "duckdb": Sql(lambda statement: duck.execute(statement).fetchall())}
-            say("asks PostgreSQL and DuckDB")
-            for question, (row, _, expected) in asked.items():
-                for way, sql in ways.items():
-                    row[way], rows = sql.time(question.sql.format(**names))
-                    check(question, way, expected, rows)
+            if with_others:
+                ask_others(database, asked)
             size = database.execute("select pg_database_size(current_database())").fetchone()[0]
         say("asks weir cold")
-        for row, path, _ in asked.values():
+        for row, _, path, _ in asked.values():
             weir.restart()
             row["cold"] = weir.ask(path)[0]
-    return {"millions": millions, "database_bytes": size, "memory_mb": memory,
+        beside_sending = beside.measure(weir, names)
+    return {"millions": millions, "database_bytes": size, "memory_mb": memory, "beside": beside_sending,
             "questions": [row for row, *_ in asked.values()]}
 
 
+def ask_others(database, asked):
+    """Times SQL over the events, whose rows must be those that weir has answered."""
+    import duckdb
+
+    with tempfile.TemporaryDirectory(dir=f"{ROOT}/target") as directory:
+        say("writes a Parquet file")
+        write_parquet(database, f"{directory}/events.parquet")
+        duck = duckdb.connect()
+        duck.execute(f"create view events as select * from '{directory}/events.parquet'")
+        ways = {"sql": generous(database), "duckdb": Sql(lambda statement: duck.execute(statement).fetchall())}
+        say("asks PostgreSQL and DuckDB")
+        for question, (row, statement, _, expected) in asked.items():
+            for way, sql in ways.items():
+                row[way], rows = sql.time(statement)
+                check(question, way, expected, rows)
+
+
 def milliseconds(seconds):
-    return number(seconds * 1e3, 1)
+    return number(seconds and seconds * 1e3, 1)
 
 
 def show(result):
     heads = ["", "cold", "warm", "SQL", "DuckDB", "SQL/weir", "DuckDB/weir"]
-    rows = [
-        [row["question"], *(milliseconds(row[way]) for way in ("cold", "warm", "sql", "duckdb")),
-         number(row["sql"] / row["warm"], 1), number(row["duckdb"] / row["warm"], 1)]
-        for row in result["questions"]
-    ]
+    rows = []
+    for row in result["questions"]:
+        times = [row.get(way) for way in ("cold", "warm", "sql", "duckdb")]
+        ratios = [time and time / row["warm"] for time in times[2:]]
+        rows.append([row["question"], *map(milliseconds, times), *(number(ratio, 1) for ratio in ratios)])
     table(f"{result['millions']:g} million events, {result['database_bytes'] / 1e9:.1f} GB; milliseconds; the API took"
           f" {result['memory_mb']:.0f} MB", heads, rows)
+    beside.show(result["beside"], result["millions"])
 
 
 def show_growth(results):
@@ -180,6 +191,7 @@ def show_growth(results):
 
 def criteria(results):
     for result in results:
+        yield beside.criterion(result["beside"], result["millions"])
         rows = {row["question"]: row for row in result["questions"]}
         for question in QUESTIONS:
             row = rows.get(question.name)
@@ -187,7 +199,7 @@ def criteria(results):
             if row and (bound := question.bounds.get(result["millions"])):
                 yield Criterion(f"{name}, warm", "ms", row["warm"] * 1e3, most=bound)
                 for way, name_of_way in (("sql", "SQL"), ("duckdb", "DuckDB")):
-                    if least := question.ratios.get(way):
+                    if way in row and (least := question.ratios.get(way)):
                         yield Criterion(f"{name}, {name_of_way} to weir", "", row[way] / row["warm"], least=least)
 
 
@@ -196,7 +208,7 @@ def statistics(plan, build):
     add_packages()
     results = []
     for millions in plan.statistics:
-        results.append(measure(build, millions, plan.keep))
+        results.append(measure(build, millions, plan.keep, not plan.weir_only))
         show(results[-1])
     if len(results) > 1:
         show_growth(results)

@@ -202,21 +202,21 @@ impl<F> EventsBody<F> {
             }
         };
         match shape {
-            Shape::Whole(format) => Ok(ReadBody { bytes, format, _memory: memory }),
+            Shape::Whole(format) => Ok(ReadBody { bytes, format, memory }),
             Shape::Data(attributes) => {
                 let attributes = attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
                 let event = decode::structured(attributes, &bytes)?;
-                Ok(ReadBody { bytes: event.into(), format: Format::CloudEvent, _memory: memory })
+                Ok(ReadBody { bytes: event.into(), format: Format::CloudEvent, memory })
             }
         }
     }
 }
 
-/// A body that was read, and the memory that it holds.
+/// A body that was read, and the memory that is counted for it and for what is made of it.
 pub struct ReadBody {
     pub bytes: Bytes,
     pub format: Format,
-    _memory: Memory,
+    pub memory: Memory,
 }
 
 /// The bytes of a body; nothing, if they are more than `limit`. Who has sent much has room for all that was announced, so

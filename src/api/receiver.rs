@@ -2,7 +2,7 @@
 
 use super::{
     auth::{Caller, Write},
-    body::{BodyLimits, EventsBody},
+    body::{BodyLimits, EventsBody, ReadBody},
     parameters::{Checks, Param},
     problem::Problem,
 };
@@ -42,8 +42,9 @@ impl Receiver {
             let mut checks = Checks::default();
             let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
             checks.finish(Some(()))?;
-            let body = body.read(self.limits, &self.admission, project.id).await?;
-            let _large = match body.bytes.len() {
+            let ReadBody { bytes, format, memory: _memory } =
+                body.read(self.limits, &self.admission, project.id).await?;
+            let _large = match bytes.len() {
                 0..LARGE => None,
                 _ => Some(self.admission.large(project.id).await?),
             };
@@ -52,10 +53,10 @@ impl Receiver {
                 project,
                 request_id: request_id.as_str(),
                 idempotency_key: idempotency_key.as_deref(),
-                format: body.format,
+                format,
                 dialect,
             };
-            Ok(self.ingest.take(&request, &body.bytes).await?)
+            Ok(self.ingest.take(&request, bytes).await?)
         }
         .await;
         match received {

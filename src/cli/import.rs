@@ -21,7 +21,7 @@ use weir::{
     },
     project::{Project, ProjectId},
     store,
-    stream::{Stream, publish::Publisher},
+    stream::{Stream, message::Encoded, publish::Publisher},
 };
 
 const COLUMNS: [&str; 5] = ["event_id", "occurred_at", "user_id", "event_type", "properties_json"];
@@ -205,7 +205,7 @@ impl Import<'_> {
         for events in ingest::split(events, self.publisher.largest_message()) {
             let batch =
                 Batch { project_id: self.project.id, request_id: "import".into(), received_at, events };
-            let sequence = self.publish(&batch).await?;
+            let sequence = self.publish(&Encoded::of(&batch)).await?;
             sent.last_sequence = sent.last_sequence.max(sequence);
         }
         Ok(sent)
@@ -243,9 +243,9 @@ impl Import<'_> {
     }
 
     /// Publishes, and waits while the stream is full or away.
-    async fn publish(&self, batch: &Batch<'_>) -> anyhow::Result<u64> {
+    async fn publish(&self, Encoded { event_ids, payload }: &Encoded) -> anyhow::Result<u64> {
         loop {
-            match self.publisher.publish(batch).await {
+            match self.publisher.publish(self.project.id, event_ids, payload.clone()).await {
                 Ok(published) => return Ok(published.sequence),
                 Err(error) if error.is_transient() => tokio::time::sleep(RETRY_PAUSE).await,
                 Err(error) => return Err(error.into()),

@@ -19,6 +19,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future;
 use uuid::Uuid;
@@ -36,9 +37,9 @@ use crate::{
     config,
     event::{Batch, Event},
     metrics::{self, CaughtBy},
-    project::Project,
+    project::{Project, ProjectId},
     stream::{
-        message,
+        message::{self, Encoded},
         publish::{Published, Publisher},
     },
 };
@@ -73,11 +74,38 @@ struct Judged<'a> {
     single: Option<String>,
 }
 
+/// What a body is after the filter; nothing of it borrows from the body.
+struct Sifted {
+    new: New,
+    duplicates: usize,
+    rejected: Vec<Rejected>,
+    single: Option<String>,
+    request_id: Option<String>,
+    allowance: Allowance,
+}
+
+/// Events that are to be made durable.
+struct New {
+    received_at: DateTime<Utc>,
+    batches: Vec<Encoded>,
+}
+
 impl Ingest {
     /// Takes the events of a body. On an error the client may send all of them again: what was taken nevertheless is
     /// recognised.
-    pub async fn take(&self, request: &Request<'_>, body: &[u8]) -> Result<Receipt, NotTaken> {
+    pub async fn take(&self, request: &Request<'_>, body: Bytes) -> Result<Receipt, NotTaken> {
         let begun = Instant::now();
+        let Sifted { new, duplicates, rejected, single, request_id, allowance } =
+            self.sift(request, &body).await?;
+        drop(body); // what waits for the stream is there once
+        let (accepted, known) = self.make_durable(request.project.id, new, allowance).await?;
+        metrics::ingestion(begun.elapsed());
+        let duplicates = duplicates + known;
+        Ok(Receipt { accepted, duplicates, rejected, single, request_id, allowance })
+    }
+
+    /// Finds the events of a body that are valid and, as far as the filter knows, new.
+    async fn sift(&self, request: &Request<'_>, body: &[u8]) -> Result<Sifted, NotTaken> {
         let received_at = Utc::now().trunc_subsecs(6);
         let project = request.project;
         let is_large = body.len() >= LARGE;
@@ -91,11 +119,13 @@ impl Ingest {
 
         let mut judged = work(is_large, || self.judge(request, &decoded, received_at));
         self.bound_event_types(project, &decoded, &mut judged).await;
+        drop(decoded);
         let Judged { valid, rejected, single } = judged;
         let mut seen = HashSet::with_capacity(valid.len());
         let valid_number = valid.len();
         let mut events: Vec<Event<'_>> =
             valid.into_iter().map(|(_, event)| event).filter(|event| seen.insert(event.event_id)).collect();
+        drop(seen);
 
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
         let asked = ids.len();
@@ -110,16 +140,16 @@ impl Ingest {
         let filtered = asked - events.len();
         metrics::events_duplicate(CaughtBy::Filter, filtered);
 
-        let batches = split(events, self.publisher.largest_message()).map(|events| Batch {
-            project_id: project.id,
-            request_id: request_id.as_deref().unwrap_or(request.request_id).into(),
-            received_at,
-            events,
+        let batches = split(events, self.publisher.largest_message()).map(|events| {
+            Encoded::of(&Batch {
+                project_id: project.id,
+                request_id: request_id.as_deref().unwrap_or(request.request_id).into(),
+                received_at,
+                events,
+            })
         });
-        let (accepted, duplicates) = self.make_durable(batches, allowance).await?;
-        metrics::ingestion(begun.elapsed());
-        let duplicates = repeated + filtered + duplicates;
-        Ok(Receipt { accepted, duplicates, rejected, single, request_id, allowance })
+        let new = New { received_at, batches: batches.collect() };
+        Ok(Sifted { new, duplicates: repeated + filtered, rejected, single, request_id, allowance })
     }
 
     /// Takes the token of a request that has no events, because it cannot be read: it costs as much as one.
@@ -204,32 +234,32 @@ impl Ingest {
     /// Publishes and marks; the numbers of events that were new to the stream and of those that it had.
     async fn make_durable(
         &self,
-        batches: impl Iterator<Item = Batch<'_>>,
+        project_id: ProjectId,
+        New { received_at, batches }: New,
         allowance: Allowance,
     ) -> Result<(usize, usize), NotTaken> {
-        let published = future::join_all(batches.map(|batch| async {
-            let result = self.publisher.publish(&batch).await;
-            (batch, result)
+        let published = future::join_all(batches.into_iter().map(|Encoded { event_ids, payload }| async {
+            let result = self.publisher.publish(project_id, &event_ids, payload).await;
+            (event_ids, result)
         }))
         .await;
 
-        let durable = || published.iter().filter(|(_, result)| result.is_ok()).map(|(batch, _)| batch);
-        if let Some(Batch { project_id, received_at, .. }) = durable().next() {
-            let ids: Vec<Uuid> =
-                durable().flat_map(|batch| &batch.events).map(|event| event.event_id).collect();
-            self.filter.mark(*project_id, ids, *received_at);
-        }
-        let (mut accepted, mut duplicates) = (0, 0);
+        let (mut durable, mut accepted, mut duplicates) = (Vec::new(), 0, 0);
         let mut failure = None;
-        for (Batch { events, .. }, result) in published {
+        for (event_ids, result) in published {
             match result {
-                Ok(Published { duplicate: false, .. }) => accepted += events.len(),
-                Ok(Published { duplicate: true, .. }) => duplicates += events.len(),
+                Ok(Published { duplicate, .. }) => {
+                    *(if duplicate { &mut duplicates } else { &mut accepted }) += event_ids.len();
+                    durable.extend(event_ids);
+                }
                 Err(error) => {
-                    metrics::events_rejected("not_durable", events.len());
+                    metrics::events_rejected("not_durable", event_ids.len());
                     failure = Some(error);
                 }
             }
+        }
+        if !durable.is_empty() {
+            self.filter.mark(project_id, durable, received_at);
         }
         metrics::events_ingested(accepted);
         metrics::events_duplicate(CaughtBy::Stream, duplicates);

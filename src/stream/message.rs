@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use bytes::{BufMut, Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     event::{Batch, Event},
@@ -31,6 +32,21 @@ struct V1<'a> {
     received_at: DateTime<Utc>,
     #[serde(borrow)]
     events: Cow<'a, [Event<'a>]>,
+}
+
+/// A batch in the form in which it travels.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// Of its events, in their order.
+    pub event_ids: Vec<Uuid>,
+    pub payload: Bytes,
+}
+
+impl Encoded {
+    pub fn of(batch: &Batch<'_>) -> Self {
+        let event_ids = batch.events.iter().map(|event| event.event_id).collect();
+        Self { event_ids, payload: encode(batch).into() }
+    }
 }
 
 /// The bytes are not a message of this or an earlier version.
@@ -64,16 +80,16 @@ pub fn encoded_size(event: &Event<'_>) -> usize {
 }
 
 /// One message with the batches of all of these, each of them made by [`encode`].
-pub fn join(messages: &[Bytes]) -> Bytes {
+pub fn join(mut messages: Vec<Bytes>) -> Bytes {
     const V2: u8 = 1;
-    if let [message] = messages {
-        return message.clone();
+    if messages.len() == 1 {
+        return messages.remove(0);
     }
     let bytes: usize = messages.iter().map(Bytes::len).sum();
     let mut joined = BytesMut::with_capacity(bytes + 16);
     joined.put_u8(V2);
     joined.put(&*postcard::to_stdvec(&messages.len()).expect("a number can be encoded"));
-    for message in messages {
+    for message in &messages {
         joined.put(&message[1..]); // all but the version
     }
     joined.freeze()
@@ -101,8 +117,6 @@ impl<'a> V1<'a> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn batch() -> Batch<'static> {
@@ -147,7 +161,7 @@ mod tests {
                 .iter()
                 .map(|one_of| if *one_of == batch() { one.clone() } else { two.clone() })
                 .collect();
-            assert_eq!(decode(&join(&messages)).expect("a message"), batches);
+            assert_eq!(decode(&join(messages)).expect("a message"), batches);
         }
     }
 
@@ -161,7 +175,7 @@ mod tests {
         content.extend(b"\x00\x03job\x00\x02{}");
         assert_eq!(encode(&batch), [b"\x00", &content[..]].concat());
         let one = Bytes::from(encode(&batch));
-        assert_eq!(join(&[one.clone(), one]), [b"\x01\x02", &content[..], &content[..]].concat());
+        assert_eq!(join(vec![one.clone(), one]), [b"\x01\x02", &content[..], &content[..]].concat());
     }
 
     #[test]

@@ -11,14 +11,15 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::error::Elapsed,
 };
+use uuid::Uuid;
 
 use super::{
-    LANES, Stream, message,
+    LANES, Stream,
     replies::{NoReply, Replies},
     sharing::{Lane, Part},
     silence::{self, Silence},
 };
-use crate::{config::Publishing, event::Batch, metrics, project::ProjectId};
+use crate::{config::Publishing, metrics, project::ProjectId};
 
 /// Larger messages gain nothing: the cost per message is spread over thousands of events by then.
 const LARGEST_MESSAGE: usize = 1 << 20;
@@ -117,20 +118,19 @@ impl Publisher {
         self.outlet.largest_message()
     }
 
-    /// Publishes a batch and waits for the stream's ack. Its encoded size must not exceed
+    /// Publishes an encoded batch of a project and waits for the stream's ack. It must not be larger than
     /// [`Publisher::largest_message`]. Batches that arrive together share a message.
-    pub async fn publish(&self, batch: &Batch<'_>) -> Result<Published, Arc<NotPublished>> {
-        let project_id = batch.project_id;
+    pub async fn publish(
+        &self,
+        project_id: ProjectId,
+        event_ids: &[Uuid],
+        payload: Bytes,
+    ) -> Result<Published, Arc<NotPublished>> {
         let turn = self.enter().map_err(|error| {
             metrics::publish_failed(error.reason());
             Arc::new(error)
         })?;
-        let part = Part {
-            project_id,
-            id: project_id.message_id(batch.events.iter().map(|event| event.event_id)),
-            payload: Bytes::from(message::encode(batch)),
-            tries: turn.tries(),
-        };
+        let part = Part { project_id, id: project_id.message_id(event_ids), payload, tries: turn.tries() };
         let lane = &self.lanes[super::lane_of(project_id) as usize];
         let published = lane.publish(part).await;
         published.inspect_err(|error| metrics::publish_failed(error.reason()))

@@ -100,9 +100,11 @@ async fn publish(outlet: &Outlet, mut shared: Vec<Waiting>) {
             Uuid::new_v5(&Uuid::NAMESPACE_OID, &ids)
         }
     };
-    let payloads: Vec<Bytes> = shared.iter().map(|(part, _)| part.payload.clone()).collect();
-    let answer = outlet.publish(&subject, &id.to_string(), message::join(&payloads)).await.map_err(Arc::new);
-    for (_, sender) in shared {
+    let (payloads, senders): (Vec<Bytes>, Vec<_>) =
+        shared.into_iter().map(|(part, sender)| (part.payload, sender)).unzip();
+    let message = message::join(payloads);
+    let answer = outlet.publish(&subject, &id.to_string(), message).await.map_err(Arc::new);
+    for sender in senders {
         sender.send(answer.clone()).ok();
     }
 }

@@ -88,6 +88,9 @@ async fn signup_to_open() {
     let answer = weir.ask(&utc, &format!("/stats/retention?{ASKED}&brackets=1,2,4")).await;
     let bracket = json!({"period": 3, "last_period": 6, "users": 1, "rate": 0.333, "complete": false});
     assert_eq!(answer["cohorts"][0]["periods"][2], bracket);
+    let answer = weir.ask(&utc, &format!("/stats/retention?{ASKED}&brackets=1,1")).await;
+    let bracket = json!({"period": 1, "last_period": 1, "users": 2, "rate": 0.667, "complete": true});
+    assert_eq!(answer["cohorts"][0]["periods"][1], bracket, "one of a single period too");
 
     let new_york = told(&weir, "new-york", &["--timezone", "America/New_York"], &SIGNUP_TO_OPEN).await;
     let rows = table(&weir, &new_york, &format!("{ASKED}&windows=1")).await;

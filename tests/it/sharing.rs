@@ -71,7 +71,7 @@ async fn of_a_shared_message_only_what_is_refused_is_set_aside() {
     }
     let jetstream = async_nats::jetstream::new(async_nats::connect(server("NATS_URL")).await.unwrap());
     let subject = format!("{}.events.1.shared", weir.namespace());
-    jetstream.publish(subject, message::join(&messages)).await.unwrap().await.unwrap();
+    jetstream.publish(subject, message::join(messages)).await.unwrap().await.unwrap();
 
     weir.wait_for_events(3).await;
     assert_eq!((events_of(&weir, &one).await, events_of(&weir, &two).await), (1, 2));

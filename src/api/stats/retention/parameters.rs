@@ -75,6 +75,7 @@ pub(super) struct Asked {
     pub window: Window,
     pub kind: CohortKind,
     pub mean: Mean,
+    /// Whether columns are brackets, whatever their lengths.
     pub brackets: bool,
     pub start: Filter,
     pub back: Filter,
@@ -92,7 +93,9 @@ impl Sent {
         let sent_windows = checks.optional("windows", self.windows);
         let windows = sent_windows.map_or(7, |windows| windows.0);
         let sent_criteria = checks.optional("criteria", self.criteria);
-        let columns = match checks.optional("brackets", self.brackets) {
+        let brackets = checks.optional("brackets", self.brackets);
+        let are_brackets = brackets.is_some();
+        let columns = match brackets {
             None => match sent_criteria.unwrap_or(Criteria::On) {
                 Criteria::On => Column::on(windows),
                 Criteria::OnOrAfter => Column::on_or_after(windows),
@@ -105,7 +108,6 @@ impl Sent {
                 Column::brackets(&lengths)
             }
         };
-        let brackets = columns.iter().any(|column| column.last.is_some_and(|last| last != column.first));
         let range = match checks.optional("start_date", self.start_date) {
             None => range(&mut checks, self.from, self.to),
             Some(start) => {
@@ -137,7 +139,7 @@ impl Sent {
             window,
             kind,
             mean,
-            brackets,
+            brackets: are_brackets,
             start: of_type(start.and_all(common.clone()), start_event.as_deref()),
             back: of_type(back.and_all(common), return_event.as_deref()),
             as_of: until.unwrap_or(now),
