@@ -97,7 +97,7 @@ class Filled:
 
     def is_full(self):
         with self.postgres() as database:
-            if not database.execute("select from projects").fetchone():
+            if database.execute("select from projects").fetchone() is None:
                 return False
             events = database.execute(
                 "select sum(events) from activity_daily join projects using (project_id)"
@@ -148,8 +148,8 @@ class Filled:
         return time.perf_counter() - begun, answer.status, body
 
     def ask(self, path):
-        """How long it took, and the answer; None if this weir does not know the question."""
+        """How long it took, and the answer; None if this weir does not know the question, or says that it costs too much."""
         seconds, status, body = self.get(path, self.key)
-        if status not in (200, 404):
+        if status not in (200, 404, 422):
             sys.exit(f"bench: {path} was answered with {status}: {body.decode()}")
         return seconds, json.loads(body) if status == 200 else None

@@ -50,6 +50,8 @@ class Question:
     bounds: dict = field(default_factory=dict)
     # How many times as long SQL over the events ("sql") and DuckDB ("duckdb") take, at least.
     ratios: dict = field(default_factory=dict)
+    # The property that it is about: once that is promoted, activity answers.
+    about: str | None = None
 
 
 def each(*fields, of="data"):
@@ -182,13 +184,13 @@ QUESTIONS = [
         "daily users in UA, 40 days", "/stats/dau?from={from}&to={to}&segment=properties.country:UA",
         lambda answer: [row for row in each("date", "active_users")(answer) if row[1]],
         f"select occurred_at::date, count(distinct user_no) from events where (properties->>'country') = 'UA' and {RANGE}"
-        " group by 1",
+        " group by 1", about="properties.country",
     ),
     Question(
         "daily users by platform, 40 days",
         "/stats/timeseries?from={from}&to={to}&interval=day&breakdown=properties.platform&measure=users&limit=10", series,
         "select properties->>'platform' as platform, occurred_at::date, count(distinct user_no) from events"
-        f" where user_no is not null and {RANGE} group by 1, 2",
+        f" where user_no is not null and {RANGE} group by 1, 2", about="properties.platform",
     ),
     Question(
         "pages, a day", "/stats/pages?date={to}", pages,
