@@ -62,7 +62,7 @@ impl<E: Into<StoreError>> From<E> for NotWritten {
 /// What writers must agree on, as it was when their transaction began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
 struct Terms {
-    /// Grows with each user who is deleted: numbers of users that were looked up before may be wrong.
+    /// Grows when users are deleted or merged: numbers of users that were looked up before may be wrong.
     users_generation: i64,
     /// Events before this are not kept. Absent: all are.
     events_from: Option<DateTime<Utc>>,
@@ -121,7 +121,7 @@ enum Way {
 
 enum Stored {
     Done(Written),
-    /// Users were deleted since theirs were looked up.
+    /// Users were deleted or merged since theirs were looked up.
     Outdated(Terms),
 }
 

@@ -183,6 +183,12 @@ impl Weir {
         json(self.http.delete(url).header("X-API-Key", &project.admin).send().await.unwrap()).await
     }
 
+    /// `POST /merges` with the project's admin key.
+    pub async fn merge_users(&self, project: &Project, from: &str, into: &str) -> (StatusCode, Value) {
+        let request = self.http.post(self.url("/merges")).header("X-API-Key", &project.admin);
+        json(request.json(&serde_json::json!({"from": from, "into": into})).send().await.unwrap()).await
+    }
+
     /// Status and JSON of `POST /events`.
     pub async fn send(&self, project: &Project, body: &Value) -> (StatusCode, Value) {
         json(self.post(project, body).send().await.unwrap()).await
@@ -198,6 +204,38 @@ impl Weir {
         .fetch_one(&self.pool)
         .await
         .unwrap()
+    }
+
+    /// What differs between activity and a recount from the events, in a project of UTC: must be nothing.
+    pub async fn differences(&self) -> Vec<(String, i64, i64)> {
+        sqlx::query_as(
+            "with recounted as (
+                 select project_id, event_type, time_bucket('1 day', occurred_at at time zone 'UTC') as local_day,
+                        coalesce(rb_build_agg(user_no), '{}') as users, count(*) as events
+                 from events group by 1, 2, 3
+                 union all
+                 select project_id, '', time_bucket('1 day', occurred_at at time zone 'UTC'),
+                        coalesce(rb_build_agg(user_no), '{}'), count(*)
+                 from events group by 1, 3
+             ), counted as (
+                 select project_id, event_type, local_day, rb_or_agg(users) as users, sum(events)::bigint as events
+                 from activity_daily
+                 group by 1, 2, 3
+                 having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
+             )
+             select event_type, coalesce(counted.events, 0), coalesce(recounted.events, 0)
+             from counted full join recounted using (project_id, event_type, local_day)
+             where counted.events is distinct from recounted.events
+                or not coalesce(counted.users = recounted.users, false)",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// The number that a statement on the test's database gives.
+    pub async fn number(&self, statement: &'static str) -> i64 {
+        sqlx::query_scalar(statement).fetch_one(&self.pool).await.unwrap()
     }
 
     /// Waits until so many events are stored and counted.
