@@ -60,6 +60,7 @@ async fn a_merged_user_is_one_person_in_every_answer() {
     send(&weir, &project, &story).await;
     send(&weir, &other, &story).await;
     weir.wait_for_events(12).await;
+    weir.wait_for_roll_up().await;
     let dau = "/stats/dau?from=2024-03-04&to=2024-03-06";
     let lifecycle = "/stats/lifecycle?from=2024-03-05&to=2024-03-05";
     let stickiness = "/stats/stickiness?from=2024-03-04&to=2024-03-06";
@@ -285,6 +286,7 @@ async fn a_crash_in_the_middle_loses_nothing_and_what_is_not_kept_any_more_moves
     send(&weir, &project, &events_of("b", 0..10)).await;
     send(&weir, &project, &[event("a", "long_ago", "04T12:00")]).await;
     weir.wait_for_events(12_011).await;
+    weir.wait_for_roll_up().await;
     // As the retention of events does: only the bitmaps know of it.
     weir.execute("delete from events where event_type = 'long_ago'").await;
 

@@ -247,8 +247,8 @@ def without(row, name):
     return {key: value for key, value in row.items() if key != name}
 
 
-def tell(history, url, project):
-    for kind, *what in history.calls():
+def tell(calls, url, project):
+    for kind, *what in calls:
         if kind == "send":
             answer = call(f"{url}/events", project["write"], what[0])
             assert not answer["rejected"], answer
@@ -299,8 +299,12 @@ def main():
     url, seed, projects = given["url"], given["seed"], given["projects"]
     print(f"seed {seed}", flush=True)
     histories = [History(seeded(seed, n), p["timezone"], p["week_start"]) for n, p in enumerate(projects)]
-    for history, project in zip(histories, projects):
-        tell(history, url, project)
+    calls = [list(history.calls()) for history in histories]
+    # The second half is about what is rolled up, too.
+    for part in [lambda all: all[: len(all) // 2], lambda all: all[len(all) // 2:]]:
+        for of_history, project in zip(calls, projects):
+            tell(part(of_history), url, project)
+        wait_for_roll_up(given["worker_url"])
     for history, project in zip(histories, projects):
         wait(history, url, project)
     wait_for_roll_up(given["worker_url"])

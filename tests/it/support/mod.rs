@@ -263,6 +263,13 @@ impl Weir {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// Waits until activity is rolled up: until a roll-up has begun and ended, which is the second to end from now on.
+    pub async fn wait_for_roll_up(&self) {
+        let ended = || self.metric(&self.worker, "roll_up_duration_seconds_count");
+        let before = ended().await;
+        eventually("activity is rolled up", ended, |ended| *ended > before + 1.5).await;
+    }
+
     /// Ends the processes in order and removes what they leave on the servers.
     pub async fn stop(self) {
         let Self { variables, database, mut api, mut worker, pool, .. } = self;
