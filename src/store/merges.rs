@@ -163,7 +163,7 @@ struct Moves {
 async fn carry_out_on(connection: &mut PgConnection) -> Result<usize, StoreError> {
     let rows: Vec<(i32, i32, i32)> = sqlx::query_as(
         "select project_id, from_no, into_no
-         from (select * from user_merges order by requested_at limit $1) as oldest
+         from (select project_id, from_no, into_no from user_merges order by requested_at limit $1) as oldest
          order by from_no",
     )
     .bind(MERGES)

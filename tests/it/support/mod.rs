@@ -206,33 +206,6 @@ impl Weir {
         .unwrap()
     }
 
-    /// What differs between activity and a recount from the events, in a project of UTC: must be nothing.
-    pub async fn differences(&self) -> Vec<(String, i64, i64)> {
-        sqlx::query_as(
-            "with recounted as (
-                 select project_id, event_type, time_bucket('1 day', occurred_at at time zone 'UTC') as local_day,
-                        coalesce(rb_build_agg(user_no), '{}') as users, count(*) as events
-                 from events group by 1, 2, 3
-                 union all
-                 select project_id, '', time_bucket('1 day', occurred_at at time zone 'UTC'),
-                        coalesce(rb_build_agg(user_no), '{}'), count(*)
-                 from events group by 1, 3
-             ), counted as (
-                 select project_id, event_type, local_day, rb_or_agg(users) as users, sum(events)::bigint as events
-                 from activity_daily
-                 group by 1, 2, 3
-                 having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
-             )
-             select event_type, coalesce(counted.events, 0), coalesce(recounted.events, 0)
-             from counted full join recounted using (project_id, event_type, local_day)
-             where counted.events is distinct from recounted.events
-                or not coalesce(counted.users = recounted.users, false)",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .unwrap()
-    }
-
     /// The number that a statement on the test's database gives.
     pub async fn number(&self, statement: &'static str) -> i64 {
         sqlx::query_scalar(statement).fetch_one(&self.pool).await.unwrap()
