@@ -30,9 +30,10 @@
 //!    exactly those that were new to the table, and the numbers of their messages ([`store::settled`]). After the commit it
 //!    acks. A crash anywhere means that messages come again, and the unique index knows what it has. What the database
 //!    refuses goes to [`stream::dead`], and its neighbours get through.
-//! 5. The worker also rolls activity up, on both editions of TimescaleDB: `sql/` hides the difference. It removes users who
-//!    were deleted ([`store::deletions`]) and events that are not kept any more ([`store::expiry`]), and rebuilds what activity
-//!    knows of promoted properties ([`store::promotions`]).
+//! 5. The worker also rolls activity up, on both editions of TimescaleDB: `sql/` hides the difference. It moves what
+//!    merged users have stored ([`store::merges`]), removes users who were deleted ([`store::deletions`]) and events that are
+//!    not kept any more ([`store::expiry`]), and rebuilds what activity knows of promoted properties
+//!    ([`store::promotions`]).
 //! 6. A question sees the database at one moment ([`store::snapshot`]). It fetches bitmaps ([`store::activity`]), or where
 //!    these do not know the answer reads events, at a bounded cost ([`store::occurrences`]), and is answered by pure functions
 //!    ([`stats`]).

@@ -33,6 +33,7 @@ const INGEST_TO_STORED: &str = "ingest_to_stored_seconds";
 const INGEST_TO_VISIBLE: &str = "ingest_to_visible_seconds";
 const EVENTS_DROPPED: &str = "events_dropped_total";
 const USERS_DELETED: &str = "users_deleted_total";
+const USERS_MERGED: &str = "users_merged_total";
 const STREAM_MESSAGES: &str = "stream_messages";
 const STREAM_OLDEST: &str = "stream_oldest_message_seconds";
 const STRAYS: &str = "stream_strays_total";
@@ -94,6 +95,7 @@ pub fn start() -> PrometheusHandle {
         "Events that were accepted and are not stored, by reason: their user was deleted, or they are not kept any more"
     );
     describe_counter!(USERS_DELETED, "Users removed from events and statistics");
+    describe_counter!(USERS_MERGED, "Users whose events and statistics became those of others");
     describe_gauge!(STREAM_MESSAGES, "Messages in the stream of events: waiting, or in hand with a worker");
     describe_gauge!(STREAM_OLDEST, "Age of the oldest message in the stream of events; 0 if it is empty");
     describe_counter!(
@@ -234,6 +236,10 @@ pub fn events_dropped(reason: &'static str, events: usize) {
 
 pub fn users_deleted(users: usize) {
     counter!(USERS_DELETED).increment(users as u64);
+}
+
+pub fn users_merged(users: usize) {
+    counter!(USERS_MERGED).increment(users as u64);
 }
 
 pub fn stream(state: &State) {

@@ -25,6 +25,10 @@ RECOUNTS = {
     "hours": RECOUNT.format(unit="hour", table="activity_hourly"),
     "days": RECOUNT.format(unit="day", table="activity_daily"),
 }
+NOBODYS = """
+select count(*) from events
+where user_no is not null and not exists (select from users where (project_id, user_no) = (events.project_id, events.user_no))
+"""
 
 
 class Wrong(Exception):
@@ -32,10 +36,11 @@ class Wrong(Exception):
 
 
 def drained(world):
-    """Waits until the stream is empty and no deletion waits; how long that took."""
+    """Waits until the stream is empty and neither a deletion nor a merge waits; how long that took."""
     begun = time.monotonic()
     until(lambda: world.stream("events")["messages"] == 0, "the stream is empty", 300)
-    until(lambda: world.psql("select count(*) from user_deletions").strip() == "0", "no deletion waits", 120)
+    for what in ["deletions", "merges"]:
+        until(lambda: world.psql(f"select count(*) from user_{what}").strip() == "0", f"no {what} wait", 120)
     return time.monotonic() - begun
 
 
@@ -70,6 +75,8 @@ def check(world, ledger, since, whole):
                      f"{examples(extra)}")
     if letters := world.stream("dead")["messages"]:
         wrong.append(f"{letters} dead letters")
+    if nobodys := int(world.psql(NOBODYS)):
+        wrong.append(f"{nobodys} events are of users who were merged or deleted")
     for name, statement in RECOUNTS.items():
         try:
             until(lambda: int(world.psql(statement)) == 0, name, 30)

@@ -93,8 +93,14 @@ def delete(world, load, draw):
     yield 0
 
 
+def merge(world, load, draw):
+    for sender in draw.sample(load.senders, 4):
+        sender.merge_person()
+    yield 0
+
+
 # What may happen while something else is broken.
-ALONE = {"power", "everything", "full stream", "rename", "revoke", "delete"}
+ALONE = {"power", "everything", "full stream", "rename", "revoke", "delete", "merge"}
 
 
 def kinds(world, words):
@@ -103,7 +109,7 @@ def kinds(world, words):
     all_kinds = {f"kill {part}": kill(part) for part in APPS + servers}
     all_kinds |= {f"stop {part}": stop(part) for part in APPS + servers}
     all_kinds |= {"full stream": full_stream, "everything": everything}
-    all_kinds |= {"rename": rename, "revoke": revoke, "delete": delete}
+    all_kinds |= {"rename": rename, "revoke": revoke, "delete": delete, "merge": merge}
     if world.partitions:
         pairs = [(app, server) for app in APPS for server in SERVERS if (app, server) != ("worker", "redis")]
         all_kinds |= {f"part {app}-{server}": partition(app, server) for app, server in pairs}

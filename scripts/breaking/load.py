@@ -88,6 +88,7 @@ class Sender(threading.Thread):
         self.random = random.Random(f"{load.seed}/{project.id}/{number}")
         self.users = [f"user-{n}" for n in range(200)]
         self.person = f"person-{number}"
+        self.merged = 0
         self.of_person = set()  # ids of the person's events, as long as they were not deleted
         self.person_lock = threading.Lock()
         self.idle = threading.Event()
@@ -189,22 +190,33 @@ class Sender(threading.Thread):
 
     def delete_person(self):
         """Deletes the person, who sends nothing meanwhile; and sends on as a new one."""
-        path = f"/users/{self.person}"
         with self.person_lock:
-            while True:
-                address = self.load.addresses[0]
-                connection = http.client.HTTPConnection(address, timeout=5)
-                try:
-                    connection.request("DELETE", path, headers={"X-API-Key": self.project.admin})
-                    if connection.getresponse().status == 202:
-                        break
-                except (OSError, http.client.HTTPException):
-                    pass
-                finally:
-                    connection.close()
-                time.sleep(0.2)
+            self.manage("DELETE", f"/users/{self.person}")
             self.load.ledger.forget(self.of_person)
             self.of_person = set()
+
+    def merge_person(self):
+        """The person turns out to be one of the users, and sends on under another name."""
+        with self.person_lock:
+            self.manage("POST", "/merges", {"from": self.person, "into": self.random.choice(self.users)})
+            self.merged += 1
+            self.person = f"person-{self.number}-{self.merged}"
+            self.of_person = set()
+
+    def manage(self, method, path, body=None):
+        """Asks until it is answered."""
+        headers = {"X-API-Key": self.project.admin, "Content-Type": "application/json"}
+        while True:
+            connection = http.client.HTTPConnection(self.load.addresses[0], timeout=5)
+            try:
+                connection.request(method, path, body and json.dumps(body), headers)
+                if connection.getresponse().status in (200, 202):
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            finally:
+                connection.close()
+            time.sleep(0.2)
 
 
 class Load:

@@ -152,7 +152,7 @@ impl EarlierApi {
                 Ok(IntakeEvent {
                     id: event.event_id.to_string(),
                     event: event.event_type,
-                    user_id: user_id.clone(),
+                    user_id: event.user_id,
                     received_at: Instant(event.received_at),
                     client_ts: Instant(event.occurred_at),
                     metadata: Properties::new(event.properties)?,

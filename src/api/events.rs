@@ -109,6 +109,7 @@ pub(super) struct Timeline {
 struct TimelineEvent {
     /// The UUID that was sent, or the UUID derived from the text that was sent.
     event_id: String,
+    /// The user's own id, also of an event that was sent with an alias.
     user_id: String,
     event_type: String,
     occurred_at: Instant,
@@ -144,12 +145,12 @@ impl EventsApi {
 
     /// Events of a user
     ///
-    /// The newest first, in pages.
+    /// The newest first, in pages. With an alias, those of the user whose alias it is.
     #[oai(path = "/events", method = "get", operation_id = "user_events", tag = "Tag::Events")]
     async fn of_user(
         &self,
         caller: Caller<Read>,
-        /// The user, as sent with the events.
+        /// The user, as sent with the events, or an alias.
         #[oai(example = "example_user")]
         user_id: Query<Required<String>>,
         /// Most events in a page; default 20.
@@ -164,18 +165,18 @@ impl EventsApi {
         let user_id = checks.finish(user_id)?;
 
         let page = events::of_user(&self.pool, caller.project.id, &user_id, after, limit).await?;
-        Ok(Answer(Timeline::new(page, &user_id)?))
+        Ok(Answer(Timeline::new(page)?))
     }
 }
 
 impl Timeline {
-    pub(super) fn new(page: Page, user_id: &str) -> Result<Self, Problem> {
+    pub(super) fn new(page: Page) -> Result<Self, Problem> {
         let last = page.events.last().filter(|_| page.more);
         let next = last.map(|last| cursor_of(last.occurred_at, last.event_id));
         let event = |event: StoredEvent| {
             Ok(TimelineEvent {
                 event_id: event.event_id.to_string(),
-                user_id: user_id.to_owned(),
+                user_id: event.user_id,
                 event_type: event.event_type,
                 occurred_at: Instant(event.occurred_at),
                 received_at: Instant(event.received_at),

@@ -9,13 +9,16 @@ mod document;
 mod earlier;
 mod events;
 mod instant;
+mod json_body;
 mod keys;
 mod known;
+mod merges;
 mod operation;
 mod parameters;
 mod problem;
 mod receiver;
 mod stats;
+mod text;
 mod users;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
@@ -41,6 +44,7 @@ use self::{
     events::EventsApi,
     keys::Keys,
     known::Known,
+    merges::MergesApi,
     operation::OperationApi,
     problem::{Code, Problem},
     receiver::Receiver,
@@ -78,7 +82,7 @@ pub struct Parts {
 enum Tag {
     /// Send events, and read those of a user.
     Events,
-    /// What is known of a user; delete a user and everything that is known of them.
+    /// What is known of a user; merge users who are one person; delete a user and everything that is known of them.
     Users,
     /// Ask about users and events. Days are those of the project's time zone; a range of days includes both its ends.
     Statistics,
@@ -89,7 +93,7 @@ enum Tag {
     Operation,
 }
 
-type Operations = (EventsApi, UsersApi, Statistics, CountsApi, EarlierApi, OperationApi);
+type Operations = (EventsApi, UsersApi, MergesApi, Statistics, CountsApi, EarlierApi, OperationApi);
 type Statistics =
     (ActiveUsersApi, TopEventsApi, TimeseriesApi, RetentionApi, FunnelApi, StickinessApi, LifecycleApi);
 
@@ -111,6 +115,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let operations: Operations = (
         EventsApi { receiver: receiver.clone(), pool: pool.clone() },
         UsersApi { pool: pool.clone(), reader: reader.clone() },
+        MergesApi { pool: pool.clone() },
         (
             ActiveUsersApi { reader: reader.clone() },
             TopEventsApi { reader: reader.clone() },

@@ -8,7 +8,10 @@ use poem_openapi::{
     types::{ParseFromParameter, ParseResult, ToJSON, Type},
 };
 
-use super::problem::{Code, FieldError, Problem};
+use super::{
+    problem::{Code, FieldError, Problem},
+    text::Text,
+};
 use crate::stats::filter::{self, Filter, Segment};
 
 /// Days in a range: five years and a bit, so that an answer stays an answer.
@@ -198,6 +201,14 @@ impl Checks {
             }
         }
         filter
+    }
+
+    /// A text that came in a body.
+    pub fn text(&mut self, name: &'static str, Text(text): Text) -> Option<String> {
+        self.optional::<String, true>(
+            name,
+            Param(String::parse(&text).map_or(Sent::Invalid(text), Sent::Valid)),
+        )
     }
 
     /// Refuses a parameter for a reason that lies beyond its own form.

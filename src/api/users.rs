@@ -17,6 +17,7 @@ use super::{
 use crate::store::{
     deletions, events, profile,
     snapshot::{Reader, Source},
+    users,
 };
 
 /// Events of a profile's timeline.
@@ -30,7 +31,10 @@ pub struct UsersApi {
 /// What is known of a user.
 #[derive(Object, Serialize)]
 struct UserProfile {
+    /// The user's own id, also if an alias was asked for.
     user_id: String,
+    /// Their other names, in order: ids of users who were merged into this one.
+    aliases: Vec<String>,
     /// When the user's first event occurred, of those that are kept.
     first_seen: Instant,
     /// When the last one did.
@@ -75,12 +79,12 @@ enum DeletionResponse {
 impl UsersApi {
     /// A user
     ///
-    /// First and last seen, events by type, and the newest events.
+    /// Names, first and last seen, events by type, and the newest events. With an alias, of the user whose alias it is.
     #[oai(path = "/users/:user_id", method = "get", operation_id = "user", tag = "Tag::Users")]
     async fn profile(
         &self,
         caller: Caller<Read>,
-        /// The user's id, escaped as in any address.
+        /// The user's id or an alias, escaped as in any address.
         #[oai(example = "example_user")]
         user_id: Path<Required<String>>,
     ) -> Result<Answer<UserProfile>, Refusal<Finding>> {
@@ -89,13 +93,12 @@ impl UsersApi {
         let user_id = checks.finish(user_id)?;
         let project_id = caller.project.id;
         let mut snapshot = self.reader.snapshot(project_id, Source::Activity).await?;
-        let types = profile::by_type(&mut snapshot, project_id, &user_id).await?;
+        let not_found = || Problem::new(Code::NotFound, format!("there are no events of a user '{user_id}'"));
+        let person = users::person(&mut snapshot, project_id, &user_id).await?.ok_or_else(not_found)?;
+        let types = profile::by_type(&mut snapshot, project_id, person.user_no).await?;
         let first_seen = types.iter().map(|of_type| of_type.first_seen).min();
         let last_seen = types.iter().map(|of_type| of_type.last_seen).max();
-        let Some((first_seen, last_seen)) = first_seen.zip(last_seen) else {
-            let detail = format!("there are no events of a user '{user_id}'");
-            return Err(Problem::new(Code::NotFound, detail).into());
-        };
+        let (first_seen, last_seen) = first_seen.zip(last_seen).ok_or_else(not_found)?;
         let page = events::of_user(&self.pool, project_id, &user_id, None, TIMELINE).await?;
         let event_types = types.iter().map(|of_type| UserEventType {
             event_type: of_type.event_type.clone(),
@@ -108,8 +111,9 @@ impl UsersApi {
             last_seen: Instant(last_seen),
             events: types.iter().map(|of_type| of_type.events).sum(),
             event_types: event_types.collect(),
-            timeline: Timeline::new(page, &user_id)?,
-            user_id,
+            timeline: Timeline::new(page)?,
+            user_id: person.user_id,
+            aliases: person.aliases,
         }))
     }
 
@@ -117,15 +121,15 @@ impl UsersApi {
     ///
     /// Removes the user's events, those that wait to be stored included, and takes the user out of all statistics, of times
     /// whose events are not kept any more too. Their events can be read no more when this has answered; statistics
-    /// follow within seconds. Later events of the same id are a new user's. Safe to repeat, also for ids that weir has never
-    /// seen.
+    /// follow within seconds. Their aliases go with them, and an alias deletes its user. Later events of the same names are
+    /// those of new users. Safe to repeat, also for ids that weir has never seen.
     ///
     /// Needs a key of kind admin.
     #[oai(path = "/users/:user_id", method = "delete", operation_id = "delete_user", tag = "Tag::Users")]
     async fn delete(
         &self,
         caller: Caller<Admin>,
-        /// The user's id, escaped as in any address.
+        /// The user's id or an alias, escaped as in any address.
         #[oai(example = "example_user")]
         user_id: Path<Required<String>>,
     ) -> Result<DeletionResponse, Refusal<Managing>> {

@@ -12,7 +12,7 @@ use weir::{
     store::{
         self, StoreError, deletions,
         inspection::{self, Counts},
-        migrate, projects, settled,
+        merges, migrate, projects, settled,
     },
     stream::{Stream, state::State},
     telemetry,
@@ -98,7 +98,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             accepted_and_stored(&pool, state, &mut findings).await?;
         }
         stored_and_counted(&pool, options.days, &mut findings).await?;
-        waiting_deletions(&pool, &mut findings).await?;
+        waiting("deletions", deletions::waiting(&pool).await?, &mut findings);
+        waiting("merges", merges::waiting(&pool).await?, &mut findings);
     }
     match findings {
         Findings { wrong: 0, warnings: 0 } => println!("\nweir is well."),
@@ -265,17 +266,16 @@ async fn stored_and_counted(pool: &PgPool, days: u32, findings: &mut Findings) -
     Ok(())
 }
 
-async fn waiting_deletions(pool: &PgPool, findings: &mut Findings) -> Result<(), StoreError> {
-    let (users, oldest) = deletions::waiting(pool).await?;
+/// What the worker is to do with users, and since when the oldest of it waits.
+fn waiting(what: &'static str, (users, oldest): (i64, Option<DateTime<Utc>>), findings: &mut Findings) {
     let text = format!("{users} wait");
     let late = oldest.is_some_and(|oldest| Utc::now() - oldest > LAG);
     findings.check(
-        "deletions",
+        what,
         if late {
             Err(format!("{text}, for longer than a minute: look at the worker's log"))
         } else {
             Ok(text)
         },
     );
-    Ok(())
 }

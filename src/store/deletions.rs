@@ -12,8 +12,9 @@ use crate::project::{Project, ProjectId};
 /// Events that one transaction removes: it holds up nobody for long.
 const EVENTS: i64 = 10_000;
 
-/// Deletes a user. When this returns, the id is nobody's: what was received until `at` goes, also if it is not stored
-/// yet, and what comes later is a new user's. The rest is done by [`carry_out`]. To the microsecond, as the database keeps it.
+/// Deletes the user of a name. When this returns, all their names are nobody's: what was received under them until `at` goes,
+/// also if it is not stored yet, and what comes later is a new user's. The rest is done by [`carry_out`]. To the microsecond,
+/// as the database keeps it.
 pub async fn request(
     pool: &PgPool,
     project_id: ProjectId,
@@ -31,21 +32,31 @@ async fn request_owned(
 ) -> Result<(), StoreError> {
     let mut transaction = pool.begin_with(BEGIN).await?;
     users::lock(&mut transaction, project_id).await?;
+    let person = users::person(&mut transaction, project_id, &user_id).await?;
+    let (user_no, names) = person.map_or((None, vec![user_id]), |person| {
+        (Some(person.user_no), [vec![person.user_id], person.aliases].concat())
+    });
+    let hashes: Vec<Vec<u8>> = names.iter().map(|name| users::hash(project_id, name)).collect();
     sqlx::query(
-        "insert into deleted_users (project_id, user_hash, deleted_at) values ($1, $2, $3)
+        "insert into deleted_users (project_id, user_hash, deleted_at) select $1, unnest($2::bytea[]), $3
          on conflict (project_id, user_hash) do update set deleted_at = greatest(deleted_users.deleted_at, $3)",
     )
     .bind(project_id.get())
-    .bind(users::hash(project_id, &user_id))
+    .bind(hashes)
     .bind(at)
     .execute(&mut *transaction)
     .await?;
     sqlx::query(
-        "with gone as (delete from users where project_id = $1 and user_id = $2 returning user_no)
-         insert into user_deletions (project_id, user_no, deleted_at) select $1, user_no, $3 from gone",
+        "with gone as (
+             delete from users where project_id = $1 and user_no = $2 returning user_no
+         ), not_merged_yet as (
+             delete from user_merges where project_id = $1 and into_no = $2 returning from_no
+         )
+         insert into user_deletions (project_id, user_no, deleted_at)
+         select $1, user_no, $3 from gone union all select $1, from_no, $3 from not_merged_yet",
     )
     .bind(project_id.get())
-    .bind(user_id)
+    .bind(user_no)
     .bind(at)
     .execute(&mut *transaction)
     .await?;

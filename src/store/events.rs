@@ -5,13 +5,15 @@ use futures::TryStreamExt;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{StoreError, users};
+use super::StoreError;
 use crate::project::ProjectId;
 
 /// An event as it is stored.
 #[derive(Debug, sqlx::FromRow)]
 pub struct StoredEvent {
     pub event_id: Uuid,
+    /// The user's own, whichever of their names it was sent with.
+    pub user_id: String,
     pub event_type: String,
     pub occurred_at: DateTime<Utc>,
     pub received_at: DateTime<Utc>,
@@ -37,7 +39,7 @@ pub struct Page {
 /// Bytes of properties at which a page ends: what is stored can be many times longer as text.
 const PAGE_BYTES: usize = 8 << 20;
 
-/// At most `limit` events of a user, newest first, from behind `after` on.
+/// At most `limit` events of a user, by any of their names, newest first, from behind `after` on.
 pub async fn of_user(
     pool: &PgPool,
     project_id: ProjectId,
@@ -45,20 +47,23 @@ pub async fn of_user(
     after: Option<Place>,
     limit: u32,
 ) -> Result<Page, StoreError> {
-    let Some(user_no) = users::number(pool, project_id, user_id).await? else {
-        return Ok(Page { events: Vec::new(), more: false });
-    };
     let after = after.unwrap_or(Place { occurred_at: DateTime::<Utc>::MAX_UTC, event_id: Uuid::max() });
     let latest = DateTime::from_timestamp(253_402_300_799, 0).expect("the year 9999");
     let mut rows = sqlx::query_as::<_, StoredEvent>(
-        "select event_id, event_type, occurred_at, received_at, properties::text as properties
+        "with person as materialized (
+             select user_no, user_id from users
+             where project_id = $1
+               and user_no = (select user_no from user_names where project_id = $1 and user_id = $2)
+         )
+         select event_id, (select user_id from person) as user_id, event_type, occurred_at, received_at,
+                properties::text as properties
          from events
-         where project_id = $1 and user_no = $2 and (occurred_at, event_id) < ($3, $4)
+         where project_id = $1 and user_no = (select user_no from person) and (occurred_at, event_id) < ($3, $4)
          order by occurred_at desc, event_id desc
          limit $5",
     )
     .bind(project_id.get())
-    .bind(user_no)
+    .bind(user_id)
     .bind(after.occurred_at.min(latest))
     .bind(after.event_id)
     // One more than asked tells whether there are more.

@@ -12,6 +12,7 @@ pub mod expiry;
 pub mod funnel;
 pub mod inspection;
 pub mod keys;
+pub mod merges;
 pub mod migrate;
 pub mod occurrences;
 pub mod pages;

@@ -15,18 +15,18 @@ pub struct OfType {
     pub last_seen: DateTime<Utc>,
 }
 
-/// A user's events by type, most first, then by name; nothing if there is no such user.
+/// A user's events by type, most first, then by name.
 pub async fn by_type(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    user_id: &str,
+    user_no: i32,
 ) -> Result<Vec<OfType>, StoreError> {
     let query = sqlx::query_as(
         "select event_type, count(*) as events, min(occurred_at) as first_seen, max(occurred_at) as last_seen
          from events
-         where project_id = $1 and user_no = (select user_no from users where project_id = $1 and user_id = $2)
+         where project_id = $1 and user_no = $2
          group by event_type
          order by events desc, event_type",
     );
-    Ok(query.bind(project_id.get()).bind(user_id).fetch_all(connection).await?)
+    Ok(query.bind(project_id.get()).bind(user_no).fetch_all(connection).await?)
 }

@@ -1,4 +1,5 @@
-//! The dictionary of users: a dense number per project for each user id, given on first sight.
+//! The dictionary of users: a dense number per project for each user id, given on first sight. A user may have further
+//! names, their aliases.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 
 use super::{BEGIN, StoreError};
 use crate::project::ProjectId;
@@ -23,7 +24,7 @@ const REMEMBERED: u64 = 300_000;
 #[derive(Clone)]
 pub struct Users {
     known: Cache<(ProjectId, Box<str>), Remembered>,
-    /// Of the users in the database, as it was last seen: it grows with each user who is deleted.
+    /// Of the users in the database, as it was last seen: it grows when users are deleted or merged.
     generation: Arc<AtomicI64>,
 }
 
@@ -31,7 +32,7 @@ pub struct Users {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     pub user_no: i32,
-    /// A user of the same id was deleted then, and what was received until then is not this user's.
+    /// Who had this name before was deleted then, and what was received under it until then is not this user's.
     pub since: Option<DateTime<Utc>>,
 }
 
@@ -101,10 +102,30 @@ pub(super) fn hash(project_id: ProjectId, user_id: &str) -> Vec<u8> {
     Sha256::new().chain_update(project_id.get().to_be_bytes()).chain_update(user_id).finalize().to_vec()
 }
 
-/// The number of one user, if there is one.
-pub async fn number(pool: &PgPool, project_id: ProjectId, user_id: &str) -> Result<Option<i32>, StoreError> {
-    let mut found = find(&mut *pool.acquire().await?, project_id, &[user_id]).await?;
-    Ok(found.remove(user_id).map(|user| user.user_no))
+/// A user with all their names.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Person {
+    pub user_no: i32,
+    pub user_id: String,
+    /// In their order; at most [`super::merges::MOST_ALIASES`].
+    pub aliases: Vec<String>,
+}
+
+/// The user of a name, if there is one.
+pub async fn person(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    user_id: &str,
+) -> Result<Option<Person>, StoreError> {
+    let query = sqlx::query_as(
+        "select user_no, user_id,
+                array(select user_id from user_aliases
+                      where project_id = $1 and user_aliases.user_no = users.user_no order by user_id) as aliases
+         from users
+         where project_id = $1
+           and user_no = (select user_no from user_names where project_id = $1 and user_id = $2)",
+    );
+    Ok(query.bind(project_id.get()).bind(user_id).fetch_optional(connection).await?)
 }
 
 /// The ids of users, in the order of their numbers; without those who were deleted.
@@ -125,7 +146,7 @@ async fn find(
     user_ids: &[&str],
 ) -> Result<HashMap<String, User>, StoreError> {
     let rows: Vec<(String, i32, Option<DateTime<Utc>>)> = sqlx::query_as(
-        "select user_id, user_no, since from users where project_id = $1 and user_id = any($2)",
+        "select user_id, user_no, since from user_names where project_id = $1 and user_id = any($2)",
     )
     .bind(project_id.get())
     .bind(user_ids)
@@ -134,7 +155,7 @@ async fn find(
     Ok(rows.into_iter().map(|(user_id, user_no, since)| (user_id, User { user_no, since })).collect())
 }
 
-/// Makes other transactions that add or delete users of the project wait; the project's last number of a user.
+/// Makes other transactions that add, merge or delete users of the project wait; the project's last number of a user.
 pub(super) async fn lock(transaction: &mut PgConnection, project_id: ProjectId) -> Result<i32, StoreError> {
     sqlx::query_scalar("select last_user_no from projects where project_id = $1 for no key update")
         .bind(project_id.get())
@@ -151,16 +172,28 @@ async fn add(
     project_id: ProjectId,
     user_ids: &[&str],
 ) -> Result<(), StoreError> {
-    let hashes: Vec<Vec<u8>> = user_ids.iter().map(|user_id| hash(project_id, user_id)).collect();
     let mut transaction = connection.begin_with(BEGIN).await?;
     let last = lock(&mut transaction, project_id).await?;
-    // A statement of its own: it sees the users whom the holder of the lock before us has added or deleted.
+    add_after(&mut transaction, project_id, last, user_ids).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Numbers new users in a transaction that holds the [`lock`], from the number after `last` on.
+pub(super) async fn add_after(
+    transaction: &mut PgConnection,
+    project_id: ProjectId,
+    last: i32,
+    user_ids: &[&str],
+) -> Result<(), StoreError> {
+    let hashes: Vec<Vec<u8>> = user_ids.iter().map(|user_id| hash(project_id, user_id)).collect();
+    // A statement of its own: it sees the users whom the holder of the lock before us has added, merged or deleted.
     let added = sqlx::query(
         "insert into users (project_id, user_no, user_id, since)
          select $1, $2 + row_number() over (), user_id, deleted_at
          from unnest($3::text[], $4::bytea[]) as new (user_id, user_hash)
               left join deleted_users on deleted_users.project_id = $1 and deleted_users.user_hash = new.user_hash
-         where not exists (select from users where users.project_id = $1 and users.user_id = new.user_id)",
+         where not exists (select from user_names where user_names.project_id = $1 and user_names.user_id = new.user_id)",
     )
     .bind(project_id.get())
     .bind(last)
@@ -172,8 +205,7 @@ async fn add(
     sqlx::query("update projects set last_user_no = last_user_no + $2 where project_id = $1")
         .bind(project_id.get())
         .bind(i32::try_from(added).unwrap_or(i32::MAX))
-        .execute(&mut *transaction)
+        .execute(transaction)
         .await?;
-    transaction.commit().await?;
     Ok(())
 }

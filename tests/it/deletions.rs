@@ -80,6 +80,7 @@ async fn a_deleted_user_is_gone_from_events_and_statistics_and_comes_back_as_a_n
     }
     send(&weir, &other, "anna", 0..60).await;
     weir.wait_for_events(240).await;
+    weir.wait_for_roll_up().await;
 
     for user in ["anna", "c/d e?ї", "nobody"] {
         let (status, answer) = weir.delete_user(&project, user).await;

@@ -27,6 +27,7 @@ mod faults;
 mod ingest;
 mod isolation;
 mod late_events;
+mod merges;
 mod nasty;
 mod oracle;
 mod outages;

@@ -1,4 +1,5 @@
-//! Random questions about random histories, against answers that Python works out the naive way (`tests/oracle`).
+//! Random questions about random histories, in which users are merged and deleted, against answers that Python works out the
+//! naive way (`tests/oracle`).
 //!
 //! `WEIR_ORACLE_CASES` asks more of them, `WEIR_ORACLE_SEED` the same ones again.
 
@@ -48,11 +49,13 @@ async fn answers_to_random_questions_are_those_of_the_definitions() {
         for property in PROMOTED.into_iter().filter(|_| number % 2 == 1) {
             weir.run(&["project", "promote", &name, property]).await.succeeded();
         }
-        let project =
-            json!({"timezone": zone, "week_start": week_start, "write": project.write, "read": project.read});
+        let project = json!({"timezone": zone, "week_start": week_start, "write": project.write,
+                             "read": project.read, "admin": project.admin});
         projects.push(project);
     }
-    let given = json!({"url": weir.url(""), "seed": seed, "cases": cases, "projects": projects});
+    let worker_url = format!("http://{}", weir.worker.address);
+    let given = json!({"url": weir.url(""), "worker_url": worker_url, "seed": seed, "cases": cases,
+                       "projects": projects});
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle");
     let mut oracle = Command::new("python3")

@@ -1,7 +1,7 @@
 """Asks weir random questions about random histories, and compares its answers with those of definitions.py.
 
-Reads JSON from its input: `url`, `seed`, `cases`, and `projects` with `timezone`, `week_start`, `write` and `read` (keys). Each
-project gets a history. Prints each difference; fails if there is one. Needs Python 3.11 and a database of time zones, and
+Reads JSON from its input: `url`, the worker's `worker_url`, `seed`, `cases`, and `projects` with `timezone`, `week_start`, and
+the keys `write`, `read` and `admin`. Each project gets a history. Prints each difference; fails if there is one. Needs Python 3.11 and a database of time zones, and
 nothing else.
 """
 
@@ -19,8 +19,9 @@ from histories import UNITS, History, seeded
 PATIENCE = 120  # seconds; longer than anything takes
 
 
-def call(url, key, body=None):
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), {"X-API-Key": key})
+def call(url, key, body=None, method=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"X-API-Key": key}, method=method)
     if body is not None:
         request.add_header("Content-Type", "application/json")
     try:
@@ -55,6 +56,44 @@ class Asked:
     def get(self, path):
         self.asked = f"{path}?{urllib.parse.urlencode(self.parameters)}"
         return call(self.url + self.asked, self.key)
+
+    def users(self, path, body=None):
+        """The names of a list of users, in pages of 3."""
+        names, cursor = [], None
+        while True:
+            page = {"limit": 3} | ({"cursor": cursor} if cursor else {})
+            if body:
+                answer = call(self.url + path, self.key, body | page)
+            else:
+                parameters = self.parameters + list(page.items())
+                answer = call(f"{self.url}{path}?{urllib.parse.urlencode(parameters)}", self.key)
+            names += [user["user_id"] for user in answer["users"]]
+            cursor = answer["next"]
+            if cursor is None:
+                self.asked = f"{path}?{urllib.parse.urlencode(self.parameters)} {json.dumps(body)}"
+                return sorted(names), answer["total"]
+
+    def active_users_by_name(self):
+        self.add_range()
+        events = self.events()
+        return self.users("/stats/active-users/users"), listed(
+            definitions.active_between(self.history.calendar, events, self.first, self.last))
+
+    def stickiness_by_name(self):
+        self.add_range(10)
+        days = self.rng.randint(1, 4)
+        self.add(days=days)
+        found = definitions.active_days(self.history.calendar, self.events(), self.first, self.last)
+        return self.users("/stats/stickiness/users"), listed(user for user, n in found.items() if n == days)
+
+    def lifecycle_by_name(self):
+        day = self.history.make_range()[0]
+        interval = self.rng.choice(["day", "week", "month"])
+        state = self.rng.choice(["new", "returning", "resurrecting", "dormant"])
+        self.add(period=day, interval=interval, state=state)
+        period = self.history.calendar.period(day, interval)
+        found = definitions.states(self.history.calendar, self.events(), period, interval)
+        return self.users("/stats/lifecycle/users"), listed(user for user, one in found.items() if one == state)
 
     def active_users(self):
         self.add_range()
@@ -114,6 +153,23 @@ class Asked:
         return answer, expected
 
     def retention(self):
+        q = self.retention_question()
+        answer = self.get("/stats/retention")
+        for row in [cell for cohort in answer["cohorts"] for cell in cohort["periods"]] + answer["overall"]:
+            row.pop("last_period", None)
+        return {name: answer[name] for name in ["cohorts", "overall"]}, definitions.retention(
+            self.history.calendar, self.history.events, q)
+
+    def retention_by_name(self):
+        q = self.retention_question()
+        calendar = self.history.calendar
+        cohort = self.rng.choice(list(calendar.periods(q["first"], q["last"], q["unit"])))
+        column, who = self.rng.choice(q["columns"]), self.rng.choice(["returned", "missing", "all"])
+        self.add(cohort_date=cohort, period=column[0], who=who)
+        found = definitions.retention(calendar, self.history.events, q, (cohort, column, who))
+        return self.users("/stats/retention/users"), listed(found)
+
+    def retention_question(self):
         rng, q = self.rng, {}
         self.add_range()
         window_type = rng.choice(list(UNITS))
@@ -141,13 +197,23 @@ class Asked:
             if kind:
                 self.add(**{f"{name}_event": kind})
             q[side] = (kind, common + self.add_segments(f"{name}_segment", 0.3))
-        answer = self.get("/stats/retention")
-        for row in [cell for cohort in answer["cohorts"] for cell in cohort["periods"]] + answer["overall"]:
-            row.pop("last_period", None)
-        return {name: answer[name] for name in ["cohorts", "overall"]}, definitions.retention(
-            self.history.calendar, self.history.events, q)
+        return q
 
     def funnel(self):
+        body, q = self.funnel_question()
+        self.asked = json.dumps(body)
+        answer = call(self.url + "/stats/funnel", self.key, body)
+        expected = definitions.funnel(self.history.calendar, self.history.events, q)
+        return {name: answer[name] for name in expected}, expected
+
+    def funnel_by_name(self):
+        body, q = self.funnel_question()
+        step, who = self.rng.randint(1, len(q["steps"])), self.rng.choice(["reached", "dropped"])
+        paths = definitions.paths(self.history.calendar, self.history.events, q)
+        found = (user for user, path in paths.items() if len(path) == step or len(path) > step and who == "reached")
+        return self.users("/stats/funnel/users", {"funnel": body, "step": step, "who": who}), listed(found)
+
+    def funnel_question(self):
         rng = self.rng
         first, last = self.history.make_range()
         window = rng.choice([timedelta(0), timedelta(minutes=5), timedelta(days=1), timedelta(days=9)])
@@ -161,31 +227,40 @@ class Asked:
         breakdown = rng.choice([None, "country", "paid"])
         if breakdown:
             body |= {"breakdown": f"properties.{breakdown}", "limit": 2}
-        self.asked = json.dumps(body)
-        answer = call(self.url + "/stats/funnel", self.key, body)
-        q = {"first": first, "last": last, "window": window, "steps": steps, "breakdown": breakdown, "limit": 2}
-        expected = definitions.funnel(self.history.calendar, self.history.events, q)
-        return {name: answer[name] for name in expected}, expected
+        return body, {"first": first, "last": last, "window": window, "steps": steps, "breakdown": breakdown, "limit": 2}
 
 
 QUESTIONS = [
     "active_users", "dau", "stickiness", "lifecycle", "top_events", "count", "timeseries", "timeseries", "funnel", "funnel",
-    "retention", "retention", "retention", "retention", "retention",
+    "retention", "retention", "retention", "retention", "retention", "active_users_by_name", "stickiness_by_name",
+    "lifecycle_by_name", "retention_by_name", "funnel_by_name",
 ]
+
+
+def listed(users):
+    """As a list of users tells them: their names, and how many they are."""
+    names = sorted(users)
+    return names, len(names)
 
 
 def without(row, name):
     return {key: value for key, value in row.items() if key != name}
 
 
-def send(history, url, project):
-    for batch in history.batches():
-        answer = call(f"{url}/events", project["write"], batch)
-        assert not answer["rejected"], answer
+def tell(calls, url, project):
+    for kind, *what in calls:
+        if kind == "send":
+            answer = call(f"{url}/events", project["write"], what[0])
+            assert not answer["rejected"], answer
+        elif kind == "merge":
+            answer = call(f"{url}/merges", project["admin"], {"from": what[0], "into": what[1]})
+            assert answer["status"] == "accepted", answer
+        else:
+            call(f"{url}/users/{what[0]}", project["admin"], method="DELETE")
 
 
 def wait(history, url, project):
-    """Until every event counts, by day and by hour."""
+    """Until every event counts, by day and by hour, and is its person's."""
     span = urllib.parse.urlencode({"from": history.first - timedelta(days=16), "to": history.last + timedelta(days=60)})
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -193,9 +268,29 @@ def wait(history, url, project):
         for interval in ["hour", "day"]:
             answer = call(f"{url}/stats/timeseries?{span}&interval={interval}", project["read"])
             seen.append(sum(point["count"] for point in answer["series"][0]["data"]))
-        if seen == [len(history.events)] * 2:
+        of_people, expected = {}, {}
+        for name in history.names:
+            events = call(f"{url}/events?limit=1000&user_id={name}", project["read"])["events"]
+            of_people[name] = sorted((e["event_id"], e["user_id"]) for e in events)
+            person = history.people.person(name)
+            expected[name] = sorted((e["id"], person) for e in history.events if e["user"] == person)
+        if seen == [len(history.events)] * 2 and of_people == expected:
             return
-        assert time.monotonic() < deadline, f"{seen} of {len(history.events)} events count"
+        assert time.monotonic() < deadline, f"{seen} of {len(history.events)} events count; {of_people} {expected}"
+        time.sleep(0.05)
+
+
+def wait_for_roll_up(worker_url):
+    """Until one has begun and ended: the second to end from now on."""
+    def ended():
+        with urllib.request.urlopen(f"{worker_url}/metrics", timeout=PATIENCE) as response:
+            lines = response.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("roll_up_duration_seconds_count"))
+
+    deadline = time.monotonic() + PATIENCE
+    before = ended()
+    while ended() < before + 2:
+        assert time.monotonic() < deadline, "activity is not rolled up"
         time.sleep(0.05)
 
 
@@ -204,10 +299,15 @@ def main():
     url, seed, projects = given["url"], given["seed"], given["projects"]
     print(f"seed {seed}", flush=True)
     histories = [History(seeded(seed, n), p["timezone"], p["week_start"]) for n, p in enumerate(projects)]
-    for history, project in zip(histories, projects):
-        send(history, url, project)
+    calls = [list(history.calls()) for history in histories]
+    # The second half is about what is rolled up, too.
+    for part in [lambda all: all[: len(all) // 2], lambda all: all[len(all) // 2:]]:
+        for of_history, project in zip(calls, projects):
+            tell(part(of_history), url, project)
+        wait_for_roll_up(given["worker_url"])
     for history, project in zip(histories, projects):
         wait(history, url, project)
+    wait_for_roll_up(given["worker_url"])
     differences = 0
     for case in range(given["cases"]):
         history, project = histories[case % len(histories)], projects[case % len(histories)]

@@ -126,6 +126,11 @@ def by_user(events):
     return found
 
 
+def active_between(calendar, events, first, last):
+    """Who was active on the days of a range."""
+    return users_of(e for e in events if first <= calendar.day(e["at"]) <= last)
+
+
 def active_users(calendar, events, first, last, unit):
     data = []
     for period in calendar.periods(first, last, unit):
@@ -134,30 +139,39 @@ def active_users(calendar, events, first, last, unit):
     return data
 
 
+def active_days(calendar, events, first, last):
+    """On how many days of a range each user was active."""
+    days = {}
+    for user, of_user in by_user(events).items():
+        days[user] = len({calendar.day(e["at"]) for e in of_user if first <= calendar.day(e["at"]) <= last})
+    return days
+
+
 def stickiness(calendar, events, first, last):
-    days = (last - first).days + 1
-    counts = Counter()
-    for of_user in by_user(events).values():
-        counts[len({calendar.day(e["at"]) for e in of_user if first <= calendar.day(e["at"]) <= last})] += 1
-    return [{"days": n, "users": counts[n]} for n in range(1, days + 1)]
+    counts = Counter(active_days(calendar, events, first, last).values())
+    return [{"days": n, "users": counts[n]} for n in range(1, (last - first).days + 2)]
+
+
+def states(calendar, events, period, unit):
+    """What has become of each user in a period; of most nothing."""
+    found = {}
+    for user, of_user in by_user(events).items():
+        active = {calendar.period(calendar.day(e["at"]), unit) for e in of_user}
+        before = calendar.previous(period, unit) in active
+        if period not in active:
+            found[user] = "dormant" if before else None
+        elif min(active) == period:
+            found[user] = "new"
+        else:
+            found[user] = "returning" if before else "resurrecting"
+    return found
 
 
 def lifecycle(calendar, events, first, last, unit):
     data = []
     for period in calendar.periods(first, last, unit):
-        row = {"period": str(period), "new": 0, "returning": 0, "resurrecting": 0, "dormant": 0}
-        for of_user in by_user(events).values():
-            active = {calendar.period(calendar.day(e["at"]), unit) for e in of_user}
-            before = calendar.previous(period, unit) in active
-            if period not in active:
-                row["dormant"] += before
-            elif min(active) == period:
-                row["new"] += 1
-            elif before:
-                row["returning"] += 1
-            else:
-                row["resurrecting"] += 1
-        data.append(row)
+        counts = Counter(states(calendar, events, period, unit).values())
+        data.append({"period": str(period)} | {state: counts[state] for state in ["new", "returning", "resurrecting", "dormant"]})
     return data
 
 
@@ -219,8 +233,9 @@ def text_of(properties, name):
 LENGTHS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
 
 
-def retention(calendar, events, q):
-    """`q`: unit, first, last, columns [(a, b or None)], window, cohort, start and back (type, segments), as_of, mean."""
+def retention(calendar, events, q, behind=None):
+    """`q`: unit, first, last, columns [(a, b or None)], window, cohort, start and back (type, segments), as_of, mean.
+    `behind`: (cohort, column, who), to get the users behind that number instead."""
     unit, as_of = q["unit"], q["as_of"]
     events = [e for e in events if as_of is None or e["at"] < as_of]
     starts = by_user(matching(events, q["start"][1], q["start"][0]))
@@ -260,14 +275,24 @@ def retention(calendar, events, q):
             end = calendar.next(end, unit)
         return end <= calendar.day(as_of)
 
+    def returned(cohort, a, b):
+        found = set()
+        for user, t0 in t0s[cohort].items():
+            ks = [k(t0, e["at"]) for e in backs.get(user, []) if e["at"] >= t0]
+            if any(a <= one and (b is None or one <= b) for one in ks):
+                found.add(user)
+        return found
+
+    if behind:
+        cohort, column, who = behind
+        everybody, back = set(t0s[cohort]), returned(cohort, *column)
+        return {"returned": back, "missing": everybody - back, "all": everybody}[who]
+
     cohorts = []
     for cohort in periods:
         cells = []
         for a, b in q["columns"]:
-            users = 0
-            for user, t0 in t0s[cohort].items():
-                ks = [k(t0, e["at"]) for e in backs.get(user, []) if e["at"] >= t0]
-                users += any(a <= one and (b is None or one <= b) for one in ks)
+            users = len(returned(cohort, a, b))
             cell = {"period": a, "users": users, "rate": rate(users, len(t0s[cohort])), "complete": complete(cohort, (a, b))}
             cells.append(cell)
         cohorts.append({"cohort": str(cohort), "size": len(t0s[cohort]), "periods": cells})
@@ -282,15 +307,19 @@ def retention(calendar, events, q):
     return {"cohorts": cohorts, "overall": overall}
 
 
+def paths(calendar, events, q):
+    """How far each user got: the events of the path."""
+    found = {user: longest_path(calendar, of_user, q) for user, of_user in by_user(events).items()}
+    return {user: path for user, path in found.items() if path}
+
+
 def funnel(calendar, events, q):
     """`q`: first, last, window, steps [(type, segments)], breakdown, limit."""
     reached = defaultdict(lambda: [[] for _ in q["steps"]])  # value -> step -> times from the step before
-    for of_user in by_user(events).values():
-        path = longest_path(calendar, of_user, q)
-        if path:
-            value = text_of(path[0]["properties"], q["breakdown"]) if q["breakdown"] else None
-            for i, event in enumerate(path):
-                reached[value][i].append(event["at"] - path[i - 1]["at"] if i else None)
+    for path in paths(calendar, events, q).values():
+        value = text_of(path[0]["properties"], q["breakdown"]) if q["breakdown"] else None
+        for i, event in enumerate(path):
+            reached[value][i].append(event["at"] - path[i - 1]["at"] if i else None)
 
     def told(steps):
         rows = []

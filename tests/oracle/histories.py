@@ -1,4 +1,5 @@
-"""Random histories, told around the moments at which calendars are odd, and random questions about them."""
+"""Random histories, told around the moments at which calendars are odd, in which people turn out to have several names or are
+forgotten; and random questions about them."""
 
 import json
 import random
@@ -33,7 +34,14 @@ class History:
         length = rng.choice([6, 20, 75])
         self.first = odd - timedelta(days=rng.randint(1, length - 2))
         self.last = self.first + timedelta(days=length)
-        self.events = self.make_events()
+        self.names = [f"user-{n}" for n in range(rng.randint(1, 10))]
+        self.told = self.make_events()
+        self.people = People()
+
+    @property
+    def events(self):
+        """What is known when all of it has been told."""
+        return self.people.events
 
     def midnight(self, day):
         return datetime(day.year, day.month, day.day, tzinfo=self.calendar.zone).astimezone(UTC)
@@ -52,9 +60,8 @@ class History:
 
     def make_events(self):
         rng, events = self.rng, []
-        users = [f"user-{n}" for n in range(rng.randint(1, 10))]
         for _ in range(rng.randint(0, 70)):
-            user = rng.choice(users) if rng.random() < 0.95 else None
+            user = rng.choice(self.names) if rng.random() < 0.95 else None
             at = self.moment()
             mine = [e for e in events if e["user"] == user]
             if mine and rng.random() < 0.3:  # exactly so long after another event of the user, or nearly so
@@ -79,14 +86,26 @@ class History:
                 properties[name] = rng.choice(values)
         return properties
 
-    def batches(self):
-        """What is sent: in any order, some of it again."""
-        sent = [e for e in self.events for _ in range(self.rng.choice([1, 1, 1, 2]))]
-        self.rng.shuffle(sent)
+    def calls(self):
+        """What weir is told: batches of events in any order, some of it again, and between them who is who, and who is to be
+        forgotten. As `("send", events)`, `("merge", from, into)`, `("delete", name)`; `people` follows."""
+        rng = self.rng
+        sent = [e for e in self.told for _ in range(rng.choice([1, 1, 1, 2]))]
+        rng.shuffle(sent)
         while sent:
-            size = self.rng.randint(1, 40)
-            yield [as_sent(e) for e in sent[:size]]
+            size = rng.randint(1, 40)
+            self.people.add(sent[:size])
+            yield "send", [as_sent(e) for e in sent[:size]]
             sent = sent[size:]
+            while rng.random() < 0.5:
+                if rng.random() < 0.2:
+                    name = rng.choice(self.names)
+                    self.people.delete(name)
+                    yield "delete", name
+                    continue
+                into, earlier = rng.choice(self.names), rng.choice(self.names + [f"device-{rng.randrange(5)}"])
+                if self.people.merge(earlier, into):
+                    yield "merge", earlier, into
 
     def make_segment(self):
         """A segment of the definitions, and how it is written."""
@@ -113,6 +132,40 @@ class History:
         days = (self.last - self.first).days
         first = self.first + timedelta(days=self.rng.randint(-2, days // 2))
         return first, min(self.last + timedelta(days=2), first + timedelta(days=self.rng.randint(0, min(days, longest))))
+
+
+class People:
+    """Who is who, the naive way: a merge renames the user in all events so far, and a name that was merged in all later ones; a
+    deletion strikes out all events so far of the person."""
+
+    def __init__(self):
+        self.events, self.ids, self.person_of = [], set(), {}
+
+    def person(self, name):
+        return self.person_of.get(name, name)
+
+    def add(self, events):
+        for event in events:
+            if event["id"] not in self.ids:
+                self.ids.add(event["id"])
+                self.events.append(event | {"user": self.person(event["user"])})
+
+    def merge(self, earlier, into):
+        """False if that is no merge: the names are one person's, or the earlier one is another's alias."""
+        into = self.person(into)
+        if earlier in self.person_of or earlier == into:
+            return False
+        self.person_of = {name: into if person == earlier else person for name, person in self.person_of.items()}
+        self.person_of[earlier] = into
+        for event in self.events:
+            if event["user"] == earlier:
+                event["user"] = into
+        return True
+
+    def delete(self, name):
+        person = self.person(name)
+        self.events = [e for e in self.events if e["user"] != person]
+        self.person_of = {name: other for name, other in self.person_of.items() if other != person}
 
 
 def written(value):

@@ -1,7 +1,7 @@
-//! What a worker does beside storing: it removes deleted users and events that are not kept any more, rebuilds the activity of
-//! promoted properties, and measures how much waits in the streams.
+//! What a worker does beside storing: it moves what merged users have stored, removes deleted users and events that are not
+//! kept any more, rebuilds the activity of promoted properties, and measures how much waits in the streams.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use sqlx::PgPool;
@@ -9,12 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weir::{
     metrics,
-    store::{StoreError, deletions, expiry, promotions::rebuild},
+    store::{StoreError, deletions, expiry, merges, promotions::rebuild},
     stream::{Stream, state::State},
     telemetry,
 };
 
 const DELETIONS: Duration = Duration::from_secs(1);
+const MERGES: Duration = Duration::from_secs(1);
+/// A pass over merges rests this many times as long as it took: more wait then, and one pass serves them all.
+const MERGES_REST: u32 = 4;
 /// Between the turns of a rebuild, so that others get theirs, and until the next look when there is none.
 const REBUILD: Duration = Duration::from_millis(500);
 const EXPIRY: Duration = Duration::from_mins(10);
@@ -37,6 +40,25 @@ pub(crate) async fn delete_users(pool: PgPool, ending: CancellationToken) {
                 warn!(error = telemetry::chain(&error), "deleted users are not removed yet; trying again");
             }
         }
+    }
+}
+
+/// Moves what users have stored who were merged into others, soon after.
+pub(crate) async fn merge_users(pool: PgPool, ending: CancellationToken) {
+    let mut took = Duration::ZERO;
+    while goes_on(&ending, MERGES.max(took * MERGES_REST)).await {
+        let begun = Instant::now();
+        match merges::carry_out(&pool).await {
+            Ok(None | Some(0)) => {}
+            Ok(Some(users)) => {
+                metrics::users_merged(users);
+                info!(users, "merged users are moved in events and statistics");
+            }
+            Err(error) => {
+                warn!(error = telemetry::chain(&error), "merged users are not moved yet; trying again");
+            }
+        }
+        took = begun.elapsed();
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Code {
     OriginNotAllowed,
     NotFound,
     MethodNotAllowed,
+    AlreadyMerged,
+    TooManyAliases,
     BodyTimeout,
     BodyTooLarge,
     TooManyEvents,
@@ -35,7 +37,7 @@ pub(super) struct Facts {
 }
 
 impl Code {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::EmptyBatch,
@@ -46,6 +48,8 @@ impl Code {
         Self::OriginNotAllowed,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::AlreadyMerged,
+        Self::TooManyAliases,
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::TooManyEvents,
@@ -72,6 +76,8 @@ impl Code {
             Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", "The page may not use the key"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "It is not there"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path has no such method"),
+            Self::AlreadyMerged => (StatusCode::CONFLICT, "already_merged", "The name is an alias of another user"),
+            Self::TooManyAliases => (StatusCode::CONFLICT, "too_many_aliases", "The user has too many aliases"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body came too slowly"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::TooManyEvents => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", "The batch has too many events"),

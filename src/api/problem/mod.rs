@@ -19,7 +19,7 @@ use poem_openapi::{Object, types::ToJSON};
 use self::code::Facts;
 pub use self::{
     code::Code,
-    refusal::{Asking, AskingInBody, Finding, Managing, Refusal, Sending},
+    refusal::{Asking, AskingInBody, Finding, Managing, Merging, Refusal, Sending},
 };
 use crate::ingest::rate::Allowance;
 

@@ -111,6 +111,28 @@ impl Statuses for Managing {
     const ALLOWANCE: bool = false;
 }
 
+/// What merges users.
+pub struct Merging;
+
+impl Statuses for Merging {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "The body cannot be read, or a name is not valid, or both are the same user's"),
+        (401, "The key is missing or unknown"),
+        (403, "The key is not of kind admin, or may not be used from this page"),
+        (408, "The body did not arrive in time"),
+        (
+            409,
+            "The name is an alias of another user, or the user would have too many: `detail` says what to do",
+        ),
+        (413, "The body is too large"),
+        (415, "The body is not `application/json`"),
+        (429, "More requests came from this address than its rate allows"),
+        (500, "A failure of weir"),
+        (503, "The database cannot be reached now"),
+    ];
+    const ALLOWANCE: bool = false;
+}
+
 impl<O> Refusal<O> {
     fn new(problem: Problem) -> Self {
         Self(problem, PhantomData)

@@ -6,10 +6,8 @@ use poem_openapi::{Enum, Object, OpenApi, types::Example};
 use super::{
     breakdown::Breakdown,
     narrow::Cost,
-    question_body::QuestionBody,
     rate,
     table::{Format, Table, Told, field},
-    text::Text,
     timezone,
     users::{Page, UserList},
 };
@@ -17,8 +15,10 @@ use crate::{
     api::{
         Tag,
         auth::{Caller, Read},
+        json_body::JsonBody,
         parameters::{Checks, Value, days},
         problem::{AskingInBody, Problem, Refusal},
+        text::Text,
     },
     project::Project,
     stats::{
@@ -180,7 +180,7 @@ impl FunnelApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        question: QuestionBody<FunnelQuestion>,
+        question: JsonBody<FunnelQuestion>,
     ) -> Result<Told<FunnelAnswer>, Refusal<AskingInBody>> {
         let asked = question.0.judge(Checks::default())?;
         let now = Utc::now();
@@ -202,7 +202,7 @@ impl FunnelApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        question: QuestionBody<FunnelUsersQuestion>,
+        question: JsonBody<FunnelUsersQuestion>,
     ) -> Result<Told<UserList>, Refusal<AskingInBody>> {
         let FunnelUsersQuestion { funnel, step, who, cursor, limit } = question.0;
         let mut checks = Checks::default();
@@ -263,11 +263,8 @@ impl FunnelQuestion {
         }
         let mut steps = Vec::new();
         let mut event_types = Vec::new();
-        for FunnelStep { event_type: Text(event_type), segment } in self.steps {
-            if String::parse(&event_type).is_none() {
-                let message = format!("expected {}, got '{event_type}'", String::expected());
-                checks.refuse("event_type", String::INVALID, message);
-            }
+        for FunnelStep { event_type, segment } in self.steps {
+            let event_type = checks.text("event_type", event_type).unwrap_or_default();
             let segment = segment.into_iter().map(|text| text.0).collect();
             steps.push(checks.texts("segment", segment).of_type(&event_type));
             event_types.push(event_type);

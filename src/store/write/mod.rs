@@ -70,7 +70,7 @@ impl<E: Into<StoreError>> From<E> for NotWritten {
 /// What writers must agree on, as it was when their transaction began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
 struct Terms {
-    /// Grows with each user who is deleted: numbers of users that were looked up before may be wrong.
+    /// Grows when users are deleted or merged: numbers of users that were looked up before may be wrong.
     users_generation: i64,
     /// Grows with each property that is promoted, demoted or stopped.
     promotions_generation: i64,
@@ -138,7 +138,7 @@ enum Way {
 
 enum Stored {
     Done(Written),
-    /// Users were deleted, or properties promoted or demoted, since they were looked up.
+    /// Users were deleted or merged, or properties promoted or demoted, since they were looked up.
     Outdated(Terms),
 }
 

@@ -188,6 +188,12 @@ impl Weir {
         json(self.http.delete(url).header("X-API-Key", &project.admin).send().await.unwrap()).await
     }
 
+    /// `POST /merges` with the project's admin key.
+    pub async fn merge_users(&self, project: &Project, from: &str, into: &str) -> (StatusCode, Value) {
+        let request = self.http.post(self.url("/merges")).header("X-API-Key", &project.admin);
+        json(request.json(&serde_json::json!({"from": from, "into": into})).send().await.unwrap()).await
+    }
+
     /// Status and JSON of `POST /events`.
     pub async fn send(&self, project: &Project, body: &Value) -> (StatusCode, Value) {
         json(self.post(project, body).send().await.unwrap()).await
@@ -205,6 +211,11 @@ impl Weir {
         .fetch_one(&self.pool)
         .await
         .unwrap()
+    }
+
+    /// The number that a statement on the test's database gives.
+    pub async fn number(&self, statement: &'static str) -> i64 {
+        sqlx::query_scalar(statement).fetch_one(&self.pool).await.unwrap()
     }
 
     /// Waits until so many events are stored and counted.
@@ -230,6 +241,13 @@ impl Weir {
         let text = text.text().await.unwrap();
         let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Waits until activity is rolled up: until a roll-up has begun and ended, which is the second to end from now on.
+    pub async fn wait_for_roll_up(&self) {
+        let ended = || self.metric(&self.worker, "roll_up_duration_seconds_count");
+        let before = ended().await;
+        eventually("activity is rolled up", ended, |ended| *ended > before + 1.5).await;
     }
 
     /// Ends the processes in order and removes what they leave on the servers.

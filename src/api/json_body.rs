@@ -1,4 +1,4 @@
-//! A question that comes in a body: JSON of a bounded size.
+//! What comes in a body as JSON, of a bounded size; events have a decoder of their own.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use poem_openapi::{
     types::{ParseFromJSON, Type},
 };
 
-use crate::api::problem::{Code, Problem};
+use super::problem::{Code, Problem};
 
 const MAX_BYTES: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// poem-openapi's `Json` would read a body of any size, for any time.
-pub(super) struct QuestionBody<T>(pub T);
+pub(super) struct JsonBody<T>(pub T);
 
-impl<'a, T: ParseFromJSON> ApiExtractor<'a> for QuestionBody<T> {
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
@@ -47,7 +47,7 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for QuestionBody<T> {
         let bytes = match reading.await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(ReadBodyError::PayloadTooLarge)) => {
-                let detail = format!("a question has at most {MAX_BYTES} bytes");
+                let detail = format!("the body may have at most {MAX_BYTES} bytes");
                 return Err(Problem::new(Code::BodyTooLarge, detail).into());
             }
             Ok(Err(error)) => return Err(error.into()),
@@ -58,7 +58,7 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for QuestionBody<T> {
         };
         let invalid = |reason: String| ParseRequestPayloadError { reason };
         let value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-        let question = T::parse_from_json(Some(value)).map_err(|error| invalid(error.into_message()))?;
-        Ok(Self(question))
+        let body = T::parse_from_json(Some(value)).map_err(|error| invalid(error.into_message()))?;
+        Ok(Self(body))
     }
 }
