@@ -49,6 +49,9 @@ class Bound:
         until(self.listens, f"the bound listens: {log.name}")
 
     def listens(self):
+        if self.process.poll() is not None:
+            with open(os.path.join(KEPT, f"{self.work}.log")) as log:
+                raise RuntimeError(f"the bound has ended: {log.read()}")
         socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         return True
 
