@@ -135,8 +135,8 @@ class Filled:
 
     def get(self, path, key=None):
         """How long the answer took, its status, and its bytes. The connection is kept."""
-        if self.connection is None:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        kept = self.connection is not None
+        self.connection = self.connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         begun = time.perf_counter()
         try:
             self.connection.request("GET", path, headers={"X-API-Key": key} if key else {})
@@ -144,6 +144,8 @@ class Filled:
             body = answer.read()
         except OSError:
             self.connection = None
+            if kept:  # it was idle for too long
+                return self.get(path, key)
             raise
         return time.perf_counter() - begun, answer.status, body
 
