@@ -4,21 +4,28 @@ import time
 
 from .world import until
 
-# Event type '': all of them together.
+# Event type '' and value 0: all of them together. The other values are those of promoted properties.
 RECOUNT = """
-with recounted as (
-    select project_id, event_type, date_trunc('{unit}', occurred_at at time zone timezone) as at,
+with stored as (
+    select project_id, event_type, date_trunc('{unit}', occurred_at at time zone timezone) as at, user_no, properties
+    from events join projects using (project_id)
+), of_values as (
+    select project_id, event_type, 0 as value_no, at, user_no from stored
+    union all
+    select project_id, event_type, value_no, at, user_no
+    from stored join promoted_properties using (project_id) join property_values as known using (project_id, property)
+    where known.value = coalesce((properties -> property)::text, 'null')
+), recounted as (
+    select project_id, coalesce(event_type, '') as event_type, value_no, at,
            coalesce(rb_build_agg(user_no), '{{}}') as users, count(*) as events
-    from events join projects using (project_id) group by grouping sets ((1, 2, 3), (1, 3))
+    from of_values group by project_id, value_no, at, grouping sets ((event_type), ())
 ), counted as (
-    select project_id, event_type, local_{unit} as at, rb_or_agg(users) as users, sum(events) as events
-    from {table} where value_no = 0
-    group by 1, 2, 3 having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
+    select project_id, event_type, value_no, local_{unit} as at, rb_or_agg(users) as users, sum(events) as events
+    from {table}
+    group by 1, 2, 3, 4 having sum(events) <> 0 or rb_cardinality(rb_or_agg(users)) > 0
 )
 select count(*)
-from counted full join recounted
-     on counted.project_id = recounted.project_id and counted.event_type = coalesce(recounted.event_type, '')
-    and counted.at = recounted.at
+from counted full join recounted using (project_id, event_type, value_no, at)
 where counted.events is distinct from recounted.events or not coalesce(counted.users = recounted.users, false)
 """
 RECOUNTS = {
@@ -29,6 +36,13 @@ NOBODYS = """
 select count(*) from events
 where user_no is not null and not exists (select from users where (project_id, user_no) = (events.project_id, events.user_no))
 """
+WAITING = {
+    "deletions": "user_deletions",
+    "merges": "user_merges",
+    "promotions": "promoted_properties where ready_at is null and stopped is null",
+    "demotions": "former_values",
+}
+STOPPED = "select count(*) from promoted_properties where stopped is not null"
 
 
 class Wrong(Exception):
@@ -36,11 +50,11 @@ class Wrong(Exception):
 
 
 def drained(world):
-    """Waits until the stream is empty and neither a deletion nor a merge waits; how long that took."""
+    """Waits until the stream is empty and nothing waits in the background; how long that took."""
     begun = time.monotonic()
     until(lambda: world.stream("events")["messages"] == 0, "the stream is empty", 300)
-    for what in ["deletions", "merges"]:
-        until(lambda: world.psql(f"select count(*) from user_{what}").strip() == "0", f"no {what} wait", 120)
+    for what, rows in WAITING.items():
+        until(lambda: world.psql(f"select count(*) from {rows}").strip() == "0", f"no {what} wait", 120)
     return time.monotonic() - begun
 
 
@@ -77,6 +91,8 @@ def check(world, ledger, since, whole):
         wrong.append(f"{letters} dead letters")
     if nobodys := int(world.psql(NOBODYS)):
         wrong.append(f"{nobodys} events are of users who were merged or deleted")
+    if stopped := int(world.psql(STOPPED)):
+        wrong.append(f"{stopped} promoted properties are stopped, and have few values")
     for name, statement in RECOUNTS.items():
         try:
             until(lambda: int(world.psql(statement)) == 0, name, 30)

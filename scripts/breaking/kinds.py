@@ -99,8 +99,14 @@ def merge(world, load, draw):
     yield 0
 
 
-# What may happen while something else is broken.
-ALONE = {"power", "everything", "full stream", "rename", "revoke", "delete", "merge"}
+def promote(world, load, draw):
+    for project in draw.sample(load.projects, 4):
+        project.promote()
+    yield 0
+
+
+# What happens while nothing else is broken.
+ALONE = {"power", "everything", "full stream", "rename", "revoke", "delete", "merge", "promote"}
 
 
 def kinds(world, words):
@@ -109,7 +115,7 @@ def kinds(world, words):
     all_kinds = {f"kill {part}": kill(part) for part in APPS + servers}
     all_kinds |= {f"stop {part}": stop(part) for part in APPS + servers}
     all_kinds |= {"full stream": full_stream, "everything": everything}
-    all_kinds |= {"rename": rename, "revoke": revoke, "delete": delete, "merge": merge}
+    all_kinds |= {"rename": rename, "revoke": revoke, "delete": delete, "merge": merge, "promote": promote}
     if world.partitions:
         pairs = [(app, server) for app in APPS for server in SERVERS if (app, server) != ("worker", "redis")]
         all_kinds |= {f"part {app}-{server}": partition(app, server) for app, server in pairs}

@@ -4,15 +4,19 @@ import hashlib
 import http.client
 import json
 import random
+import signal
 import threading
 import time
 import uuid
 from collections import Counter
 
+from .world import until
+
 WEIR = uuid.UUID(int=0x7765_6972_2D65_7665_6E74_2D69_642D_7631)
 DAY = 86_400
 PROJECTS = 8
 SENDERS = 2  # of each project; the first project has three times as many
+CHANNELS = ["email", "ads", 1, 1.0, None]
 
 
 class Project:
@@ -20,6 +24,7 @@ class Project:
         self.world = world
         self.name = f"project-{number}"
         self.renamed = 0
+        self.promoted = False
         zone = "Asia/Kolkata" if number % 2 else "UTC"
         world.weir("project", "create", self.name, "--timezone", zone)
         self.id = int(world.psql(f"select project_id from projects where name = '{self.name}'"))
@@ -42,6 +47,18 @@ class Project:
         name = f"{self.name.split('_')[0]}_{self.renamed}"
         self.world.weir("project", "set", self.name, "--name", name)
         self.name = name
+
+    def promote(self):
+        """Promotes a property, and does not wait until it is ready; the next time that is taken back."""
+        self.promoted = not self.promoted
+        if not self.promoted:
+            self.world.weir("project", "demote", self.name, "properties.channel")
+            return
+        promoting = self.world.start_weir("project", "promote", self.name, "properties.channel")
+        count = f"select count(*) from promoted_properties where project_id = {self.id}"
+        until(lambda: self.world.psql(count).strip() == "1", f"a property of {self.name} is promoted")
+        promoting.send_signal(signal.SIGINT)
+        promoting.wait()
 
     def replace_key(self):
         """The old key is revoked first: senders meet a 401 until they have the new one."""
@@ -138,6 +155,8 @@ class Sender(threading.Thread):
         text = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
         event = {"event_id": text if draw > 0.1 else f"order/{text}", "event_type": f"type-{self.random.randrange(5)}",
                  "properties": {"path": "/", "amount": self.random.randrange(100)}}
+        if draw < 0.8:
+            event["properties"]["channel"] = self.random.choice(CHANNELS)
         if draw < 0.95:
             event["user_id"] = user_id
         if draw > 0.3:

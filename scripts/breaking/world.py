@@ -210,9 +210,18 @@ class World:
         with open(os.path.join(self.logs, f"{app}-{number}.log"), "a") as log:
             self.processes[app, number] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
-    def weir(self, *arguments):
+    def command(self, *arguments):
+        """A command of weir, and the environment in which an operator gives it."""
         environment = {**self.environment("api"), **self.urls, "DATABASE_URL": self.database}
-        return run(os.path.join(self.binaries, "weir"), *arguments, env=environment).strip()
+        return [os.path.join(self.binaries, "weir"), *arguments], environment
+
+    def weir(self, *arguments):
+        command, environment = self.command(*arguments)
+        return run(*command, env=environment).strip()
+
+    def start_weir(self, *arguments):
+        command, environment = self.command(*arguments)
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def pids(self, part):
         """The processes of a part: of a server all of them, of api and worker both instances."""

@@ -6,11 +6,8 @@ use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::{BEGIN, StoreError, activity, projects, to_its_end, users, write::deltas::Deltas};
+use super::{BEGIN, StoreError, activity, events, projects, to_its_end, users, write::deltas::Deltas};
 use crate::project::{Project, ProjectId};
-
-/// Events that one transaction removes: it holds up nobody for long.
-const EVENTS: i64 = 10_000;
 
 /// Deletes the user of a name. When this returns, all their names are nobody's: what was received under them until `at` goes,
 /// also if it is not stored yet, and what comes later is a new user's. The rest is done by [`carry_out`]. To the microsecond,
@@ -88,25 +85,24 @@ async fn carry_out_on(connection: &mut PgConnection) -> Result<usize, StoreError
     }
     for (project_id, user_nos) in of_projects {
         let project = projects::by_id(&mut *connection, ProjectId::from_stored(project_id)).await?;
-        while remove_events(connection, &project, &user_nos).await? {}
+        while !remove_events(connection, &project, &user_nos).await? {}
         remove_bits(connection, &project, &user_nos).await?;
     }
     Ok(deleted)
 }
 
-/// Removes some events of users, and takes them back in activity; false if there were none.
+/// Removes some events of users, the newest first, and takes them back in activity; true if these were all.
 async fn remove_events(
     connection: &mut PgConnection,
     project: &Project,
     user_nos: &[i32],
 ) -> Result<bool, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
+    let begin = events::begin_of_step(&mut transaction, project.id, user_nos).await?;
     let removed: Vec<(String, DateTime<Utc>, Vec<i32>)> = sqlx::query_as(
-        "delete from events using (
-             select event_id, occurred_at from events where project_id = $1 and user_no = any($2) limit $3
-         ) as gone
-         where events.project_id = $1 and events.event_id = gone.event_id and events.occurred_at = gone.occurred_at
-         returning events.event_type, events.occurred_at, array(
+        "delete from events
+         where project_id = $1 and user_no = any($2) and occurred_at >= coalesce($3, '-infinity')
+         returning event_type, occurred_at, array(
              select value_no
              from promoted_properties as promoted join property_values as known using (project_id, property)
              where project_id = $1 and value = coalesce((events.properties -> property)::text, 'null')
@@ -114,7 +110,7 @@ async fn remove_events(
     )
     .bind(project.id.get())
     .bind(user_nos)
-    .bind(EVENTS)
+    .bind(begin)
     .fetch_all(&mut *transaction)
     .await?;
     let mut deltas = Deltas::default();
@@ -123,7 +119,7 @@ async fn remove_events(
     }
     deltas.insert(&mut transaction).await?;
     transaction.commit().await?;
-    Ok(!removed.is_empty())
+    Ok(begin.is_none())
 }
 
 /// Takes users out of all bitmaps of the project, also of those whose events are not kept any more, and ends their

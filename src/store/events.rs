@@ -1,8 +1,8 @@
-//! Reading single events.
+//! Reading single events, and taking those of users step by step.
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::StoreError;
@@ -38,6 +38,24 @@ pub struct Page {
 
 /// Bytes of properties at which a page ends: what is stored can be many times longer as text.
 const PAGE_BYTES: usize = 8 << 20;
+
+/// Events that one transaction moves or removes, about: it holds up nobody for long.
+const STEP: i64 = 10_000;
+
+/// The time since which users have about as many events as one transaction takes, their newest; nothing if they have fewer. Who
+/// changes events bounds the change by it: a join with the rows of a subquery would read all events there are.
+pub(super) async fn begin_of_step(
+    connection: &mut PgConnection,
+    project_id: ProjectId,
+    user_nos: &[i32],
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let query = sqlx::query_scalar(
+        "select occurred_at from events
+         where project_id = $1 and user_no = any($2)
+         order by occurred_at desc offset $3 - 1 limit 1",
+    );
+    Ok(query.bind(project_id.get()).bind(user_nos).bind(STEP).fetch_optional(connection).await?)
+}
 
 /// At most `limit` events of a user, by any of their names, newest first, from behind `after` on.
 pub async fn of_user(

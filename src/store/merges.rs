@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::{BEGIN, StoreError, activity, to_its_end, users};
+use super::{BEGIN, StoreError, activity, events, to_its_end, users};
 use crate::project::ProjectId;
 
 /// Aliases of a user: what one merge changes is bounded, and a name that gathers thousands of others is no person.
 pub const MOST_ALIASES: usize = 1_000;
-
-/// Events that one transaction moves, about: it holds up nobody for long.
-const EVENTS: i64 = 10_000;
 
 /// Merges that are carried out together: each pass looks at all bitmaps of the project.
 const MERGES: i64 = 1_000;
@@ -219,17 +216,7 @@ async fn move_events(
     project_id: ProjectId,
     moves: &Moves,
 ) -> Result<bool, StoreError> {
-    // By time, because a join with the rows of a subquery would read all events there are.
-    let begin: Option<DateTime<Utc>> = sqlx::query_scalar(
-        "select occurred_at from events
-         where project_id = $1 and user_no = any($2)
-         order by occurred_at desc offset $3 - 1 limit 1",
-    )
-    .bind(project_id.get())
-    .bind(&moves.from_nos)
-    .bind(EVENTS)
-    .fetch_optional(&mut *transaction)
-    .await?;
+    let begin = events::begin_of_step(transaction, project_id, &moves.from_nos).await?;
     sqlx::query(
         "update events set user_no = merge.into_no
          from unnest($2::int[], $3::int[]) as merge (from_no, into_no)

@@ -1,6 +1,6 @@
 //! Who is deleted is gone: from events, from every bitmap and count, and from what waits in the stream.
 
-use chrono::{Days, Utc};
+use chrono::{Days, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::support::{Project, Weir, eventually};
@@ -153,5 +153,35 @@ async fn what_waits_in_the_stream_goes_too_and_a_crash_in_the_middle_loses_nothi
     weir.wait_until_drained().await;
     weir.wait_for_events(60).await;
     assert_eq!(weir.ask(&project, "/events?user_id=anna").await["count"], json!(10));
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_with_many_events_goes_in_steps_and_takes_promoted_values_along() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let channels = ["email", "ads", "search"];
+    let begin = Utc::now() - TimeDelta::days(40);
+    let event = |user_id: &str, n: usize| {
+        // A step ends among events of the same moment.
+        let at = begin + TimeDelta::minutes(i64::try_from(n / 3).unwrap());
+        json!({"user_id": user_id, "event_type": format!("e{}", n % 2), "properties": {"channel": channels[n % 3]},
+               "occurred_at": at})
+    };
+    for first in [0, 4_000, 8_000] {
+        let events: Vec<Value> = (first..first + 4_000).map(|n| event("anna", n)).collect();
+        assert_eq!(weir.send(&project, &json!(events)).await.0, 202);
+    }
+    let of_boris: Vec<Value> = (0..300).map(|n| event("boris", n)).collect();
+    assert_eq!(weir.send(&project, &json!(of_boris)).await.0, 202);
+    weir.wait_for_events(12_300).await;
+    weir.run(&["project", "promote", "p", "properties.channel"]).await.succeeded();
+    weir.wait_for_roll_up().await;
+
+    assert_eq!(weir.delete_user(&project, "anna").await.0, 202);
+    wait_until_gone(&weir).await;
+    weir.wait_for_events(300).await;
+    let counted = "select sum(events)::bigint from activity_daily where value_no <> 0 and event_type = ''";
+    assert_eq!(weir.number(counted).await, 300, "the values of boris's events, and of no others");
     weir.stop().await;
 }

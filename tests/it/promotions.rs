@@ -346,6 +346,52 @@ async fn history_is_rebuilt_while_events_come_and_go_and_a_worker_dies() {
 }
 
 #[tokio::test]
+async fn a_property_that_cannot_be_rebuilt_holds_up_none_behind_it() {
+    let weir = Weir::start().await;
+    let (project, other) = (weir.project("p", "UTC").await, weir.project("q", "UTC").await);
+    let twins = [&project, &other];
+    send(&weir, &twins, 0..100).await;
+    weir.wait_for_events(200).await;
+    // A day of x is refused, after longer than a turn lasts. Sequences keep what is rolled back.
+    weir.execute("create sequence refused").await;
+    weir.execute(
+        "create function refuse() returns trigger language plpgsql as $$
+         begin
+             if new.rebuilt_to > '2024-04-06' then
+                 perform nextval('refused'), pg_sleep(1.2);
+                 raise 'not now';
+             end if;
+             return new;
+         end $$",
+    )
+    .await;
+    weir.execute(
+        "create trigger refuse before update on promoted_properties
+         for each row when (new.property = 'x') execute function refuse()",
+    )
+    .await;
+    let refused = || weir.number("select coalesce(pg_sequence_last_value('refused'::regclass), 0)");
+    let tried = eventually("it was tried", refused, |refused| *refused > 0);
+    weir.interrupt(&["project", "promote", "p", "properties.x"], tried).await.succeeded();
+
+    for project in twins {
+        promote(&weir, project, "properties.y").await;
+    }
+    let shown = show(&weir, &project).await;
+    assert!(shown.contains("promoted properties.x: being rebuilt, "), "{shown}");
+    let before = refused().await;
+    eventually("it is tried again", refused, |refused| *refused > before).await;
+    let told = weir.worker.log();
+    let told = told.iter().find(|line| line["property"] == "x").expect("a line about it");
+    assert_eq!((&told["project_id"], &told["level"]), (&json!(1), &json!("WARN")), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("not now"), "{told}");
+
+    weir.execute("drop trigger refuse on promoted_properties").await;
+    promote(&weir, &project, "properties.x").await;
+    weir.stop().await;
+}
+
+#[tokio::test]
 async fn a_property_with_too_many_or_too_long_values_stops_and_events_go_on() {
     let weir = Weir::start().await;
     let (promoted, plain) = (weir.project("promoted", "UTC").await, weir.project("plain", "UTC").await);

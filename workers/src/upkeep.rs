@@ -67,8 +67,8 @@ pub(crate) async fn rebuild(pool: PgPool, ending: CancellationToken) {
     while goes_on(&ending, REBUILD).await {
         match rebuild::carry_out(&pool).await {
             Ok(None) => {}
-            Ok(Some(rebuild::Turn { days, ready, removed })) => {
-                info!(days, ready, removed, "activity of promoted properties is rebuilt");
+            Ok(Some(rebuild::Turn { days, ready, removed, failed })) => {
+                info!(days, ready, removed, failed, "activity of promoted properties is rebuilt");
             }
             Err(error) => {
                 warn!(

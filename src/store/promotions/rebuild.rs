@@ -16,6 +16,7 @@ use crate::{
         BEGIN, StoreError, activity, occurrences, projects,
         series::{ALL_TYPES, ALL_VALUES},
     },
+    telemetry,
 };
 
 /// Others who need activity for themselves get it after so long, or after one day if that takes longer.
@@ -30,6 +31,8 @@ pub struct Turn {
     pub ready: usize,
     /// Values that were removed.
     pub removed: usize,
+    /// Properties whose history could not be rebuilt; logged each.
+    pub failed: i64,
 }
 
 /// A promotion whose history is being rebuilt. The same property promoted again is another.
@@ -58,7 +61,7 @@ pub async fn carry_out(pool: &PgPool) -> Result<Option<Turn>, StoreError> {
 }
 
 async fn carry_out_on(connection: &mut PgConnection) -> Result<Turn, StoreError> {
-    let begun = Instant::now();
+    let mut begun = Instant::now();
     // In their place: whoever rolls up finds the lock taken most of the time.
     activity::roll_up_on(connection).await?;
     let mut turn = Turn { removed: remove_former(connection).await?, ..Turn::default() };
@@ -68,20 +71,24 @@ async fn carry_out_on(connection: &mut PgConnection) -> Result<Turn, StoreError>
              from promoted_properties
              where ready_at is null and stopped is null
              order by promoted_at, project_id, property
-             limit 1",
+             offset $1 limit 1",
         )
+        .bind(turn.failed)
         .fetch_optional(&mut *connection)
         .await?;
         let Some(next) = next else { break };
-        let project = projects::by_id(&mut *connection, ProjectId::from_stored(next.project_id)).await?;
-        if next.first_day.is_none() {
-            next.begin(connection).await?;
-        } else if let Some(day) = next.next_day(connection).await? {
-            next.rebuild(connection, &project, day).await?;
-            turn.days += 1;
-        } else {
-            next.complete(connection).await?;
-            turn.ready += 1;
+        if let Err(error) = next.go_on(connection, &mut turn).await {
+            let Rebuilding { project_id, property, .. } = next;
+            let error = telemetry::chain(&error);
+            tracing::warn!(
+                project_id,
+                property,
+                error,
+                "a promoted property is not rebuilt yet; trying again"
+            );
+            // It is passed over until the next turn, and those behind it get their time however long it took to fail.
+            turn.failed += 1;
+            begun = Instant::now();
         }
     }
     Ok(turn)
@@ -118,6 +125,21 @@ async fn remove_former(connection: &mut PgConnection) -> Result<usize, StoreErro
 }
 
 impl Rebuilding {
+    /// Does what comes next: finds the days, rebuilds one of them, or finds that none is left.
+    async fn go_on(&self, connection: &mut PgConnection, turn: &mut Turn) -> Result<(), StoreError> {
+        if self.first_day.is_none() {
+            self.begin(connection).await?;
+        } else if let Some(day) = self.next_day(connection).await? {
+            let project = projects::by_id(&mut *connection, ProjectId::from_stored(self.project_id)).await?;
+            self.rebuild(connection, &project, day).await?;
+            turn.days += 1;
+        } else {
+            self.complete(connection).await?;
+            turn.ready += 1;
+        }
+        Ok(())
+    }
+
     /// Finds the days whose events were stored by writers that did not know the property. All days that have activity may be
     /// such, and a day on which nothing was stored yet is not.
     async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
