@@ -138,9 +138,14 @@ impl StoreError {
 /// Connections to the database, opened when first needed.
 pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
     let options = PgConnectOptions::from_str(&config.database_url)?.application_name("weir");
+    // Whoever holds a transaction, and with it locks, and says nothing for so long is gone: a host that vanishes takes no leave.
+    let settle = "set idle_in_transaction_session_timeout = '1min'";
     Ok(PgPoolOptions::new()
         .max_connections(config.database_connections)
         .acquire_timeout(config.database_timeout)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { sqlx::query(settle).execute(connection).await.map(drop) })
+        })
         .connect_lazy_with(options))
 }
 

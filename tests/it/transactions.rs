@@ -4,9 +4,9 @@ use std::{num::NonZeroU32, time::Duration};
 
 use sqlx::postgres::PgPoolOptions;
 use weir::{
-    config::Questions,
+    config::{Database, Questions},
     store::{
-        event_types, projects,
+        self, event_types, projects,
         snapshot::{Reader, Source},
     },
 };
@@ -71,6 +71,22 @@ async fn a_question_whose_client_is_gone_leaves_no_transaction_behind() {
             sqlx::query_scalar("show transaction_isolation").fetch_one(&pool).await.unwrap();
         assert_eq!(isolation, "read committed", "dropped after {polls} polls");
     }
+    pool.close().await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn the_database_ends_what_a_host_that_vanished_has_begun() {
+    let weir = Weir::start().await;
+    let config = Database {
+        database_url: weir.database_url(),
+        database_connections: 1,
+        database_timeout: Duration::from_secs(10),
+    };
+    let pool = store::connect(&config).unwrap();
+    let patience: String =
+        sqlx::query_scalar("show idle_in_transaction_session_timeout").fetch_one(&pool).await.unwrap();
+    assert_eq!(patience, "1min");
     pool.close().await;
     weir.stop().await;
 }

@@ -10,6 +10,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
+use mimalloc::MiMalloc;
 use poem::{Server, listener::TcpAcceptor};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,9 @@ use weir::{
 };
 
 use self::{visible::Visible, writer::Writer};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
