@@ -11,7 +11,9 @@ use poem_openapi::{
     types::{ParseFromJSON, Type},
 };
 
-use super::problem::{Code, Problem};
+use serde_json::Value;
+
+use super::problem::{Code, FieldError, Problem};
 
 const MAX_BYTES: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +60,32 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
         };
         let invalid = |reason: String| ParseRequestPayloadError { reason };
         let value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-        let body = T::parse_from_json(Some(value)).map_err(|error| invalid(error.into_message()))?;
+        let missing = missing::<T>(&value);
+        let body = T::parse_from_json(Some(value)).map_err(|error| {
+            if missing.is_empty() {
+                return poem::Error::from(invalid(error.into_message()));
+            }
+            let detail = format!("missing: {}", missing.join(", "));
+            let errors = missing.into_iter().map(|field| FieldError {
+                index: None,
+                event_id: None,
+                message: format!("'{field}' is required"),
+                field: Some(field),
+                code: "missing".into(),
+            });
+            Problem::invalid(Code::ValidationFailed, detail, errors.collect()).into()
+        })?;
         Ok(Self(body))
     }
+}
+
+/// The fields that a body must have and has not. What poem-openapi says of them does not name them.
+fn missing<T: ParseFromJSON>(body: &Value) -> Vec<String> {
+    let mut registry = Registry::new();
+    T::register(&mut registry);
+    let Some((sent, schema)) = body.as_object().zip(registry.schemas.get(&*T::name())) else {
+        return Vec::new();
+    };
+    let missing = schema.required.iter().filter(|field| !sent.contains_key(**field));
+    missing.map(|field| (*field).to_owned()).collect()
 }
