@@ -10,8 +10,7 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, Registry},
     types::{ParseFromJSON, Type},
 };
-
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::problem::{Code, FieldError, Problem};
 
@@ -60,32 +59,22 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
         };
         let invalid = |reason: String| ParseRequestPayloadError { reason };
         let value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-        let missing = missing::<T>(&value);
-        let body = T::parse_from_json(Some(value)).map_err(|error| {
-            if missing.is_empty() {
-                return poem::Error::from(invalid(error.into_message()));
+        T::parse_from_json(Some(value)).map(Self).map_err(|error| {
+            let errors = missing::<T>(&bytes);
+            if errors.is_empty() {
+                return invalid(error.into_message()).into();
             }
-            let detail = format!("missing: {}", missing.join(", "));
-            let errors = missing.into_iter().map(|field| FieldError {
-                index: None,
-                event_id: None,
-                message: format!("'{field}' is required"),
-                field: Some(field),
-                code: "missing".into(),
-            });
-            Problem::invalid(Code::ValidationFailed, detail, errors.collect()).into()
-        })?;
-        Ok(Self(body))
+            Problem::invalid(Code::ValidationFailed, "the body lacks what it must have", errors).into()
+        })
     }
 }
 
 /// The fields that a body must have and has not. What poem-openapi says of them does not name them.
-fn missing<T: ParseFromJSON>(body: &Value) -> Vec<String> {
+fn missing<T: ParseFromJSON>(body: &[u8]) -> Vec<FieldError> {
     let mut registry = Registry::new();
     T::register(&mut registry);
-    let Some((sent, schema)) = body.as_object().zip(registry.schemas.get(&*T::name())) else {
-        return Vec::new();
-    };
-    let missing = schema.required.iter().filter(|field| !sent.contains_key(**field));
-    missing.map(|field| (*field).to_owned()).collect()
+    let sent: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+    let required = registry.schemas.get(&*T::name()).map_or(&[][..], |schema| &schema.required);
+    let missing = required.iter().filter(|field| !sent.contains_key(**field));
+    missing.map(|field| FieldError::new(*field, "missing", "this field is required")).collect()
 }

@@ -119,11 +119,5 @@ fn unknown_parameter(name: &str, known: &[String]) -> FieldError {
         None if known.is_empty() => "this path takes no parameters".into(),
         None => format!("this path takes {}", known.join(", ")),
     };
-    FieldError {
-        index: None,
-        event_id: None,
-        field: Some(name.chars().take(64).collect()),
-        code: "unknown_parameter".into(),
-        message,
-    }
+    FieldError::new(name.chars().take(64).collect::<String>(), "unknown_parameter", message)
 }

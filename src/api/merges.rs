@@ -97,13 +97,8 @@ impl MergesApi {
 }
 
 fn same_user(user_id: &str) -> Problem {
-    let field_error = FieldError {
-        index: None,
-        event_id: None,
-        field: Some("into".into()),
-        code: "same_user".into(),
-        message: format!("expected a name of another user: both are names of '{user_id}'"),
-    };
+    let message = format!("expected a name of another user: both are names of '{user_id}'");
+    let field_error = FieldError::new("into", "same_user", message);
     Problem::invalid(Code::ValidationFailed, "nobody can be merged into themselves", vec![field_error])
 }
 

@@ -213,9 +213,7 @@ impl Checks {
 
     /// Refuses a parameter for a reason that lies beyond its own form.
     pub fn refuse(&mut self, name: &'static str, code: &'static str, message: String) {
-        let field_error =
-            FieldError { index: None, event_id: None, field: Some(name.into()), code: code.into(), message };
-        self.errors.push(field_error);
+        self.errors.push(FieldError::new(name, code, message));
     }
 
     /// The parameters if all are valid; otherwise everything that is wrong with them.

@@ -25,13 +25,7 @@ impl Problem {
             Err(error) => error,
         };
         if let Some(error) = error.downcast_ref::<ParseParamError>() {
-            let field_error = FieldError {
-                index: None,
-                event_id: None,
-                field: Some(error.name.into()),
-                code: "invalid".into(),
-                message: error.reason.clone(),
-            };
+            let field_error = FieldError::new(error.name, "invalid", error.reason.clone());
             return Self::invalid(Code::ValidationFailed, error.to_string(), vec![field_error]);
         }
         let detail = error.to_string();

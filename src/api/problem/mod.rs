@@ -63,6 +63,19 @@ pub struct FieldError {
     pub message: String,
 }
 
+impl FieldError {
+    /// Of a field or parameter of the request itself, not of one of its events.
+    pub fn new(field: impl Into<String>, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            index: None,
+            event_id: None,
+            field: Some(field.into()),
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+}
+
 /// A problem document of RFC 9457.
 #[derive(Debug, Object)]
 #[oai(rename = "Problem")]

@@ -27,7 +27,7 @@ impl Cost {
             let message = format!(
                 "reads events because of {property}; event types, and one promoted property, are answered without"
             );
-            self.hints.push(hint(field, "reads_events", message));
+            self.hints.push(FieldError::new(field, "reads_events", message));
         }
         self
     }
@@ -38,7 +38,7 @@ impl Cost {
             let message = format!(
                 "reads events because of {property}; event_type, and a promoted property, are answered without"
             );
-            self.hints.push(hint("breakdown", "reads_events", message));
+            self.hints.push(FieldError::new("breakdown", "reads_events", message));
         }
         self
     }
@@ -47,7 +47,7 @@ impl Cost {
     #[must_use]
     pub(in crate::api) fn with_choice(mut self, applies: bool, field: &'static str, message: &str) -> Self {
         if applies {
-            self.hints.push(hint(field, "reads_events", message.into()));
+            self.hints.push(FieldError::new(field, "reads_events", message));
         }
         self
     }
@@ -60,7 +60,7 @@ impl Cost {
         let mut hints = Vec::new();
         if self.days > 1 {
             let message = format!("ask for fewer days than {}", self.days);
-            hints.push(hint("from", "too_many_days", message));
+            hints.push(FieldError::new("from", "too_many_days", message));
         }
         hints.extend(self.hints);
         let limit = humantime::format_duration(reader.timeout());
@@ -70,8 +70,4 @@ impl Cost {
         };
         Problem::invalid(Code::QueryTooExpensive, format!("the answer {why}: narrow the question"), hints)
     }
-}
-
-fn hint(field: &'static str, code: &'static str, message: String) -> FieldError {
-    FieldError { index: None, event_id: None, field: Some(field.into()), code: code.into(), message }
 }
