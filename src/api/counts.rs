@@ -1,4 +1,4 @@
-//! Numbers of events and of page views, from the events themselves.
+//! Numbers of events and of page views.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use poem_openapi::{Object, OpenApi, param::Query};
@@ -18,6 +18,7 @@ use crate::{
     store::{
         self, StoreError, active,
         pages::PageViews,
+        series::Apart,
         snapshot::{Reader, Source},
     },
 };
@@ -108,7 +109,12 @@ impl CountsApi {
         let filter = filter.of_type(&name);
         let days = (range.0.date_naive(), range.1.date_naive());
         let count = async {
-            let mut snapshot = self.reader.snapshot(caller.project.id, Source::Events).await?;
+            let project_id = caller.project.id;
+            let mut snapshot = if active::is_of_whole_days(&caller.project, range) {
+                self.reader.snapshot_about(project_id, &[&filter], Apart::Nothing).await?
+            } else {
+                self.reader.snapshot(project_id, Source::Events).await?
+            };
             active::count(&mut snapshot, &caller.project, &filter, range).await
         };
         let count =

@@ -99,6 +99,12 @@ pub async fn count(
     Ok(within + occurrences::count(connection, project.id, filter, (from, to), Some((begin, end))).await?)
 }
 
+/// Whether `[from, to)` is made of whole days.
+pub fn is_of_whole_days(project: &Project, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> bool {
+    let days = whole_days(project, from, to);
+    days.is_some_and(|(first, behind)| (project.start_of(first), project.start_of(behind)) == (from, to))
+}
+
 /// The first day that lies in `[from, to)` as a whole, and the one behind the last.
 fn whole_days(project: &Project, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<(NaiveDate, NaiveDate)> {
     let first = project.local_date(from);
