@@ -145,8 +145,8 @@ def measure(build, millions, keep, with_others):
             size = database.execute("select pg_database_size(current_database())").fetchone()[0]
         say("asks weir cold")
         for row, _, path, _ in asked.values():
-            weir.restart()
             if "warm" in row:
+                weir.restart()
                 row["cold"] = weir.ask(path)[0]
         beside_sending = beside.measure(weir, names)
         promotions = ask_promoted(weir, asked)
