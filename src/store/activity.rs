@@ -312,7 +312,7 @@ fn midnight(date: NaiveDate) -> NaiveDateTime {
 }
 
 /// Sets of which several rows may hold a part.
-fn merged<T: Ord>(
+pub(super) fn merged<T: Ord>(
     rows: impl IntoIterator<Item = (T, Vec<u8>)>,
 ) -> Result<BTreeMap<T, RoaringBitmap>, StoreError> {
     let mut parts: BTreeMap<T, Vec<RoaringBitmap>> = BTreeMap::new();

@@ -28,7 +28,7 @@ async fn request_owned(
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let mut transaction = pool.begin_with(BEGIN).await?;
-    users::lock(&mut transaction, project_id).await?;
+    projects::lock(&mut transaction, project_id).await?;
     let person = users::person(&mut transaction, project_id, &user_id).await?;
     let (user_no, names) = person.map_or((None, vec![user_id]), |person| {
         (Some(person.user_no), [vec![person.user_id], person.aliases].concat())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::{BEGIN, StoreError, activity, events, to_its_end, users};
+use super::{BEGIN, StoreError, activity, events, projects, to_its_end, users};
 use crate::project::ProjectId;
 
 /// Aliases of a user: what one merge changes is bounded, and a name that gathers thousands of others is no person.
@@ -59,7 +59,7 @@ async fn request_owned(
         return Ok(Merge::Same { user_id: into });
     }
     let mut transaction = pool.begin_with(BEGIN).await?;
-    let last = users::lock(&mut transaction, project_id).await?;
+    let last = projects::lock(&mut transaction, project_id).await?;
     let earlier = users::person(&mut transaction, project_id, &from).await?;
     let mut person = users::person(&mut transaction, project_id, &into).await?;
     match (&earlier, &person) {
@@ -74,7 +74,7 @@ async fn request_owned(
         _ => {}
     }
     if person.is_none() {
-        users::add_after(&mut transaction, project_id, last, &[&into]).await?;
+        users::add_after(&mut transaction, project_id, last.user_no, &[&into]).await?;
         person = users::person(&mut transaction, project_id, &into).await?;
     }
     let person = person.ok_or(StoreError::NoUserNumber)?;

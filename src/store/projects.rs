@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use chrono::Weekday;
 use chrono_tz::Tz;
-use sqlx::{AssertSqlSafe, PgExecutor, PgPool, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, PgExecutor, PgPool, Row, postgres::PgRow};
 
 use super::StoreError;
 use crate::{
@@ -106,6 +106,27 @@ pub async fn by_id(executor: impl PgExecutor<'_>, project_id: ProjectId) -> Resu
         .await?
         .ok_or(StoreError::NoProject(project_id.get()))?;
     from_row(&row)
+}
+
+/// The last numbers that were given in a project.
+#[derive(sqlx::FromRow)]
+pub(super) struct LastNumbers {
+    #[sqlx(rename = "last_user_no")]
+    pub user_no: i32,
+    #[sqlx(rename = "last_value_no")]
+    pub value_no: i32,
+}
+
+/// Makes other transactions wait that change the users of a project, its promotions or their values.
+pub(super) async fn lock(
+    transaction: &mut PgConnection,
+    project_id: ProjectId,
+) -> Result<LastNumbers, StoreError> {
+    sqlx::query_as("select last_user_no, last_value_no from projects where project_id = $1 for no key update")
+        .bind(project_id.get())
+        .fetch_optional(transaction)
+        .await?
+        .ok_or(StoreError::NoProject(project_id.get()))
 }
 
 /// A project from a row that has [`COLUMNS`].

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::{
     StoreError,
     active::{self, Asked},
-    activity::{self, bitmap},
+    activity,
     condition::Condition,
     series::{Apart, Series},
 };
@@ -104,10 +104,7 @@ pub async fn same_day(
     .fetch_all(connection)
     .await?;
     let day = |period: i32| usize::try_from(period).ok().and_then(|index| days.get(index).copied());
-    rows.into_iter()
-        .filter_map(|(period, users)| Some((day(period)?, users)))
-        .map(|(day, users)| Ok((day, bitmap(&users)?)))
-        .collect()
+    activity::merged(rows.into_iter().filter_map(|(period, users)| Some((day(period)?, users))))
 }
 
 /// Of the users of hours, those whose last return in the hour is not before their first start in it; by day.
@@ -151,7 +148,7 @@ async fn within_the_hour(
     .bind(back.properties)
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(|(day, users)| Ok((day, bitmap(&users)?))).collect()
+    activity::merged(rows)
 }
 
 /// Users in hours whose events must be looked at, as columns.
@@ -266,7 +263,7 @@ async fn first_within_the_hour(
     .bind(properties)
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(|(day, users)| Ok((day, bitmap(&users)?))).collect()
+    activity::merged(rows)
 }
 
 /// The first event of each user in each of consecutive periods: index of the period, user, moment.

@@ -137,25 +137,16 @@ async fn values(
     property: &Property,
     filter: &Filter,
 ) -> Result<Option<BTreeMap<i32, Option<String>>>, StoreError> {
-    let ready: bool = sqlx::query_scalar(
-        "select exists(
-             select from promoted_properties where project_id = $1 and property = $2 and ready_at is not null
-         )",
-    )
-    .bind(project_id.get())
-    .bind(property.name())
-    .fetch_one(&mut *connection)
-    .await?;
-    if !ready {
-        return Ok(None);
-    }
-    let rows: Vec<(i32, Option<String>)> = sqlx::query_as(
+    // One row without a number: it is ready, and no value passes.
+    let rows: Vec<(Option<i32>, Option<String>)> = sqlx::query_as(
         "select value_no, properties ->> $2
-         from (
-             select value_no, jsonb_build_object(property, value::jsonb) as properties
-             from property_values where project_id = $1 and property = $2
-         ) as known
-         where $3::text is null or properties @@ $3::text::jsonpath",
+         from promoted_properties left join lateral (
+             select value_no, properties
+             from property_values as known, jsonb_build_object(property, value::jsonb) as properties
+             where known.project_id = $1 and known.property = $2
+               and ($3::text is null or properties @@ $3::text::jsonpath)
+         ) as passing on true
+         where project_id = $1 and property = $2 and ready_at is not null",
     )
     .persistent(false)
     .bind(project_id.get())
@@ -163,7 +154,9 @@ async fn values(
     .bind(Condition::of(filter).properties)
     .fetch_all(connection)
     .await?;
-    Ok(Some(rows.into_iter().collect()))
+    let is_ready = !rows.is_empty();
+    let values = rows.into_iter().filter_map(|(value_no, value)| Some((value_no?, value))).collect();
+    Ok(is_ready.then_some(values))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
-use super::{BEGIN, StoreError};
+use super::{BEGIN, StoreError, projects};
 use crate::project::ProjectId;
 
 /// Users remembered between transactions, about 400 bytes each.
@@ -155,15 +155,6 @@ async fn find(
     Ok(rows.into_iter().map(|(user_id, user_no, since)| (user_id, User { user_no, since })).collect())
 }
 
-/// Makes other transactions that add, merge or delete users of the project wait; the project's last number of a user.
-pub(super) async fn lock(transaction: &mut PgConnection, project_id: ProjectId) -> Result<i32, StoreError> {
-    sqlx::query_scalar("select last_user_no from projects where project_id = $1 for no key update")
-        .bind(project_id.get())
-        .fetch_optional(transaction)
-        .await?
-        .ok_or(StoreError::NoProject(project_id.get()))
-}
-
 /// Numbers new users, in a short transaction of its own: it holds the project's row, and two writers with new users
 /// must not wait for each other's events. If the events fail afterwards, a user without events remains, which counts
 /// nowhere.
@@ -173,13 +164,13 @@ async fn add(
     user_ids: &[&str],
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let last = lock(&mut transaction, project_id).await?;
-    add_after(&mut transaction, project_id, last, user_ids).await?;
+    let last = projects::lock(&mut transaction, project_id).await?;
+    add_after(&mut transaction, project_id, last.user_no, user_ids).await?;
     transaction.commit().await?;
     Ok(())
 }
 
-/// Numbers new users in a transaction that holds the [`lock`], from the number after `last` on.
+/// Numbers new users in a transaction that holds the project's lock, from the number after `last` on.
 pub(super) async fn add_after(
     transaction: &mut PgConnection,
     project_id: ProjectId,

@@ -10,7 +10,7 @@ mod values;
 use chrono::NaiveDate;
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::{BEGIN, StoreError};
+use super::{BEGIN, StoreError, projects};
 use crate::{project::ProjectId, stats::filter::Property};
 
 /// Promoted properties of a project. Each adds to every transaction a row of activity for each event type, hour and value.
@@ -60,7 +60,7 @@ pub async fn promote(pool: &PgPool, project_id: ProjectId, property: &Property) 
         return Err(NotPromoted::Nested(property.clone()));
     }
     let mut transaction = pool.begin_with(BEGIN).await?;
-    lock(&mut transaction, project_id).await?;
+    projects::lock(&mut transaction, project_id).await?;
     let promoted = of(&mut transaction, project_id).await?;
     match promoted.iter().find(|promotion| promotion.property == *property) {
         Some(Promotion { state: State::Stopped(_), .. }) => {}
@@ -85,7 +85,7 @@ pub async fn promote(pool: &PgPool, project_id: ProjectId, property: &Property) 
 /// Takes a promotion back; false if there is none. What activity knows of it goes in the background.
 pub async fn demote(pool: &PgPool, project_id: ProjectId, property: &Property) -> Result<bool, StoreError> {
     let mut transaction = pool.begin_with(BEGIN).await?;
-    lock(&mut transaction, project_id).await?;
+    projects::lock(&mut transaction, project_id).await?;
     let demoted = sqlx::query("delete from promoted_properties where project_id = $1 and property = $2")
         .bind(project_id.get())
         .bind(property.name())
@@ -135,7 +135,7 @@ async fn stop(
     reason: &str,
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
-    lock(&mut transaction, project_id).await?;
+    projects::lock(&mut transaction, project_id).await?;
     sqlx::query(
         "update promoted_properties set stopped = $3, ready_at = null
          where project_id = $1 and property = $2 and stopped is null",
@@ -150,15 +150,6 @@ async fn stop(
     transaction.commit().await?;
     tracing::warn!(%project_id, property, reason, "a promoted property is stopped; questions about it read events");
     Ok(())
-}
-
-/// Makes other transactions that change the project's promotions or values wait; the last number of a value.
-async fn lock(transaction: &mut PgConnection, project_id: ProjectId) -> Result<i32, StoreError> {
-    sqlx::query_scalar("select last_value_no from projects where project_id = $1 for no key update")
-        .bind(project_id.get())
-        .fetch_optional(transaction)
-        .await?
-        .ok_or(StoreError::NoProject(project_id.get()))
 }
 
 /// The values of a property are nobody's any more. Their rows in activity go in the background.

@@ -2,10 +2,10 @@
 
 use sqlx::{Connection, PgConnection};
 
-use super::{LONGEST_VALUE, MOST_VALUES, lock, stop};
+use super::{LONGEST_VALUE, MOST_VALUES, stop};
 use crate::{
     project::ProjectId,
-    store::{BEGIN, StoreError},
+    store::{BEGIN, StoreError, projects},
 };
 
 /// The numbers of values, given as JSON, in their order; values that are new get numbers. If activity cannot carry them, the
@@ -68,7 +68,7 @@ async fn add(
     values: &[&str],
 ) -> Result<Added, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let last = lock(&mut transaction, project_id).await?;
+    let last = projects::lock(&mut transaction, project_id).await?;
     // Statements of their own: they see what the holder of the lock before us has done.
     let added = sqlx::query(
         "insert into property_values (project_id, value_no, property, value)
@@ -84,7 +84,7 @@ async fn add(
                )",
     )
     .bind(project_id.get())
-    .bind(last)
+    .bind(last.value_no)
     .bind(property)
     .bind(values)
     .execute(&mut *transaction)
