@@ -17,7 +17,7 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::{
-    Names, Stream, message,
+    Names, Stream, identity, message,
     publish::{NotPublished, Published, Publisher},
     state::StateError,
 };
@@ -155,7 +155,7 @@ impl Letters {
     pub async fn open(stream: &Stream) -> Result<Self, LettersError> {
         let dead = stream.context.get_stream(stream.names.dead_stream()).await.map_err(StateError::from)?;
         let info = dead.cached_info();
-        let (created, last) = (info.created, info.state.last_sequence);
+        let (created, last) = (identity::created(info), info.state.last_sequence);
         Ok(Self { names: stream.names.clone(), created, last, stream: dead })
     }
 

@@ -1,6 +1,7 @@
 //! The stream between the API and the workers: JetStream, where an accepted event is durable until it is stored.
 
 pub mod dead;
+mod identity;
 pub mod message;
 pub mod publish;
 mod replies;
@@ -268,10 +269,7 @@ impl Stream {
         };
         for stream in [events, dead] {
             let name = stream.name.clone();
-            self.context
-                .create_or_update_stream(stream)
-                .await
-                .map_err(|source| StreamError::Create { name, source })?;
+            self.create_or_update(&stream).await.map_err(|source| StreamError::Create { name, source })?;
         }
         Ok(())
     }

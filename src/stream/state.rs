@@ -1,9 +1,9 @@
 //! What the streams hold: how far the workers are behind, and what they have set aside.
 
 use async_nats::jetstream::{context::GetStreamError, stream::InfoError};
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 
-use super::{LANES, Stream, StreamError};
+use super::{LANES, Stream, StreamError, identity};
 
 /// The streams at a moment.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl Stream {
         let events = self.events_info().await?;
         let dead = self.context.get_stream(self.names.dead_stream()).await?.get_info().await?.state;
         Ok(State {
-            created: events.created.trunc_subsecs(6),
+            created: identity::created(&events),
             last_sequence: events.state.last_sequence,
             messages: events.state.messages,
             bytes: events.state.bytes,
@@ -79,7 +79,7 @@ impl Stream {
 
     /// When the stream of events was created.
     pub async fn created(&self) -> Result<DateTime<Utc>, StateError> {
-        Ok(self.events_info().await?.created.trunc_subsecs(6))
+        Ok(identity::created(&self.events_info().await?))
     }
 
     async fn events_info(&self) -> Result<async_nats::jetstream::stream::Info, StateError> {

@@ -11,7 +11,7 @@ use async_nats::jetstream::{
     },
 };
 
-use super::{LANES, Stream, StreamError, state::StateError};
+use super::{LANES, Stream, StreamError, identity, state::StateError};
 
 /// Of a lane at a time: there are seldom any.
 const AT_ONCE: usize = 1_000;
@@ -36,7 +36,7 @@ impl Stream {
     /// knows. Whatever interrupts this leaves a message at least once.
     pub async fn give_back_strays(&self) -> Result<usize, StraysError> {
         let events = self.context.get_stream(self.names.events_stream()).await.map_err(StateError::from)?;
-        let created = events.cached_info().created.timestamp_micros();
+        let created = identity::created(events.cached_info()).timestamp_micros();
         let mut given_back = 0;
         for lane in 0..LANES {
             // What is acked from now on is above.

@@ -184,3 +184,28 @@ async fn a_question_that_is_lost_with_its_connection_holds_up_nobody() {
     assert_eq!(*way.gate.cut.lock().unwrap(), None, "it was lost");
     weir.stop().await;
 }
+
+/// The server's own time of creation changes with the settings.
+#[tokio::test]
+async fn a_stream_stays_the_one_that_it_was_when_its_settings_change() {
+    let mut weir = Weir::start().await;
+    let nats = async_nats::connect(server("NATS_URL")).await.unwrap();
+    let jetstream = async_nats::jetstream::new(nats);
+    let name = format!("{}-events", weir.namespace());
+    let identity = || async {
+        let stream = jetstream.get_stream(&name).await.unwrap();
+        let config = &stream.cached_info().config;
+        (config.metadata["weir.created"].clone(), config.max_bytes)
+    };
+    let (before, _) = identity().await;
+    weir.api.kill().await;
+    weir.set("WEIR_STREAM_MAX_BYTES", "128MiB");
+    weir.start_api().await;
+    assert_eq!(identity().await, (before.clone(), 128 << 20));
+
+    jetstream.delete_stream(&name).await.unwrap();
+    weir.api.kill().await;
+    weir.start_api().await;
+    assert_ne!(identity().await.0, before, "a new stream counts from 1 again");
+    weir.stop().await;
+}
