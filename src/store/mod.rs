@@ -10,6 +10,7 @@ pub mod event_types;
 pub mod events;
 pub mod expiry;
 pub mod funnel;
+mod incarnation;
 pub mod inspection;
 pub mod keys;
 pub mod merges;

@@ -3,10 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use chrono::{DateTime, Utc};
@@ -14,7 +11,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
-use super::{BEGIN, StoreError, projects};
+use super::{BEGIN, StoreError, incarnation::Generation, projects};
 use crate::project::ProjectId;
 
 /// Users remembered between transactions, about 400 bytes each.
@@ -25,7 +22,7 @@ const REMEMBERED: u64 = 300_000;
 pub struct Users {
     known: Cache<(ProjectId, Box<str>), Remembered>,
     /// Of the users in the database, as it was last seen: it grows when users are deleted or merged.
-    generation: Arc<AtomicI64>,
+    generation: Arc<RwLock<Generation>>,
 }
 
 /// What the dictionary says of a user.
@@ -40,7 +37,7 @@ pub struct User {
 #[derive(Clone, Copy)]
 struct Remembered {
     user: User,
-    generation: i64,
+    generation: Generation,
 }
 
 impl Default for Users {
@@ -52,13 +49,14 @@ impl Default for Users {
 impl Users {
     /// The generation whose users [`Users::find_or_add`] gives. Whoever uses their numbers must make sure, in the
     /// transaction in which they are used, that it is still that of the database.
-    pub fn generation(&self) -> i64 {
-        self.generation.load(Ordering::Acquire)
+    pub(super) fn generation(&self) -> Generation {
+        *self.generation.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was remembered of earlier generations is looked up again.
-    pub fn set_generation(&self, generation: i64) {
-        self.generation.fetch_max(generation, Ordering::AcqRel);
+    /// What was remembered of other generations is looked up again. It may be an earlier one: of an older copy of the
+    /// database.
+    pub(super) fn set_generation(&self, generation: Generation) {
+        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
     }
 
     /// The users of these ids; who is new gets a number.

@@ -29,6 +29,7 @@ mod isolation;
 mod late_events;
 mod merges;
 mod nasty;
+mod older_copies;
 mod oracle;
 mod outages;
 mod poison;

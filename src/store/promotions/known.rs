@@ -9,7 +9,13 @@ use moka::sync::Cache;
 use sqlx::PgConnection;
 
 use super::values;
-use crate::{project::ProjectId, store::StoreError};
+use crate::{
+    project::ProjectId,
+    store::{
+        StoreError,
+        incarnation::{self, Incarnation},
+    },
+};
 
 /// The value of an event without the property, as JSON.
 pub(in crate::store) const MISSING: &str = "null";
@@ -27,15 +33,15 @@ pub struct Promotions {
 
 /// What is promoted until something else is.
 pub(in crate::store) struct Generation {
-    pub number: i64,
+    pub number: incarnation::Generation,
     properties: HashMap<ProjectId, Vec<Box<str>>>,
     numbers: Cache<(ProjectId, Box<str>, Box<str>), i32>,
 }
 
 impl Default for Promotions {
-    /// In the first generation nothing is promoted.
+    /// Nothing is known yet.
     fn default() -> Self {
-        Self { current: Arc::new(RwLock::new(Arc::new(Generation::new(0, HashMap::new())))) }
+        Self { current: Arc::new(RwLock::new(Arc::new(Generation::new((None, 0), HashMap::new())))) }
     }
 }
 
@@ -46,8 +52,12 @@ impl Promotions {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks up what is promoted now.
-    pub(in crate::store) async fn look_up(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+    /// Looks up what is promoted now, in the incarnation with which the connection talks.
+    pub(in crate::store) async fn look_up(
+        &self,
+        connection: &mut PgConnection,
+        incarnation: Incarnation,
+    ) -> Result<(), StoreError> {
         let rows: Vec<(i64, Option<i32>, Option<String>)> = sqlx::query_as(
             "select promotions_generation, project_id, property
              from upkeep left join promoted_properties on stopped is null",
@@ -61,14 +71,14 @@ impl Promotions {
                 properties.entry(ProjectId::from_stored(project_id)).or_default().push(property.into());
             }
         }
-        let generation = Arc::new(Generation::new(number, properties));
+        let generation = Arc::new(Generation::new((Some(incarnation), number), properties));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = generation;
         Ok(())
     }
 }
 
 impl Generation {
-    fn new(number: i64, properties: HashMap<ProjectId, Vec<Box<str>>>) -> Self {
+    fn new(number: incarnation::Generation, properties: HashMap<ProjectId, Vec<Box<str>>>) -> Self {
         Self { number, properties, numbers: Cache::new(REMEMBERED) }
     }
 

@@ -19,7 +19,13 @@ use self::{
     deltas::Deltas,
     rows::{Row, Rows},
 };
-use super::{BEGIN, StoreError, promotions::known::Promotions, settled, users::Users};
+use super::{
+    BEGIN, StoreError,
+    incarnation::{Generation, Incarnation},
+    promotions::known::Promotions,
+    settled,
+    users::Users,
+};
 use crate::{event::Batch, project::Project};
 
 /// A database that has not answered by then is lost: a host that vanishes says nothing.
@@ -70,12 +76,24 @@ impl<E: Into<StoreError>> From<E> for NotWritten {
 /// What writers must agree on, as it was when their transaction began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
 struct Terms {
+    #[sqlx(flatten)]
+    incarnation: Incarnation,
     /// Grows when users are deleted or merged: numbers of users that were looked up before may be wrong.
     users_generation: i64,
     /// Grows with each property that is promoted, demoted or stopped.
     promotions_generation: i64,
     /// Events before this are not kept. Absent: all are.
     events_from: Option<DateTime<Utc>>,
+}
+
+impl Terms {
+    fn users(&self) -> Generation {
+        (Some(self.incarnation), self.users_generation)
+    }
+
+    fn promotions(&self) -> Generation {
+        (Some(self.incarnation), self.promotions_generation)
+    }
 }
 
 /// Stores parts of messages of the stream that was created at `stream`.
@@ -114,9 +132,9 @@ async fn write_on(
         match store(connection, rows, generations, (stream, parts), way).await {
             Ok(Stored::Done(written)) => return Ok(written),
             Ok(Stored::Outdated(terms)) => {
-                users.set_generation(terms.users_generation);
-                if terms.promotions_generation != promoted.number {
-                    promotions.look_up(connection).await?;
+                users.set_generation(terms.users());
+                if terms.promotions() != promoted.number {
+                    promotions.look_up(connection, terms.incarnation).await?;
                 }
             }
             Err(NotWritten { error, .. }) if way == Way::Straight && error.is_duplicate() => {
@@ -146,17 +164,21 @@ enum Stored {
 async fn store(
     connection: &mut PgConnection,
     Rows { mut rows, of_deleted_users }: Rows<'_>,
-    generations: (i64, i64),
+    generations: (Generation, Generation),
     (stream, parts): (DateTime<Utc>, &[Part<'_>]),
     way: Way,
 ) -> Result<Stored, NotWritten> {
     let received: usize = parts.iter().map(|part| part.batch.events.len()).sum();
     let mut transaction = connection.begin_with(BEGIN).await?;
     let terms: Terms =
-        sqlx::query_as("select users_generation, promotions_generation, events_from from agree_on_terms()")
+        sqlx::query_as(
+            "select users_generation, promotions_generation, events_from, pg_postmaster_start_time() as server_started,
+                    (select oid::bigint from pg_database where datname = current_database()) as database_no
+             from agree_on_terms()",
+        )
             .fetch_one(&mut *transaction)
             .await?;
-    if (terms.users_generation, terms.promotions_generation) != generations {
+    if (terms.users(), terms.promotions()) != generations {
         transaction.rollback().await?;
         return Ok(Stored::Outdated(terms));
     }

@@ -1,0 +1,81 @@
+//! Databases that become another under running processes: what was remembered of the one is not taken for the other's.
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+
+use super::support::{Weir, drop_database, server};
+
+/// An event of each user, with ids of their own.
+fn events(of: &str, users: &[&str]) -> Value {
+    let event = |user: &&str| json!({"event_id": format!("{of}-{user}"), "event_type": "e", "user_id": user});
+    users.iter().map(event).collect()
+}
+
+/// Lets nobody into the database and ends who is there, as one does who swaps databases.
+async fn shut(admin: &mut PgConnection, name: &str) {
+    for statement in [
+        format!("alter database {name} allow_connections false"),
+        format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *admin).await.unwrap();
+    }
+}
+
+async fn execute(admin: &mut PgConnection, statement: String) {
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(admin).await.unwrap();
+}
+
+/// Whose each stored event is.
+async fn owners(pool: &PgPool) -> Vec<(String, String)> {
+    let query = "select event_type, user_id from events join users using (project_id, user_no) order by 1, 2";
+    sqlx::query_as(query).fetch_all(pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn events_are_stored_when_the_generation_of_users_goes_back() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    weir.execute("update upkeep set users_generation = 5, promotions_generation = 5").await;
+    assert_eq!(weir.send(&project, &events("before", &["ann"])).await.0, 202);
+    weir.wait_for_events(1).await;
+    weir.execute("update upkeep set users_generation = 4, promotions_generation = 4").await;
+    assert_eq!(weir.send(&project, &events("after", &["ann", "bob"])).await.0, 202);
+    weir.wait_for_events(3).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn events_go_to_their_own_users_when_a_copy_takes_the_place_of_the_database() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    assert_eq!(weir.send(&project, &events("first", &["ann"])).await.0, 202);
+    weir.wait_for_events(1).await;
+    weir.wait_until_drained().await;
+    let mut admin = PgConnection::connect(&server("DATABASE_URL")).await.unwrap();
+    let name = weir.database_name().to_owned();
+    shut(&mut admin, &name).await;
+    execute(&mut admin, format!("create database {name}_copy template {name}")).await;
+    execute(&mut admin, format!("alter database {name} allow_connections true")).await;
+
+    // In one bob gets the number that carol gets in the other; the generations are equal.
+    assert_eq!(weir.send(&project, &events("second", &["bob"])).await.0, 202);
+    weir.wait_for_events(2).await;
+    weir.wait_until_drained().await;
+    shut(&mut admin, &name).await;
+    execute(&mut admin, format!("alter database {name} rename to {name}_old")).await;
+    execute(&mut admin, format!("alter database {name}_copy rename to {name}")).await;
+    execute(&mut admin, format!("alter database {name} allow_connections true")).await;
+    for (of, users) in [("third", ["carol"]), ("fourth", ["bob"])] {
+        assert_eq!(weir.send(&project, &events(of, &users)).await.0, 202);
+        weir.wait_until_drained().await;
+    }
+
+    let whose = owners(&weir.pool).await;
+    let users: Vec<&str> = whose.iter().map(|(_, user)| user.as_str()).collect();
+    assert_eq!(users, ["ann", "bob", "carol"]);
+    let of_bob = weir.get(&project, "/users/bob").send().await.unwrap();
+    assert_eq!(of_bob.status(), 200);
+    let old = format!("{}_old", weir.database_url());
+    weir.stop().await;
+    drop_database(&old).await;
+}
