@@ -77,6 +77,15 @@ pub struct Publishing {
     pub publish_in_flight: u16,
 }
 
+/// For the API and the workers alike.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Deduplication {
+    /// Events with one id that come within this time of each other are one event, whatever their times; the same for the
+    /// API and the workers
+    #[arg(long, env = "WEIR_DEDUPLICATION_WINDOW", default_value = "24h", value_parser = duration)]
+    pub deduplication_window: Duration,
+}
+
 /// Where Redis is, the filter for duplicates.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Redis")]
@@ -89,9 +98,8 @@ pub struct Redis {
         help = "Redis or Valkey"
     )]
     pub redis_url: String,
-    /// How long an event id is remembered at least; the database remembers for as long as it keeps the event
-    #[arg(long, env = "WEIR_DEDUPLICATION_WINDOW", default_value = "24h", value_parser = duration)]
-    pub deduplication_window: Duration,
+    #[command(flatten)]
+    pub deduplication: Deduplication,
     /// How long a request waits for Redis before it goes on without
     #[arg(long, env = "WEIR_REDIS_TIMEOUT", default_value = "250ms", value_parser = duration)]
     pub redis_timeout: Duration,
@@ -247,6 +255,8 @@ pub struct Retention {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Writing")]
 pub struct Writing {
+    #[command(flatten)]
+    pub deduplication: Deduplication,
     /// Transactions that are written side by side
     #[arg(long, env = "WEIR_WRITERS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub writers: u16,

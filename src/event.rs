@@ -26,12 +26,27 @@ pub struct Event<'a> {
     pub properties: Cow<'a, str>,
 }
 
+/// What the filter knows of other copies of a batch's events: whether the store must look for them by their ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Copies {
+    /// There are none: nobody else has sent these ids within the window, and the filter knows who sends them later.
+    None,
+    /// There may be some that came before. The filter knows who sends these ids later.
+    Before,
+    /// Another request had one of these ids, and what became of it is not known: it may be stored before or after.
+    Beside,
+    /// The filter was not asked.
+    #[default]
+    Unknown,
+}
+
 /// The events of one request, or a part of them: what one message of the stream carries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch<'a> {
     pub project_id: ProjectId,
     pub request_id: Cow<'a, str>,
     pub received_at: DateTime<Utc>,
+    pub copies: Copies,
     pub events: Vec<Event<'a>>,
 }
 

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::FuturesOrdered};
 use indicatif::{ProgressBar, ProgressStyle};
 use weir::{
     config,
-    event::Batch,
+    event::{Batch, Copies},
     ingest::{
         self,
         event_types::EventTypes,
@@ -203,8 +203,13 @@ impl Import<'_> {
         let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
         sent.events = events.len();
         for events in ingest::split(events, self.publisher.largest_message()) {
-            let batch =
-                Batch { project_id: self.project.id, request_id: "import".into(), received_at, events };
+            let batch = Batch {
+                project_id: self.project.id,
+                request_id: "import".into(),
+                received_at,
+                copies: Copies::Unknown,
+                events,
+            };
             let sequence = self.publish(&Encoded::of(&batch)).await?;
             sent.last_sequence = sent.last_sequence.max(sequence);
         }

@@ -4,13 +4,14 @@ use std::pin::pin;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use sqlx::PgPool;
 use tracing::{info, warn};
 use weir::{
     api, config,
     ingest::{Ingest, admission::Admission, event_types::EventTypes, filter::Filter, rate::local},
     metrics, server, shutdown,
     store::{
-        self,
+        self, inspection,
         migrate::{self, SchemaError},
         snapshot::Reader,
     },
@@ -81,6 +82,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let admission = Admission::new(&options.load);
     let http = options.http;
     let reader = Reader::new(pool.clone(), &options.questions);
+    let keeping = keep_stream(stream.clone(), options.stream, ingest.filter.clone(), pool.clone());
     let parts =
         api::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
     let app = api::app(parts);
@@ -90,7 +92,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     // Signs of life are served meanwhile; events are answered with 503.
     tokio::select! {
         served = &mut serving => served?,
-        failed = keep_stream(&stream, &options.stream) => failed?,
+        failed = keeping => failed?,
     }
     info!("ended");
     Ok(())
@@ -98,9 +100,19 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
 
 /// Creates the stream, and again whenever it is gone or may be: a server that comes back may have lost its disk. Ends only
 /// with an error.
-async fn keep_stream(stream: &Stream, settings: &config::StreamSettings) -> Result<(), StreamError> {
+async fn keep_stream(
+    stream: Stream,
+    settings: config::StreamSettings,
+    filter: Filter,
+    pool: PgPool,
+) -> Result<(), StreamError> {
     loop {
-        stream::when_up(|| stream.create(settings)).await?;
+        stream::when_up(|| stream.create(&settings)).await?;
+        if stream.state().await.is_ok_and(|state| state.last_sequence == 0)
+            && inspection::has_events(&pool).await.is_ok_and(|has_events| !has_events)
+        {
+            filter.remembers_all().await;
+        }
         info!("the stream is ready");
         tokio::select! {
             () = stream.gone() => warn!("the stream is gone; it is created again"),

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     config,
-    event::{Batch, Event},
+    event::{Batch, Copies, Event},
     metrics::{self, CaughtBy},
     project::{Project, ProjectId},
     stream::{
@@ -129,7 +129,7 @@ impl Ingest {
 
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
         let asked = ids.len();
-        let (allowance, known) = self.check(charge, ids, received_at).await.inspect_err(over_rate)?;
+        let (allowance, known, copies) = self.check(charge, ids, received_at).await.inspect_err(over_rate)?;
         for Rejected { rejection, .. } in &rejected {
             metrics::events_rejected(rejection.reason.code(), 1);
         }
@@ -145,6 +145,7 @@ impl Ingest {
                 project_id: project.id,
                 request_id: request_id.as_deref().unwrap_or(request.request_id).into(),
                 received_at,
+                copies,
                 events,
             })
         });
@@ -175,14 +176,14 @@ impl Ingest {
         charge: Charge,
         ids: Vec<Uuid>,
         now: DateTime<Utc>,
-    ) -> Result<(Allowance, Vec<bool>), OverRate> {
-        let (verdict, known) = match self.filter.check(charge, ids, now).await {
-            Some(checked) => (checked.verdict, checked.known),
-            None => (None, Vec::new()),
+    ) -> Result<(Allowance, Vec<bool>, Copies), OverRate> {
+        let (verdict, known, copies) = match self.filter.check(charge, ids, now).await {
+            Some(checked) => (checked.verdict, checked.known, checked.copies),
+            None => (None, Vec::new(), Copies::Unknown),
         };
         let here = || self.buckets.take(charge.project_id, charge.rate, charge.events);
         match verdict.unwrap_or_else(here) {
-            Ok(allowance) => Ok((allowance, known)),
+            Ok(allowance) => Ok((allowance, known, copies)),
             Err(error) => {
                 metrics::rate_limit_exceeded("project");
                 Err(error)

@@ -147,11 +147,16 @@ async fn remove_bits(
     Ok(())
 }
 
-/// Forgets that users were deleted before `oldest`, when nothing of them can lie in a stream any more.
-pub async fn forget(pool: &PgPool, oldest: DateTime<Utc>) -> Result<u64, StoreError> {
-    let forgotten =
-        sqlx::query("delete from deleted_users where deleted_at < $1").bind(oldest).execute(pool).await?;
-    Ok(forgotten.rows_affected())
+/// Forgets what concerns only events received before `oldest`, when none of them can lie in a stream any more: who was
+/// deleted, and which ids were contested.
+pub async fn forget(pool: &PgPool, oldest: DateTime<Utc>) -> Result<(), StoreError> {
+    for forget in [
+        "delete from deleted_users where deleted_at < $1",
+        "delete from contested_ids where received_at < $1",
+    ] {
+        sqlx::query(forget).bind(oldest).execute(pool).await?;
+    }
+    Ok(())
 }
 
 /// Users whose deletion is not complete, and since when the oldest waits.

@@ -31,6 +31,11 @@ pub async fn about(pool: &PgPool) -> Result<About, StoreError> {
     Ok(query.fetch_one(pool).await?)
 }
 
+/// Whether any event is stored.
+pub async fn has_events(pool: &PgPool) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar("select exists (select from events)").fetch_one(pool).await?)
+}
+
 /// Events of a project, as they are stored and as statistics count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

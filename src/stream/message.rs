@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    event::{Batch, Event},
+    event::{Batch, Copies, Event},
     project::ProjectId,
 };
 
@@ -22,6 +22,12 @@ enum Versioned<'a> {
     /// Batches of requests that arrived together; they may be of different projects.
     #[serde(borrow)]
     V2(Vec<V1<'a>>),
+    /// With what the filter knows.
+    #[serde(borrow)]
+    V3(V3<'a>),
+    /// Several of these.
+    #[serde(borrow)]
+    V4(Vec<V3<'a>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,6 +38,13 @@ struct V1<'a> {
     received_at: DateTime<Utc>,
     #[serde(borrow)]
     events: Cow<'a, [Event<'a>]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct V3<'a> {
+    copies: Copies,
+    #[serde(borrow)]
+    batch: V1<'a>,
 }
 
 /// A batch in the form in which it travels.
@@ -59,11 +72,14 @@ pub struct DecodeError(#[from] postcard::Error);
 /// # Panics
 /// Never: every batch can be encoded.
 pub fn encode(batch: &Batch<'_>) -> Vec<u8> {
-    let message = Versioned::V1(V1 {
-        project_id: batch.project_id.get(),
-        request_id: &batch.request_id,
-        received_at: batch.received_at,
-        events: Cow::Borrowed(&batch.events),
+    let message = Versioned::V3(V3 {
+        copies: batch.copies,
+        batch: V1 {
+            project_id: batch.project_id.get(),
+            request_id: &batch.request_id,
+            received_at: batch.received_at,
+            events: Cow::Borrowed(&batch.events),
+        },
     });
     let expected = batch.events.iter().map(encoded_size).sum::<usize>() + 64;
     postcard::to_extend(&message, Vec::with_capacity(expected))
@@ -81,13 +97,13 @@ pub fn encoded_size(event: &Event<'_>) -> usize {
 
 /// One message with the batches of all of these, each of them made by [`encode`].
 pub fn join(mut messages: Vec<Bytes>) -> Bytes {
-    const V2: u8 = 1;
+    const V4: u8 = 3;
     if messages.len() == 1 {
         return messages.remove(0);
     }
     let bytes: usize = messages.iter().map(Bytes::len).sum();
     let mut joined = BytesMut::with_capacity(bytes + 16);
-    joined.put_u8(V2);
+    joined.put_u8(V4);
     joined.put(&*postcard::to_stdvec(&messages.len()).expect("a number can be encoded"));
     for message in &messages {
         joined.put(&message[1..]); // all but the version
@@ -98,18 +114,25 @@ pub fn join(mut messages: Vec<Bytes>) -> Bytes {
 /// The batches that [`encode`] was given; their texts are borrowed from `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Batch<'_>>, DecodeError> {
     let batches = match postcard::from_bytes(bytes)? {
-        Versioned::V1(batch) => vec![batch],
-        Versioned::V2(batches) => batches,
+        Versioned::V1(batch) => vec![batch.into_batch(Copies::Unknown)],
+        Versioned::V2(batches) => {
+            batches.into_iter().map(|batch| batch.into_batch(Copies::Unknown)).collect()
+        }
+        Versioned::V3(V3 { copies, batch }) => vec![batch.into_batch(copies)],
+        Versioned::V4(batches) => {
+            batches.into_iter().map(|V3 { copies, batch }| batch.into_batch(copies)).collect()
+        }
     };
-    Ok(batches.into_iter().map(V1::into_batch).collect())
+    Ok(batches)
 }
 
 impl<'a> V1<'a> {
-    fn into_batch(self) -> Batch<'a> {
+    fn into_batch(self, copies: Copies) -> Batch<'a> {
         Batch {
             project_id: ProjectId::from_stored(self.project_id),
             request_id: self.request_id.into(),
             received_at: self.received_at,
+            copies,
             events: self.events.into_owned(),
         }
     }
@@ -124,6 +147,7 @@ mod tests {
             project_id: ProjectId::from_stored(7),
             request_id: "r-1".into(),
             received_at: DateTime::from_timestamp_micros(1_700_000_000_123_456).expect("a time"),
+            copies: Copies::Beside,
             events: vec![
                 Event {
                     event_id: Uuid::from_u128(1),
@@ -173,9 +197,14 @@ mod tests {
         let mut content = b"\x0e\x03r-1\x80\x89\x81\x82\x83\x89\x85\x06\x01".to_vec();
         content.extend([0xff; 16]);
         content.extend(b"\x00\x03job\x00\x02{}");
-        assert_eq!(encode(&batch), [b"\x00", &content[..]].concat());
+        let with_copies = [b"\x02", &content[..]].concat();
+        assert_eq!(encode(&batch), [b"\x02", &with_copies[..]].concat());
         let one = Bytes::from(encode(&batch));
-        assert_eq!(join(vec![one.clone(), one]), [b"\x01\x02", &content[..], &content[..]].concat());
+        assert_eq!(join(vec![one.clone(), one]), [b"\x03\x02", &with_copies[..], &with_copies[..]].concat());
+        batch.copies = Copies::Unknown;
+        assert_eq!(decode(&[b"\x00", &content[..]].concat()).expect("the first version"), [batch.clone()]);
+        let second = [b"\x01\x02", &content[..], &content[..]].concat();
+        assert_eq!(decode(&second).expect("the second version"), [batch.clone(), batch]);
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn writer_name(lane: u32) -> String {
     format!("writer-{lane}")
 }
 
-fn lane_of(project_id: ProjectId) -> u32 {
+pub(crate) fn lane_of(project_id: ProjectId) -> u32 {
     project_id.get().cast_unsigned() % LANES
 }
 

@@ -14,6 +14,7 @@ mod bounds;
 mod clients;
 mod command_line;
 mod contract;
+mod copies;
 mod cors;
 mod dead_letters;
 mod deletions;

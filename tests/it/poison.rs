@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use uuid::Uuid;
 use weir::{
-    event::{Batch, Event},
+    event::{Batch, Copies, Event},
     project::ProjectId,
     store::projects,
     stream::message,
@@ -39,6 +39,7 @@ fn message_with(project_id: ProjectId, change: impl FnOnce(&mut Event<'_>)) -> V
         project_id,
         request_id: "r".into(),
         received_at: Utc::now(),
+        copies: Copies::Unknown,
         events: vec![event],
     })
 }
@@ -48,7 +49,7 @@ fn poison(project_id: ProjectId, kind: &str) -> Vec<u8> {
         "unreadable" => Uuid::new_v4().as_bytes().map(|byte| byte | 0x80).to_vec(),
         "unknown project" => {
             let mut message = message_with(project_id, |_| {});
-            message[1] = 126; // project 63
+            message[2] = 126; // project 63
             message
         }
         "check constraint" => message_with(project_id, |event| event.event_type = "poison".into()),

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 use weir::{
-    event::{Batch, Event},
+    event::{Batch, Copies, Event},
     store::projects,
     stream::message,
 };
@@ -66,7 +66,13 @@ async fn of_a_shared_message_only_what_is_refused_is_set_aside() {
             properties: "{}".into(),
         };
         let events = event_types.map(event).to_vec();
-        let batch = Batch { project_id, request_id: "r".into(), received_at: Utc::now(), events };
+        let batch = Batch {
+            project_id,
+            request_id: "r".into(),
+            received_at: Utc::now(),
+            copies: Copies::Unknown,
+            events,
+        };
         messages.push(message::encode(&batch).into());
     }
     let jetstream = async_nats::jetstream::new(async_nats::connect(server("NATS_URL")).await.unwrap());

@@ -122,7 +122,7 @@ pub(crate) async fn watch(pool: PgPool, stream: Stream, ending: CancellationToke
     }
 }
 
-async fn forget(pool: &PgPool, state: &State) -> Result<u64, StoreError> {
+async fn forget(pool: &PgPool, state: &State) -> Result<(), StoreError> {
     let now = Utc::now();
     let oldest = state.oldest.unwrap_or(now).min(state.oldest_dead.unwrap_or(now));
     deletions::forget(pool, oldest - SKEW).await

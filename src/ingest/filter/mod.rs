@@ -1,14 +1,18 @@
 //! The filter for duplicates in Redis: which ids were accepted lately? It is never the truth. Without it the stream and
 //! the store remove duplicates, later and at more cost.
 //!
-//! A set per project and time bucket holds the ids' 16 bytes; the bucket of now and the one before are asked, so an id
-//! is remembered for one to two buckets. The same round trip asks for the project's rate.
+//! Two sets per project and time bucket hold the ids' 16 bytes: those that a request has taken, when it is checked, and those
+//! that are durable, when they are marked. The bucket of now and the one before are asked, so an id is remembered for one to
+//! two buckets. Who takes an id first, as far back as Redis remembers ([`memory`]), has the only copy of the event, and the
+//! store need not look for others. An id that was taken is not yet known: what took it may have died. The same round trip asks
+//! for the project's rate.
 //!
 //! One task talks with Redis. What requests ask and mark while it waits for an answer goes together in its next round trip
 //! ([`exchange`]), so that many small requests cost as little as one.
 
 mod exchange;
 mod link;
+mod memory;
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -19,7 +23,7 @@ use uuid::Uuid;
 
 use self::{exchange::Exchange, link::Link};
 use super::rate::{Allowance, OverRate, Rate};
-use crate::{config, metrics, project::ProjectId};
+use crate::{config, event::Copies, metrics, project::ProjectId};
 
 /// Ids that go to Redis together at most, unless a single request has more.
 const TOGETHER: usize = 10_000;
@@ -29,6 +33,8 @@ const TOGETHER: usize = 10_000;
 pub struct Filter {
     link: Link,
     bucket: Duration,
+    /// The key of the memory's beginning.
+    memory: String,
     asking: mpsc::UnboundedSender<Ask>,
 }
 
@@ -40,13 +46,18 @@ pub struct Charge {
     pub events: NonZeroU32,
 }
 
+/// Whether the rate lets a request in.
+type Verdict = Result<Allowance, OverRate>;
+
 /// What Redis knows of a request.
 #[derive(Debug)]
 pub struct Checked {
     /// Whether the rate lets it in; nothing if Redis takes no writes.
-    pub verdict: Option<Result<Allowance, OverRate>>,
-    /// For each id whether it was marked before.
+    pub verdict: Option<Verdict>,
+    /// For each id whether it was marked before. Empty: none was.
     pub known: Vec<bool>,
+    /// What is known of copies of those that were not.
+    pub copies: Copies,
 }
 
 /// What a request wants of Redis.
@@ -80,11 +91,11 @@ impl Ask {
 impl Filter {
     /// Connects when first used, and again whenever the connection broke. Must be called in a runtime.
     pub fn new(config: &config::Redis, namespace: &str) -> Result<Self, RedisError> {
-        let bucket = config.deduplication_window.max(Duration::from_secs(1));
+        let bucket = config.deduplication.deduplication_window.max(Duration::from_secs(1));
         let link = Link::new(config, namespace)?;
         let (asking, asks) = mpsc::unbounded_channel();
         tokio::spawn(answer_all(asks, link.clone(), Exchange::new(namespace, bucket)));
-        Ok(Self { link, bucket, asking })
+        Ok(Self { link, bucket, memory: memory::key(namespace), asking })
     }
 
     /// Takes a token per event from the project's bucket, and asks of each id whether it was marked before, in one round
@@ -104,6 +115,13 @@ impl Filter {
     /// the stream or the store will recognise them.
     pub fn mark(&self, project_id: ProjectId, ids: Vec<Uuid>, now: DateTime<Utc>) {
         self.ask(Ask::Mark(Mark { project_id, ids, bucket: self.bucket_of(now) }));
+    }
+
+    /// Says that nothing was taken before: there is no event in the stream nor in the database.
+    pub async fn remembers_all(&self) {
+        let mut pipeline = redis::pipe();
+        memory::begin_complete(&mut pipeline, &self.memory);
+        self.link.run::<()>(&pipeline).await;
     }
 
     /// Whether Redis takes marks now.

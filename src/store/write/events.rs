@@ -1,55 +1,15 @@
 //! Rows into the hypertable.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
-use chrono::TimeDelta;
 use sqlx::{PgConnection, Row as _, postgres::PgDatabaseError};
-use uuid::Uuid;
 
 use super::{
     NotWritten,
     copy::CopyRows,
     rows::{Identity, Row},
 };
-use crate::{project::ProjectId, store::StoreError};
-
-/// How far back an event without a time of its own is looked for: its time is that of its receipt, so a copy of it has
-/// another time, and the unique index cannot recognise it.
-const UNTIMED_WINDOW: TimeDelta = TimeDelta::days(2);
-
-/// Takes out the events without a time of their own whose id is stored, or stands earlier among the rows.
-///
-/// A lock per project makes writers with such events take turns: the index would let both of two copies in.
-pub(super) async fn drop_known_untimed(
-    transaction: &mut PgConnection,
-    rows: &mut Vec<Row<'_>>,
-) -> Result<(), StoreError> {
-    let untimed: Vec<&Row<'_>> = rows.iter().filter(|row| row.is_untimed()).collect();
-    let Some(oldest) = untimed.iter().map(|row| row.occurred_at).min() else { return Ok(()) };
-    let projects: BTreeSet<ProjectId> = untimed.iter().map(|row| row.project.id).collect();
-    for project_id in projects {
-        sqlx::query("select pg_advisory_xact_lock(hashtext('weir.untimed'), $1)")
-            .bind(project_id.get())
-            .execute(&mut *transaction)
-            .await?;
-    }
-    let project_ids: Vec<i32> = untimed.iter().map(|row| row.project.id.get()).collect();
-    let event_ids: Vec<Uuid> = untimed.iter().map(|row| row.event.event_id).collect();
-    let found: Vec<(i32, Uuid)> = sqlx::query_as(
-        "select project_id, event_id
-         from events join unnest($1::int[], $2::uuid[]) as sent (project_id, event_id) using (project_id, event_id)
-         where occurred_at >= $3",
-    )
-    .bind(project_ids)
-    .bind(event_ids)
-    .bind(oldest - UNTIMED_WINDOW)
-    .fetch_all(transaction)
-    .await?;
-    let mut known: HashSet<(i32, Uuid)> = found.into_iter().collect();
-    // Rows are sorted by id and time: the first of several copies stays.
-    rows.retain(|row| !row.is_untimed() || known.insert((row.project.id.get(), row.event.event_id)));
-    Ok(())
-}
+use crate::project::ProjectId;
 
 /// Copies rows into a table. If one of them is refused, the error tells which.
 pub(super) async fn copy(

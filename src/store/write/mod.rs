@@ -3,15 +3,16 @@
 //! Straight COPY into the hypertable first; only when that meets an event which is stored already, the transaction is
 //! done again through a staging table that tells old from new.
 
+mod copies;
 pub mod copy;
 pub mod deltas;
 mod events;
 mod properties;
 mod rows;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use sqlx::{Connection, PgConnection, PgPool};
 
@@ -26,7 +27,11 @@ use super::{
     settled,
     users::Users,
 };
-use crate::{event::Batch, project::Project};
+use crate::{
+    event::{Batch, Copies},
+    project::Project,
+    stream::lane_of,
+};
 
 /// A database that has not answered by then is lost: a host that vanishes says nothing.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -96,16 +101,19 @@ impl Terms {
     }
 }
 
-/// Stores parts of messages of the stream that was created at `stream`.
+/// Stores parts of messages of the stream that was created at `stream`. Copies of an event that are received within
+/// `window` of each other are one event.
 pub async fn write(
     pool: &PgPool,
     dictionaries: &Dictionaries,
+    window: TimeDelta,
     stream: DateTime<Utc>,
     parts: &[Part<'_>],
 ) -> Result<Written, NotWritten> {
     let mut connection = pool.acquire().await?;
     // Events that make weir panic must not end the worker, which would meet them again.
-    let writing = AssertUnwindSafe(write_on(&mut connection, dictionaries, stream, parts)).catch_unwind();
+    let writing =
+        AssertUnwindSafe(write_on(&mut connection, dictionaries, window, stream, parts)).catch_unwind();
     let written = match tokio::time::timeout(PATIENCE, writing).await {
         Ok(Ok(written)) => written,
         Ok(Err(_panic)) => Err(StoreError::Panicked.into()),
@@ -120,6 +128,7 @@ pub async fn write(
 async fn write_on(
     connection: &mut PgConnection,
     Dictionaries { users, promotions }: &Dictionaries,
+    window: TimeDelta,
     stream: DateTime<Utc>,
     parts: &[Part<'_>],
 ) -> Result<Written, NotWritten> {
@@ -129,7 +138,7 @@ async fn write_on(
         let generations = (users.generation(), promoted.number);
         let mut rows = rows::of(connection, users, parts).await?;
         properties::number_values(connection, &promoted, &mut rows.rows).await?;
-        match store(connection, rows, generations, (stream, parts), way).await {
+        match store(connection, rows, window, generations, (stream, parts), way).await {
             Ok(Stored::Done(written)) => return Ok(written),
             Ok(Stored::Outdated(terms)) => {
                 users.set_generation(terms.users());
@@ -164,20 +173,25 @@ enum Stored {
 async fn store(
     connection: &mut PgConnection,
     Rows { mut rows, of_deleted_users }: Rows<'_>,
+    window: TimeDelta,
     generations: (Generation, Generation),
     (stream, parts): (DateTime<Utc>, &[Part<'_>]),
     way: Way,
 ) -> Result<Stored, NotWritten> {
     let received: usize = parts.iter().map(|part| part.batch.events.len()).sum();
+    let lanes: BTreeSet<i32> = rows.iter().map(|row| lane_of(row.project.id).cast_signed()).collect();
+    let alone = rows.iter().any(|row| row.copies != Copies::None);
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let terms: Terms =
-        sqlx::query_as(
-            "select users_generation, promotions_generation, events_from, pg_postmaster_start_time() as server_started,
+    let terms: Terms = sqlx::query_as(
+        "select users_generation, promotions_generation, events_from,
+                    pg_postmaster_start_time() as server_started,
                     (select oid::bigint from pg_database where datname = current_database()) as database_no
-             from agree_on_terms()",
-        )
-            .fetch_one(&mut *transaction)
-            .await?;
+             from agree_on_terms_in($1, $2)",
+    )
+    .bind(lanes.into_iter().collect::<Vec<_>>())
+    .bind(alone)
+    .fetch_one(&mut *transaction)
+    .await?;
     if (terms.users(), terms.promotions()) != generations {
         transaction.rollback().await?;
         return Ok(Stored::Outdated(terms));
@@ -185,8 +199,7 @@ async fn store(
     let before = rows.len();
     rows.retain(|row| terms.events_from.is_none_or(|from| row.occurred_at >= from));
     let expired = before - rows.len();
-    rows.dedup_by_key(|row| row.identity());
-    events::drop_known_untimed(&mut transaction, &mut rows).await?;
+    copies::take_out(&mut transaction, &mut rows, window).await?;
     match way {
         Way::Straight => events::copy(&mut transaction, "events", &rows).await?,
         Way::Staged => {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{NotWritten, Part};
 use crate::{
-    event::Event,
+    event::{Copies, Event},
     project::{Project, ProjectId},
     store::{StoreError, users::Users},
 };
@@ -25,6 +25,7 @@ pub(super) struct Row<'a> {
     pub event: &'a Event<'a>,
     pub occurred_at: DateTime<Utc>,
     pub received_at: DateTime<Utc>,
+    pub copies: Copies,
     pub user_no: Option<i32>,
     /// The numbers of its values of promoted properties.
     pub value_nos: Vec<i32>,
@@ -40,8 +41,9 @@ impl Row<'_> {
         (self.project.id, self.event.event_id, self.occurred_at)
     }
 
-    pub fn is_untimed(&self) -> bool {
-        self.event.occurred_at.is_none()
+    /// What tells the event from all others.
+    pub fn id(&self) -> (ProjectId, Uuid) {
+        (self.project.id, self.event.event_id)
     }
 }
 
@@ -90,6 +92,7 @@ pub(super) async fn of<'a>(
                 event,
                 occurred_at,
                 received_at: batch.received_at,
+                copies: batch.copies,
                 user_no: user.map(|user| user.user_no),
                 value_nos: Vec::new(),
                 place: (part_index, index),

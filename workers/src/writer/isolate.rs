@@ -44,7 +44,7 @@ impl Writer {
         while let Some(Work { parts, tries }) = waiting.pop() {
             let begun = Instant::now();
             let NotWritten { error, culprit } =
-                match write::write(&self.pool, &self.dictionaries, stream, &parts).await {
+                match write::write(&self.pool, &self.dictionaries, self.window, stream, &parts).await {
                     Ok(written) => {
                         metrics::write(begun.elapsed());
                         count(written);
@@ -165,6 +165,7 @@ fn split_off<'m>(part: &mut Part<'m>, at: usize) -> Part<'m> {
         project_id: part.batch.project_id,
         request_id: part.batch.request_id.clone(),
         received_at: part.batch.received_at,
+        copies: part.batch.copies,
         events,
     };
     Part { project: part.project.clone(), batch, sequence: part.sequence }

@@ -16,7 +16,7 @@ use async_nats::jetstream::{
     AckKind, Message,
     consumer::{Consumer, pull},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use sqlx::PgPool;
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
@@ -60,6 +60,8 @@ pub(crate) struct Writer {
     /// Events at which a transaction is full.
     events: usize,
     wait: Duration,
+    /// Copies of an event come within it.
+    window: TimeDelta,
 }
 
 /// The process was asked to end, before all was done.
@@ -75,6 +77,7 @@ impl Writer {
             turns: Arc::new(Semaphore::new(writing.writers.into())),
             events: writing.write_events as usize,
             wait: writing.write_wait,
+            window: TimeDelta::from_std(writing.deduplication.deduplication_window).unwrap_or(TimeDelta::MAX),
         }
     }
 

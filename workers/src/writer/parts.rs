@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use weir::{
-    event::Batch,
+    event::{Batch, Copies},
     metrics,
     project::{Project, ProjectId},
     store::{StoreError, projects, settled, write::Part},
@@ -38,7 +38,8 @@ impl<'a> Refused<'a> {
         Self {
             reason,
             error: telemetry::chain(error),
-            payload: Bytes::from(message::encode(batch)),
+            // Whoever gives it back does so when what the filter said is of long ago.
+            payload: Bytes::from(message::encode(&Batch { copies: Copies::Beside, ..batch.clone() })),
             request_id: Some(&batch.request_id),
             events: batch.events.len(),
         }

@@ -1,0 +1,143 @@
+//! One id is one event, whatever the times of its copies, and whatever dies between them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use weir::{
+    event::{Batch, Copies, Event},
+    project::ProjectId,
+    store::projects,
+    stream::message,
+};
+
+use super::support::{Weir, server};
+
+/// The same event, stamped anew with each try, beside one that is new each time: the stream does not take them for a
+/// message that it has.
+fn stamped(event_id: &str, tried: i64) -> Value {
+    let occurred_at = DateTime::from_timestamp(1_700_000_000 + tried, 0).unwrap();
+    json!([
+        {"event_id": event_id, "event_type": "e", "user_id": "u", "occurred_at": occurred_at},
+        {"event_id": format!("{event_id}-{tried}"), "event_type": "e", "user_id": "u"},
+    ])
+}
+
+/// What Redis knows of a namespace is lost, as when it restarts without a copy on disk.
+async fn empty_redis(weir: &Weir) {
+    let client = redis::Client::open(server("REDIS_URL")).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{}:*", weir.namespace())).query_async(&mut redis).await.unwrap();
+    assert!(!keys.is_empty());
+    redis::cmd("DEL").arg(keys).query_async::<i64>(&mut redis).await.unwrap();
+}
+
+#[tokio::test]
+async fn forty_senders_of_one_id_with_forty_times_make_one_event() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    for round in 0..5 {
+        let event_id = format!("id-{round}");
+        let bodies: Vec<Value> = (0..40).map(|tried| stamped(&event_id, tried)).collect();
+        let sent = join_all(bodies.iter().map(|body| weir.send(&project, body))).await;
+        for (status, answer) in sent {
+            assert!(matches!(status.as_u16(), 200 | 202), "{answer}");
+        }
+    }
+    weir.wait_until_drained().await;
+    weir.wait_for_events(5 + 5 * 40).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn copies_are_found_when_redis_is_emptied_between_them() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    for tried in 0..4 {
+        let (status, answer) = weir.send(&project, &stamped("a", tried)).await;
+        assert_eq!(status, 202, "{answer}");
+        weir.wait_until_drained().await;
+        weir.wait_for_events(1 + tried + 1).await;
+        empty_redis(&weir).await;
+    }
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn copies_are_found_when_redis_goes_and_comes_between_them() {
+    let mut weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let addresses = ["redis://127.0.0.1:1", &server("REDIS_URL"), "redis://127.0.0.1:1"];
+    for (tried, redis) in (0..).zip(addresses) {
+        weir.api.kill().await;
+        weir.set("REDIS_URL", redis);
+        weir.start_api().await;
+        for event_id in ["a", "b"] {
+            let body = stamped(event_id, tried);
+            let (status, answer) = weir.send(&project, &body).await;
+            assert_eq!(status, 202, "{answer}");
+        }
+        weir.wait_until_drained().await;
+        weir.wait_for_events(2 + 2 * (tried + 1)).await;
+    }
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn events_without_a_time_are_one_event_too() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    for tried in 0..2 {
+        let mut untimed = stamped("a", tried);
+        untimed[0].as_object_mut().unwrap().remove("occurred_at");
+        assert_eq!(weir.send(&project, &untimed).await.0, 202);
+        weir.wait_until_drained().await;
+        empty_redis(&weir).await;
+    }
+    assert_eq!(weir.send(&project, &stamped("a", 2)).await.0, 202);
+    weir.wait_until_drained().await;
+    weir.wait_for_events(1 + 3).await;
+    weir.stop().await;
+}
+
+/// Publishes a copy as an API would that knows this of the others.
+async fn publish(weir: &Weir, project_id: ProjectId, event_id: Uuid, (tried, copies): (usize, Copies)) {
+    let received_at = Utc::now();
+    let event = Event {
+        event_id,
+        user_id: Some("u".into()),
+        event_type: "e".into(),
+        occurred_at: Some(received_at - TimeDelta::days(i64::try_from(tried).unwrap())),
+        properties: "{}".into(),
+    };
+    let batch = Batch { project_id, request_id: "r".into(), received_at, copies, events: vec![event] };
+    let jetstream = async_nats::jetstream::new(async_nats::connect(server("NATS_URL")).await.unwrap());
+    let subject = format!("{}.events.1.1", weir.namespace());
+    jetstream.publish(subject, message::encode(&batch).into()).await.unwrap().await.unwrap();
+}
+
+#[tokio::test]
+async fn copies_are_found_in_whatever_order_they_are_stored() {
+    let weir = Weir::start().await;
+    let (p, q) = (weir.project("p", "UTC").await, weir.project("q", "UTC").await);
+    let id_of = async |name| projects::by_name(&weir.pool, name).await.unwrap().unwrap().id;
+    let (project_id, other) = (id_of(&p.name).await, id_of(&q.name).await);
+    let event_ids = [1, 2, 3].map(Uuid::from_u128);
+    for (event_id, copies) in event_ids.into_iter().zip([
+        // The one that knows of another is stored first.
+        [Copies::Beside, Copies::None],
+        [Copies::None, Copies::Before],
+        [Copies::Unknown, Copies::None],
+    ]) {
+        for copy in copies.into_iter().enumerate() {
+            publish(&weir, project_id, event_id, copy).await;
+            weir.wait_until_drained().await;
+        }
+    }
+    // Another project's event with the same id is another event.
+    publish(&weir, other, event_ids[0], (0, Copies::Before)).await;
+    weir.wait_until_drained().await;
+    weir.wait_for_events(4).await;
+    weir.stop().await;
+}
