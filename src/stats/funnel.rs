@@ -4,9 +4,9 @@
 //! another event and none earlier than the one before it, the last at most the window after the first. A user *reaches* the
 //! last step of their longest path; where they enter more than once, each entry is a try. Of the paths that are as long, the
 //! one counts that is complete first, and in it each step is the last one before the next: times between steps are not
-//! stretched by what was given up. Events of the same moment are taken in the order of the first step that they are of.
+//! stretched by what was given up. Events of the same moment have no order: they are taken in the one that serves best.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use roaring::RoaringBitmap;
@@ -109,27 +109,19 @@ impl Reached {
 
 /// A user's longest path.
 fn furthest(events: &mut [StepEvent], steps: usize, window: TimeDelta) -> Option<Path> {
-    // What comes after the step only makes the order the same each time.
-    events.sort_by(|a, b| {
-        let order = |event: &StepEvent| (event.at, event.steps.trailing_zeros(), event.steps);
-        order(a).cmp(&order(b)).then_with(|| a.value.cmp(&b.value))
-    });
+    events.sort_by(|a, b| (a.at, &a.value, a.steps).cmp(&(b.at, &b.value, b.steps)));
     // The latest path to each step. It has the latest beginning too, so no other has more time left.
     let mut paths: Vec<Option<Path>> = vec![None; steps];
     let mut longest: Option<Path> = None;
-    for event in events {
-        // From the last step: an event is one step of a path, not two.
-        for step in (0..steps).rev().filter(|step| event.steps & (1 << step) != 0) {
-            let path = match step.checked_sub(1) {
-                None => Path { times: vec![event.at], value: event.value.clone() },
-                Some(before) => match &paths[before] {
-                    Some(path) if event.at - path.times[0] <= window => {
-                        let times = path.times.iter().copied().chain([event.at]).collect();
-                        Path { times, value: path.value.clone() }
-                    }
-                    _ => continue,
-                },
-            };
+    for moment in events.chunk_by(|a, b| a.at == b.at) {
+        let ends = ends(moment, steps);
+        // From the last step: an event is one step of a path, not two, and paths are extended that ended before this moment.
+        for step in (0..steps).rev() {
+            // The more steps of this moment, the later is what remains of the path before.
+            let extended = (0..=step)
+                .filter(|&first| step < ends[first])
+                .find_map(|first| extended(&paths, moment, first..=step, window));
+            let Some(path) = extended else { continue };
             if longest.as_ref().is_none_or(|longest| longest.times.len() < path.times.len()) {
                 longest = Some(path.clone());
             }
@@ -139,8 +131,89 @@ fn furthest(events: &mut [StepEvent], steps: usize, window: TimeDelta) -> Option
     longest
 }
 
+/// For each step the end of the longest range of steps from it on that events of one moment can be, each another event.
+fn ends(moment: &[StepEvent], steps: usize) -> Vec<usize> {
+    let end = |first: usize| {
+        let mut pairs = Pairs::new(moment);
+        (first..steps).find(|&step| pairs.add(step).is_none()).unwrap_or(steps)
+    };
+    if let [event] = moment {
+        return (0..steps).map(|step| step + usize::from(event.is_of(step))).collect();
+    }
+    (0..steps).map(end).collect()
+}
+
+/// The path to the step before `range`, and the steps of the range at one moment; nothing, if there is no time for them.
+fn extended(
+    paths: &[Option<Path>],
+    moment: &[StepEvent],
+    range: RangeInclusive<usize>,
+    window: TimeDelta,
+) -> Option<Path> {
+    let at = moment.first()?.at;
+    let mut path = match range.start().checked_sub(1) {
+        Some(before) => paths[before].clone().filter(|path| at - path.times[0] <= window)?,
+        None => Path {
+            times: Vec::with_capacity(range.end() + 1),
+            value: entrance(moment, *range.end())?.value.clone(),
+        },
+    };
+    path.times.extend(range.map(|_| at));
+    Some(path)
+}
+
+/// The event of step 1 in a path whose steps up to `last` are all of one moment; of several that with the first value.
+fn entrance(moment: &[StepEvent], last: usize) -> Option<&StepEvent> {
+    let mut pairs = Pairs::new(moment);
+    for step in 1..=last {
+        pairs.add(step)?;
+    }
+    pairs.add(0).map(|index| &moment[index])
+}
+
+/// Events of one moment, each for one step at most.
+struct Pairs<'a> {
+    events: &'a [StepEvent],
+    /// By event.
+    steps: Vec<Option<usize>>,
+}
+
+impl<'a> Pairs<'a> {
+    fn new(events: &'a [StepEvent]) -> Self {
+        Self { events, steps: vec![None; events.len()] }
+    }
+
+    /// Finds an event for one more step: the first one that can be had, others may have to change. None: there is none.
+    fn add(&mut self, step: usize) -> Option<usize> {
+        self.find(step, &mut vec![false; self.events.len()])
+    }
+
+    fn find(&mut self, step: usize, tried: &mut [bool]) -> Option<usize> {
+        for (index, event) in self.events.iter().enumerate() {
+            if !event.is_of(step) || std::mem::replace(&mut tried[index], true) {
+                continue;
+            }
+            if self.steps[index].is_none_or(|other| self.find(other, tried).is_some()) {
+                self.steps[index] = Some(step);
+                return Some(index);
+            }
+        }
+        None
+    }
+}
+
+impl StepEvent {
+    fn is_of(&self, step: usize) -> bool {
+        self.steps & (1 << step) != 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
     fn second(second: i64) -> DateTime<Utc> {
@@ -190,8 +263,63 @@ mod tests {
     #[test]
     fn a_moment_has_no_order_and_an_event_is_one_step() {
         assert_eq!(path(&[(1, C), (1, B), (1, A)]), [1, 1, 1]);
+        assert_eq!(path(&[(0, C), (1, B), (1, C), (1, A)]), [1, 1, 1]);
         assert_eq!(path(&[(1, A | B), (2, C)]), [1]);
         assert_eq!(path(&[(1, A | B), (1, A | B), (2, C)]), [1, 1, 2]);
+    }
+
+    /// Every path: each step another event, none earlier than the one before it.
+    fn all_paths(events: &[StepEvent], steps: usize, window: TimeDelta) -> Vec<Vec<usize>> {
+        let mut paths = vec![Vec::new()];
+        let mut next = 0;
+        while let Some(path) = paths.get(next).cloned() {
+            next += 1;
+            let fits = |&index: &usize| {
+                let event = &events[index];
+                path.len() < steps
+                    && event.is_of(path.len())
+                    && !path.contains(&index)
+                    && path.last().is_none_or(|&last: &usize| event.at >= events[last].at)
+                    && path.first().is_none_or(|&first: &usize| event.at - events[first].at <= window)
+            };
+            let longer = (0..events.len()).filter(fits).map(|index| [&path[..], &[index]].concat());
+            paths.extend(longer.collect::<Vec<_>>());
+        }
+        paths.split_off(1)
+    }
+
+    #[test]
+    fn paths_are_those_of_all_paths_that_the_definition_chooses() {
+        let mut random = rand::rngs::StdRng::seed_from_u64(1);
+        for _ in 0..10_000 {
+            let (steps, moments) = (random.random_range(2..=4), random.random_range(1..=6));
+            let window = TimeDelta::seconds(random.random_range(0..=moments));
+            let mut events: Vec<_> = (0..random.random_range(0..=7))
+                .map(|_| StepEvent {
+                    at: second(random.random_range(0..moments)),
+                    steps: random.random_range(1..1 << steps),
+                    value: [None, Some("a".to_owned()), Some("b".to_owned())][random.random_range(0..3)]
+                        .clone(),
+                })
+                .collect();
+            let steps = usize::try_from(steps).expect("a few");
+            let found = furthest(&mut events, steps, window);
+            let paths = all_paths(&events, steps, window);
+            // The longest, complete first, each step as late as can be from the last, and then the first value.
+            let expected = paths.iter().map(Vec::len).max().map(|length| {
+                let longest = paths.iter().filter(|path| path.len() == length);
+                let times =
+                    |path: &Vec<usize>| path.iter().map(|&index| events[index].at).collect::<Vec<_>>();
+                let order = |path: &Vec<usize>| {
+                    let times = times(path);
+                    let late: Vec<_> = times.iter().rev().skip(1).copied().map(Reverse).collect();
+                    (times.last().copied(), late, events[path[0]].value.clone())
+                };
+                let best = longest.min_by_key(|path| order(path)).expect("a path");
+                Path { times: times(best), value: events[best[0]].value.clone() }
+            });
+            assert_eq!(found, expected, "{steps} steps, {window}: {events:?}");
+        }
     }
 
     #[test]

@@ -349,7 +349,9 @@ def median(times):
 
 
 def longest_path(calendar, events, q):
-    """Of all paths the longest; of these the one that ends first, and in it each step as late as can be, from the back."""
+    """Of all paths the longest; of these the one that ends first, and in it each step as late as can be, from the back.
+
+    Events of one moment have no order."""
     def steps_of(event):
         day = calendar.day(event["at"])
         found = [i for i, (kind, segments) in enumerate(q["steps"]) if matching([event], segments, kind)]
@@ -360,7 +362,6 @@ def longest_path(calendar, events, q):
         return (text is not None, text or "")
 
     events = [e for e in events if steps_of(e)]
-    events.sort(key=lambda e: (e["at"], steps_of(e)[0], sum(1 << i for i in steps_of(e)), value(e)))
     paths = []
 
     def extend(path):
@@ -368,14 +369,23 @@ def longest_path(calendar, events, q):
             paths.append(path)
         if len(path) == len(q["steps"]):
             return
-        for i in range(path[-1] + 1 if path else 0, len(events)):
-            in_time = not path or events[i]["at"] - events[path[0]]["at"] <= q["window"]
-            if in_time and len(path) in steps_of(events[i]):
+        for i, event in enumerate(events):
+            fits = not path or (
+                i not in path
+                and event["at"] >= events[path[-1]]["at"]
+                and event["at"] - events[path[0]]["at"] <= q["window"]
+            )
+            if fits and len(path) in steps_of(event):
                 extend(path + [i])
 
     extend([])
     if not paths:
         return None
     length = max(map(len, paths))
-    best = max((p for p in paths if len(p) == length), key=lambda p: (-p[-1], p[-2::-1]))
+
+    def order(path):
+        times = [events[i]["at"].timestamp() for i in path]
+        return times[-1], [-at for at in times[-2::-1]], value(events[path[0]])
+
+    best = min((p for p in paths if len(p) == length), key=order)
     return [events[i] for i in best]
