@@ -53,6 +53,7 @@ mod nearest;
 pub mod origin;
 pub mod project;
 pub mod request_id;
+pub mod rfc3339;
 mod room;
 pub mod server;
 pub mod shutdown;

@@ -10,9 +10,12 @@ use poem_openapi::{
 
 use super::{
     problem::{Code, FieldError, Problem},
-    text::Text,
+    text::{Date, Text},
 };
-use crate::stats::filter::{self, Filter, Segment};
+use crate::{
+    rfc3339,
+    stats::filter::{self, Filter, Segment},
+};
 
 /// Days in a range: five years and a bit, so that an answer stays an answer.
 pub const MAX_DAYS: u32 = 2_000;
@@ -211,6 +214,12 @@ impl Checks {
         )
     }
 
+    /// A day that came in a body.
+    pub fn date(&mut self, name: &'static str, Date(text): Date) -> Option<NaiveDate> {
+        let param = NaiveDate::parse(&text).map_or(Sent::Invalid(text), Sent::Valid);
+        self.optional::<NaiveDate, true>(name, Param(param))
+    }
+
     /// Refuses a parameter for a reason that lies beyond its own form.
     pub fn refuse(&mut self, name: &'static str, code: &'static str, message: String) {
         self.errors.push(FieldError::new(name, code, message));
@@ -236,7 +245,7 @@ impl Value for NaiveDate {
     const INVALID: &'static str = "invalid_date";
 
     fn expected() -> String {
-        "YYYY-MM-DD".into()
+        "a day of the calendar as YYYY-MM-DD".into()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -255,12 +264,12 @@ impl Value for DateTime<Utc> {
     const INVALID: &'static str = "invalid_time";
 
     fn expected() -> String {
-        "a time of RFC 3339 such as 2024-01-15T10:30:00Z".into()
+        rfc3339::EXPECTED.into()
     }
 
     fn parse(text: &str) -> Option<Self> {
         // A plus that was not escaped in an address comes as a space.
-        DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|time| time.to_utc())
+        rfc3339::parse(&text.replace(' ', "+")).ok()
     }
 
     fn schema() -> MetaSchema {

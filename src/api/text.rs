@@ -1,4 +1,4 @@
-//! A text in a body.
+//! Texts in a body.
 
 use std::borrow::Cow;
 
@@ -43,6 +43,45 @@ impl ParseFromJSON for Text {
 }
 
 impl ToJSON for Text {
+    fn to_json(&self) -> Option<serde_json::Value> {
+        Some(self.0.clone().into())
+    }
+}
+
+/// A day in a body, as it was sent: [`super::parameters::Checks::date`] judges it, like those of parameters. poem-openapi's
+/// dates take signs, spaces and years that no calendar has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Date(pub String);
+
+impl Type for Date {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "string_date".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "date")))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromJSON for Date {
+    fn parse_from_json(value: Option<serde_json::Value>) -> ParseResult<Self> {
+        Text::parse_from_json(value).map(|Text(text)| Self(text)).map_err(ParseError::propagate)
+    }
+}
+
+impl ToJSON for Date {
     fn to_json(&self) -> Option<serde_json::Value> {
         Some(self.0.clone().into())
     }

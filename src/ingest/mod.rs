@@ -7,7 +7,7 @@ pub mod event_types;
 pub mod filter;
 #[cfg(test)]
 mod fuzz;
-mod properties;
+pub(crate) mod properties;
 pub mod rate;
 pub mod receipt;
 pub mod validate;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use self::{
     admission::LARGE,
-    decode::{Decoded, Format},
+    decode::{BodyError, Decoded, Format},
     event_types::EventTypes,
     filter::{Charge, Filter},
     rate::{Allowance, OverRate, Rate, local},
@@ -111,6 +111,9 @@ impl Ingest {
         let is_large = body.len() >= LARGE;
         let decoded =
             work(is_large, || decode::decode(body, request.format, self.limits.max_events as usize))?;
+        if !decoded.single && request.dialect != Dialect::Weir {
+            return Err(BodyError::WrongShape { expected: "one event", got: "a list of events" }.into());
+        }
         let received = decoded.events.len();
         metrics::events_received(received);
         let over_rate = |_: &OverRate| metrics::events_rejected("over_rate", received);

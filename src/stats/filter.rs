@@ -15,6 +15,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::ingest::properties;
+
 /// Values of a segment, and segments of a question.
 pub const MOST: usize = 50;
 
@@ -110,10 +112,10 @@ impl std::fmt::Display for Property {
 }
 
 impl Number {
-    /// Numbers that a double can hold: others would be refused or cut off on the way.
+    /// Numbers that events can have; the database would refuse others.
     pub fn parse(text: &str) -> Option<Self> {
-        let number: serde_json::Number = serde_json::from_str(text).ok()?;
-        number.as_f64().filter(|number| number.is_finite())?;
+        let _: serde_json::Number = serde_json::from_str(text).ok()?;
+        properties::check(text, 0).ok()?;
         Some(Self(text.to_owned()))
     }
 
@@ -295,6 +297,7 @@ mod tests {
             ("properties.x:a,", "expected a value: null means that there is none, \"\" is the empty text"),
             ("properties.x:>ten", "expected a number after >"),
             ("properties.x:>1e999", "expected a number after >"),
+            ("properties.x:>1e-20000", "expected a number after >"),
             ("properties.x:\"a", "a text in quotes does not end, or is not as JSON writes it"),
             ("properties.x:\"a\"b", "expected a comma after a text in quotes"),
             ("event_type:<5", "an event type is a text: write \"null\" or \"<…\" in quotes"),

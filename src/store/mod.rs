@@ -113,6 +113,11 @@ impl StoreError {
         self.is_of_class(REFUSALS) || matches!(self, Self::Year(_) | Self::Panicked)
     }
 
+    /// A value that was asked with is one that the database cannot work with.
+    pub fn is_of_data(&self) -> bool {
+        self.is_of_class(&["22"])
+    }
+
     /// Something is stored that must be there once.
     pub(crate) fn is_duplicate(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())

@@ -54,8 +54,8 @@ async fn all_wrong_parameters_are_told_at_once() {
     let (_, problem) = json_of(response).await;
     assert_eq!(problem["detail"], "3 of 3 parameters are not valid");
     let expected = json!([
-        {"field": "from", "code": "invalid_date", "message": "expected YYYY-MM-DD, got '2024-13-01'"},
-        {"field": "to", "code": "missing", "message": "expected YYYY-MM-DD"},
+        {"field": "from", "code": "invalid_date", "message": "expected a day of the calendar as YYYY-MM-DD, got '2024-13-01'"},
+        {"field": "to", "code": "missing", "message": "expected a day of the calendar as YYYY-MM-DD"},
         {"field": "limit", "code": "out_of_range", "message": "expected a number from 1 to 1000, got '0'"},
     ]);
     assert_eq!(problem["errors"], expected);

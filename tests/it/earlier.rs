@@ -91,3 +91,21 @@ async fn a_sites_day_has_its_views_users_and_paths() {
     assert_eq!(all["top_paths"], json!([{"path": "/home", "views": 4}]));
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn a_call_that_takes_one_event_refuses_a_list_and_what_is_not_valid() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let event = json!({"event": "e", "user_id": "u"});
+    for path in ["/api/v1/events", "/event"] {
+        for body in
+            [json!([event, event]), json!([event]), json!({"events": [event]}), json!({"user_id": "u"})]
+        {
+            let (status, problem) = json_of(post(&weir, &project, path, &body).await).await;
+            assert_eq!(status, 400, "{path} {body}: {problem}");
+        }
+    }
+    assert_eq!(post(&weir, &project, "/event", &event).await.status(), 204);
+    weir.wait_for_events(1).await;
+    weir.stop().await;
+}

@@ -159,3 +159,19 @@ async fn bodies_come_compressed_and_bombs_stop_at_the_limit() {
     weir.wait_for_events(5).await;
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_a_body_and_gzip_is_recognised() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let body = b"\xef\xbb\xbf{\"event\":\"a\"}\n{\"event\":\"b\"}";
+    let (status, answer) = weir.send_as(&project, "application/x-ndjson", body.as_slice()).await;
+    assert_eq!((status.as_u16(), &answer["accepted"]), (202, &json!(2)), "{answer}");
+    let body = b"\xef\xbb\xbf[{\"event\":\"c\"}]";
+    let (status, answer) = weir.send_as(&project, "application/json", body.as_slice()).await;
+    assert_eq!((status.as_u16(), &answer["accepted"]), (202, &json!(1)), "{answer}");
+    let (status, problem) = weir.send_as(&project, "application/json", b"\x1f\x8b\x08".as_slice()).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(status == 400 && detail.contains("Content-Encoding: gzip"), "{problem}");
+    weir.stop().await;
+}

@@ -196,3 +196,25 @@ async fn a_funnel_that_is_not_one_is_told_why() {
     }
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn values_that_no_calendar_and_no_number_has_are_the_questions_fault() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    for day in ["+262142-12-31", "-5000-01-01", " 2026-1-1", "2026-02-31", "20260101"] {
+        let steps = json!([{"event_type": "a"}, {"event_type": "b"}]);
+        let body = json!({"from": day, "to": "2026-01-31", "steps": steps});
+        let request =
+            weir.http.post(weir.url("/stats/funnel")).header("X-API-Key", &project.read).json(&body);
+        let (status, problem) = json_of(request.send().await.unwrap()).await;
+        assert_eq!((status.as_u16(), &problem["errors"][0]["field"]), (400, &json!("from")), "{problem}");
+        let message = problem["errors"][0]["message"].as_str().unwrap();
+        assert!(message.starts_with("expected a day of the calendar as YYYY-MM-DD"), "{problem}");
+    }
+    for value in ["1e-20000", ">1e-20000", "1e400", "99999999999999999999e399"] {
+        let path = format!("/stats/dau?from=2026-01-01&to=2026-01-02&segment=properties.a:{value}");
+        let (status, answer) = json_of(weir.get(&project, &path).send().await.unwrap()).await;
+        assert!([200, 400].contains(&status.as_u16()), "{value}: {answer}");
+    }
+    weir.stop().await;
+}

@@ -65,6 +65,9 @@ impl From<StoreError> for Problem {
         } else if error.is_transient() {
             Self::new(Code::StoreUnavailable, "The database cannot be reached; events are still taken.")
                 .caused(error)
+        } else if error.is_of_data() {
+            let detail = "The database cannot work with a value of the question.";
+            Self::new(Code::ValidationFailed, detail).caused(error)
         } else {
             Self::internal(error)
         }
@@ -90,7 +93,10 @@ impl From<BodyError> for Problem {
         let code = match &error {
             BodyError::Empty => Code::EmptyBatch,
             BodyError::TooManyEvents { .. } => Code::TooManyEvents,
-            BodyError::NotUtf8(_) | BodyError::NotJson(_) | BodyError::WrongShape { .. } => Code::InvalidJson,
+            BodyError::NotUtf8(_)
+            | BodyError::NotJson(_)
+            | BodyError::WrongShape { .. }
+            | BodyError::Compressed => Code::InvalidJson,
         };
         Self::new(code, error.to_string())
     }

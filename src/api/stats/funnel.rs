@@ -18,7 +18,7 @@ use crate::{
         json_body::JsonBody,
         parameters::{Checks, Value, days},
         problem::{AskingInBody, Problem, Refusal},
-        text::Text,
+        text::{Date, Text},
     },
     project::Project,
     stats::{
@@ -49,9 +49,9 @@ pub struct FunnelApi {
 #[oai(deny_unknown_fields, example)]
 pub(super) struct FunnelQuestion {
     /// The first day on which users enter.
-    from: NaiveDate,
+    from: Date,
     /// The last such day.
-    to: NaiveDate,
+    to: Date,
     /// 2 to 20 steps.
     #[oai(validator(min_items = 2, max_items = 20))]
     steps: Vec<FunnelStep>,
@@ -81,8 +81,8 @@ impl Example for FunnelQuestion {
         let step = |event_type: &str| FunnelStep { event_type: Text(event_type.into()), segment: Vec::new() };
         let (from, to) = ("2024-03-01", "2024-03-31");
         Self {
-            from: from.parse().expect("a date"),
-            to: to.parse().expect("a date"),
+            from: Date(from.into()),
+            to: Date(to.into()),
             steps: ["product_view", "add_to_cart", "payment_details"].map(step).into(),
             window: Some(Text("7days".into())),
             breakdown: Some(Text("properties.platform".into())),
@@ -257,7 +257,10 @@ fn after(day: NaiveDate) -> NaiveDate {
 
 impl FunnelQuestion {
     fn judge(self, mut checks: Checks) -> Result<Asked, Problem> {
-        days(&mut checks, self.from, self.to);
+        let range = checks.date("from", self.from).zip(checks.date("to", self.to));
+        if let Some((from, to)) = range {
+            days(&mut checks, from, to);
+        }
         if !(2..=MOST_STEPS).contains(&self.steps.len()) {
             checks.refuse("steps", "out_of_range", format!("expected 2 to {MOST_STEPS} steps"));
         }
@@ -292,10 +295,10 @@ impl FunnelQuestion {
         if !(1..=MAX_LIMIT).contains(&limit) {
             checks.refuse("limit", "out_of_range", format!("expected a number from 1 to {MAX_LIMIT}"));
         }
-        let window = checks.finish(window)?;
+        let (window, (from, to)) = checks.finish(window.zip(range))?;
         Ok(Asked {
-            from: self.from,
-            to: self.to,
+            from,
+            to,
             event_types,
             steps,
             window,

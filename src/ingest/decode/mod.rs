@@ -56,14 +56,25 @@ pub enum BodyError {
     NotJson(#[from] serde_json::Error),
     #[error("expected {expected}, got {got}")]
     WrongShape { expected: &'static str, got: &'static str },
+    #[error("the body looks like gzip: send it with `Content-Encoding: gzip`")]
+    Compressed,
     #[error("the body has no events")]
     Empty,
     #[error("{sent} events were sent; at most {limit} are taken at once")]
     TooManyEvents { sent: usize, limit: usize },
 }
 
+/// With which editors of some systems begin a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// How gzip begins, and no text.
+const GZIP: &[u8] = b"\x1f\x8b";
+
 /// Takes a body apart.
 pub fn decode(body: &[u8], format: Format, max_events: usize) -> Result<Decoded<'_>, BodyError> {
+    if body.starts_with(GZIP) {
+        return Err(BodyError::Compressed);
+    }
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let (single, list) = match format {
         Format::Json => match json::body(std::str::from_utf8(body)?, max_events)? {
             Body::Single(event) => (true, List { events: vec![event], sent: 1 }),

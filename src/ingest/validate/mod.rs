@@ -5,9 +5,9 @@ mod members;
 mod rejection;
 mod text;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use super::{
     decode::{Decoded, FIELD_NAMES, RawEvent, RawFields, kind},
     properties::{self, Fault},
 };
-use crate::{config::Limits, event::Event, nearest::nearest, project::ProjectId};
+use crate::{config::Limits, event::Event, nearest::nearest, project::ProjectId, rfc3339};
 
 /// An event that passed, with the id as its sender wrote it.
 #[derive(Debug)]
@@ -66,6 +66,33 @@ impl Dialect {
         }
     }
 }
+
+/// How other systems call the fields.
+const FOREIGN_NAMES: &[(&str, &str)] = &[
+    ("eventId", "event_id"),
+    ("insert_id", "event_id"),
+    ("$insert_id", "event_id"),
+    ("messageId", "event_id"),
+    ("message_id", "event_id"),
+    ("uuid", "event_id"),
+    ("id", "event_id"),
+    ("userId", "user_id"),
+    ("distinct_id", "user_id"),
+    ("distinctId", "user_id"),
+    ("anonymousId", "user_id"),
+    ("eventType", "event_type"),
+    ("eventName", "event_type"),
+    ("type", "event_type"),
+    ("name", "event_type"),
+    ("ts", "occurred_at"),
+    ("time", "occurred_at"),
+    ("occurredAt", "occurred_at"),
+    ("originalTimestamp", "occurred_at"),
+    ("event_properties", "properties"),
+    ("props", "properties"),
+];
+/// How other systems wrap their events.
+const BATCH_NAMES: &[&str] = &["batch", "data", "messages", "records"];
 
 /// What the sender calls the fields, for messages.
 #[derive(Debug, PartialEq, Eq)]
@@ -184,19 +211,21 @@ impl Rules<'_> {
     /// RFC 3339, to the microsecond, neither too old nor too far ahead.
     fn time(&self, names: &Names, text: &str) -> Result<DateTime<Utc>, Rejection> {
         let refused = |reason, message| Err(Rejection::new(names.occurred_at, reason, message));
-        let Ok(time) = DateTime::parse_from_rfc3339(text) else {
-            let expected = "expected a time of RFC 3339 such as 2024-01-15T10:30:00Z";
-            return refused(Reason::InvalidTime, format!("{expected}, got '{}'", shortened(text)));
+        let time = match rfc3339::parse(text) {
+            Ok(time) => time,
+            Err(wrong) => return refused(Reason::InvalidTime, format!("{wrong}; got '{}'", shortened(text))),
         };
-        let time = time.to_utc().trunc_subsecs(6);
         let (oldest, latest) = (self.limits.max_event_age, self.limits.max_event_ahead);
         if self.now - time > TimeDelta::from_std(oldest).unwrap_or(TimeDelta::MAX) {
-            let message = format!("at most {} old is taken, got {text}", humantime::format_duration(oldest));
+            let message =
+                format!("expected a time of the last {} (WEIR_MAX_EVENT_AGE), got {text}", in_words(oldest));
             return refused(Reason::TooOld, message);
         }
         if time - self.now > TimeDelta::from_std(latest).unwrap_or(TimeDelta::MAX) {
-            let message =
-                format!("at most {} ahead is taken, got {text}", humantime::format_duration(latest));
+            let message = format!(
+                "expected a time at most {} ahead (WEIR_MAX_EVENT_AHEAD), got {text}",
+                in_words(latest)
+            );
             return refused(Reason::TooFarAhead, message);
         }
         Ok(time)
@@ -226,11 +255,28 @@ impl Rules<'_> {
     }
 }
 
+/// Whole days as days: months and years have no fixed length.
+fn in_words(duration: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    match (duration.as_secs() / DAY, duration.as_secs() % DAY) {
+        (days @ 2.., 0) => format!("{days} days"),
+        _ => humantime::format_duration(duration).to_string(),
+    }
+}
+
 fn repeated(name: &'static str) -> Rejection {
     Rejection::new(name, Reason::RepeatedField, "the field was sent more than once".into())
 }
 
 fn unknown_field(name: &str, others: &[&'static str]) -> Rejection {
+    if let Some((_, field)) = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == name) {
+        let message = format!("'{name}' is not a field of an event; weir calls it '{field}'");
+        return Rejection { field: Some(name.to_owned().into()), reason: Reason::UnknownField, message };
+    }
+    if BATCH_NAMES.contains(&name) {
+        let message = format!("'{name}' is not a field of an event; send a batch as {{\"events\": [...]}}");
+        return Rejection { field: Some(name.to_owned().into()), reason: Reason::UnknownField, message };
+    }
     let known = nearest(name, FIELD_NAMES.iter().map(|(known, _)| *known).chain(others.iter().copied()));
     let name = shortened(name);
     let message = match known {

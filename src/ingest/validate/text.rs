@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{Reason, Rejection, kind};
+use crate::rfc3339;
 
 /// Characters of an id or a type.
 const MAX_TEXT: usize = 200;
@@ -34,7 +35,12 @@ pub(super) fn string<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Optio
     let Some(raw) = raw.map(RawValue::get).filter(|raw| *raw != "null") else { return Ok(None) };
     let refused = |reason, message| Err(Rejection { field: Some(shortened(field).into()), reason, message });
     let Some(inside) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-        return refused(Reason::WrongType, format!("expected a string, got {}", kind(raw)));
+        let hint = match (kind(raw), field) {
+            ("a number", "occurred_at") => format!(": expected {}", rfc3339::EXPECTED),
+            ("a number", _) => ": put it in quotes".to_owned(),
+            _ => String::new(),
+        };
+        return refused(Reason::WrongType, format!("expected a string, got {}{hint}", kind(raw)));
     };
     if !inside.contains('\\') {
         return Ok(Some(Cow::Borrowed(inside)));
