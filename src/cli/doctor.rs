@@ -243,6 +243,13 @@ async fn stored_and_counted(pool: &PgPool, days: u32, findings: &mut Findings) -
     let mut all = 0;
     let mut wrong = Vec::new();
     for project in projects::list(pool).await? {
+        let project = match project {
+            Ok(project) => project,
+            Err(error) => {
+                wrong.push(format!("{error}: run a newer weir"));
+                continue;
+            }
+        };
         let from = project.local_date(Utc::now()) - Days::new(u64::from(days) - 1);
         let ask = || inspection::counts(pool, &project, from);
         let mut counts = ask().await?;

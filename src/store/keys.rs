@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgPool, Row};
+use tracing::warn;
 
 use super::{StoreError, projects};
 use crate::{
@@ -87,7 +88,14 @@ pub async fn lookup(
         let (hash, kind): (Vec<u8>, String) = (row.try_get("key_hash")?, row.try_get("kind")?);
         // The columns are checked to hold these.
         if let Some((hash, kind)) = KeyHash::from_stored(&hash).zip(KeyKind::from_name(&kind)) {
-            holders.insert(hash, (projects::from_row(row)?, kind));
+            match projects::from_row(row) {
+                Ok(project) => drop(holders.insert(hash, (project, kind))),
+                // A newer weir made it: its keys are refused, those of others are not.
+                Err(error @ StoreError::Timezone { .. }) => {
+                    warn!(error = error.to_string(), "a key is refused");
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(holders)

@@ -86,10 +86,11 @@ pub async fn save(pool: &PgPool, project: &Project) -> Result<(), NotSaved> {
     Ok(())
 }
 
-pub async fn list(pool: &PgPool) -> Result<Vec<Project>, StoreError> {
+/// Those that a newer weir made may be unknown to this one, and are errors of their own.
+pub async fn list(pool: &PgPool) -> Result<Vec<Result<Project, StoreError>>, StoreError> {
     let statement = format!("select {COLUMNS} from projects order by name");
     let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(pool).await?;
-    rows.iter().map(from_row).collect()
+    Ok(rows.iter().map(from_row).collect())
 }
 
 pub async fn by_name(pool: &PgPool, name: &str) -> Result<Option<Project>, StoreError> {

@@ -122,3 +122,18 @@ async fn a_revoked_key_stops_working_and_keys_are_not_kept() {
     assert!(!logs.contains("weir_rk_") && !logs.contains("weir_wk_"), "no key is logged");
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn a_project_that_this_weir_does_not_know_hurts_no_other() {
+    let weir = Weir::start().await;
+    let (known, unknown) = (weir.project("known", "UTC").await, weir.project("unknown", "UTC").await);
+    // As a newer weir would save it.
+    weir.execute("update projects set timezone = 'Mars/Olympus' where name = 'unknown'").await;
+    let event = json!({"event_type": "e"});
+    let (of_unknown, of_known) = tokio::join!(weir.send(&unknown, &event), weir.send(&known, &event));
+    assert_eq!((of_unknown.0.as_u16(), of_known.0.as_u16()), (401, 202));
+    let list = weir.run(&["project", "list"]).await.succeeded();
+    assert!(list.stdout.contains("known"), "{list:?}");
+    assert!(list.stderr.contains("'Mars/Olympus', which is unknown: run a newer weir"), "{list:?}");
+    weir.stop().await;
+}

@@ -117,7 +117,9 @@ async fn list(
 /// The names of projects by their numbers. Letters are listed without them too.
 async fn project_names(pool: &PgPool) -> BTreeMap<i32, String> {
     match store::projects::list(pool).await {
-        Ok(projects) => projects.into_iter().map(|project| (project.id.get(), project.name)).collect(),
+        Ok(projects) => {
+            projects.into_iter().flatten().map(|project| (project.id.get(), project.name)).collect()
+        }
         Err(error) => {
             eprintln!("projects are shown by their numbers: {:#}", anyhow::Error::from(error));
             BTreeMap::new()

@@ -147,7 +147,14 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             println!("Changed; every instance follows within seconds.");
             vec![project]
         }
-        Command::List => store::projects::list(&pool).await?,
+        Command::List => {
+            let (known, unknown): (Vec<_>, Vec<_>) =
+                store::projects::list(&pool).await?.into_iter().partition(Result::is_ok);
+            for error in unknown.into_iter().filter_map(Result::err) {
+                eprintln!("{error}: run a newer weir");
+            }
+            known.into_iter().flatten().collect()
+        }
         Command::Show { name } => {
             let project = super::project_named(&pool, &name).await?;
             let promoted = promotions::lines(&pool, project.id).await?;
