@@ -1,4 +1,4 @@
-//! Ending in order: SIGTERM and Ctrl-C.
+//! Ending in order: SIGTERM, Ctrl-C, and a terminal that goes (SIGHUP).
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -8,12 +8,17 @@ use tokio_util::sync::CancellationToken;
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    // Some supervisors send these to all that they run; what nobody waits for would kill.
+    let ignored = [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?];
     let ending = CancellationToken::new();
     let token = ending.clone();
     tokio::spawn(async move {
+        let _ignored = ignored;
         loop {
             let by_hand = tokio::select! {
                 _ = terminate.recv() => false,
+                _ = hangup.recv() => false,
                 _ = interrupt.recv() => true,
             };
             if !token.is_cancelled() {

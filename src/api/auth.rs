@@ -2,7 +2,7 @@
 
 use std::{
     marker::PhantomData,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -101,7 +101,7 @@ impl Gate {
             ClientAddress::Header(name) => {
                 // A client may have sent the header too: what the proxy adds, to its line or in another, stands last.
                 let last = request.headers().get_all(name).iter().next_back();
-                last.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse().ok())
+                last.and_then(|line| address_in(line.to_str().ok()?.rsplit(',').next()?.trim()))
             }
         };
         told.unwrap_or(match &request.remote_addr().0 {
@@ -250,4 +250,30 @@ fn presented<N: Needs>(request: &Request) -> Option<(Key, bool)> {
         return Some((Key::from_text(decoded.split(':').next()?), false));
     }
     None
+}
+/// An address as proxies write it: bare, in brackets, or with a port.
+fn address_in(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    bare.parse().ok().or_else(with_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address_in;
+
+    #[test]
+    fn addresses_are_read_as_proxies_write_them() {
+        for (text, address) in [
+            ("198.51.100.77", Some("198.51.100.77")),
+            ("198.51.100.77:51234", Some("198.51.100.77")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("[2001:db8::1]:443", Some("2001:db8::1")),
+            ("unknown", None),
+            ("", None),
+        ] {
+            assert_eq!(address_in(text), address.map(|address| address.parse().unwrap()), "{text}");
+        }
+    }
 }

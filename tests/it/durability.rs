@@ -134,3 +134,20 @@ async fn signs_of_life_are_there_before_the_servers_are() {
         assert!(process.ended().await.success(), "{program} ends in order also then");
     }
 }
+
+#[tokio::test]
+async fn signals_that_are_not_meant_for_weir_do_not_kill_it() {
+    let mut weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    for signal in ["USR1", "USR2"] {
+        weir.api.signal(signal).await;
+        weir.worker.signal(signal).await;
+    }
+    assert_eq!(weir.send(&project, &json!({"event_type": "e"})).await.0, 202);
+    weir.wait_for_events(1).await;
+    weir.api.signal("HUP").await;
+    weir.worker.signal("HUP").await;
+    assert!(weir.api.ended().await.success(), "the API ends in order when its terminal goes");
+    assert!(weir.worker.ended().await.success(), "so does the worker");
+    weir.stop().await;
+}

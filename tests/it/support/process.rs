@@ -109,8 +109,13 @@ impl Process {
 
     /// SIGTERM.
     pub async fn signal_termination(&self) {
+        self.signal("TERM").await;
+    }
+
+    /// Sends a signal by its name.
+    pub async fn signal(&self, name: &str) {
         if let Some(pid) = self.child.id() {
-            Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status().await.unwrap();
+            Command::new("kill").args(["-s", name, &pid.to_string()]).status().await.unwrap();
         }
     }
 
