@@ -19,6 +19,9 @@ use weir::{
     telemetry,
 };
 
+/// Connections to the database for what is not a question about statistics.
+const BESIDE: u32 = 4;
+
 #[derive(Args)]
 pub(super) struct Options {
     #[command(flatten)]
@@ -61,7 +64,9 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; set WEIR_HTTP_ADDR to an address that is free")
     })?;
-    let pool = store::connect(&options.database)?;
+    // Connections of their own: keys and signs of life never wait for questions.
+    let pool =
+        store::connect(&config::Database { database_connections: BESIDE, ..options.database.clone() })?;
     match migrate::check(&pool).await {
         Ok(()) => {}
         // Events are taken without the database; what needs it answers 503 until it is there.
@@ -81,7 +86,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     };
     let admission = Admission::new(&options.load);
     let http = options.http;
-    let reader = Reader::new(pool.clone(), &options.questions);
+    let reader = Reader::new(store::connect(&options.database)?, &options.questions);
     let keeping = keep_stream(stream.clone(), options.stream, ingest.filter.clone(), pool.clone());
     let parts =
         api::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };

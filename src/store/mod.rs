@@ -113,6 +113,11 @@ impl StoreError {
         self.is_of_class(REFUSALS) || matches!(self, Self::Year(_) | Self::Panicked)
     }
 
+    /// All connections are taken, or none can be made.
+    pub fn is_of_pool(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
+    }
+
     /// A value that was asked with is one that the database cannot work with.
     pub fn is_of_data(&self) -> bool {
         self.is_of_class(&["22"])

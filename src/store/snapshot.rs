@@ -38,8 +38,8 @@ pub enum Source {
 
 /// The database as it is at one moment.
 pub struct Snapshot {
-    transaction: Transaction<'static, Postgres>,
-    _turn: Option<Turn>,
+    /// With the turn; there until it is dropped.
+    open: Option<(Transaction<'static, Postgres>, Option<Turn>)>,
 }
 
 impl Reader {
@@ -90,8 +90,10 @@ impl Reader {
             self.timeout.as_millis().max(1)
         );
         let pool = self.pool.clone();
-        let transaction = to_its_end(async move { Ok(pool.begin_with(AssertSqlSafe(begin)).await?) }).await?;
-        Ok(Snapshot { transaction, _turn: turn })
+        // Whoever goes meanwhile leaves the turn to the transaction, too.
+        let opened = to_its_end(async move { Ok((pool.begin_with(AssertSqlSafe(begin)).await?, turn)) });
+        let (transaction, turn) = opened.await?;
+        Ok(Snapshot { open: Some((transaction, turn)) })
     }
 }
 
@@ -99,12 +101,25 @@ impl Deref for Snapshot {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.transaction
+        &self.open.as_ref().expect("it is there until it is dropped").0
     }
 }
 
 impl DerefMut for Snapshot {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.transaction
+        &mut self.open.as_mut().expect("it is there until it is dropped").0
+    }
+}
+
+impl Drop for Snapshot {
+    /// A client that goes away drops its question while the database works on: the turn lasts until that is over.
+    fn drop(&mut self) {
+        if let Some((transaction, turn)) = self.open.take() {
+            tokio::spawn(async move {
+                // It waits for the statement under way, which ends at the timeout of questions at the latest.
+                transaction.rollback().await.ok();
+                drop(turn);
+            });
+        }
     }
 }

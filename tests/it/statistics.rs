@@ -1,10 +1,12 @@
 //! What all questions have in common: segments, CSV, limits of what they cost. What the numbers are is compared with
 //! definitions in `oracle.rs` and `shop.rs`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::Connection;
 
-use super::support::{Project, Weir, json as json_of};
+use super::support::{Project, Weir, eventually, json as json_of};
 
 async fn clicks(weir: &Weir) -> Project {
     let project = weir.project("clicks", "UTC").await;
@@ -159,6 +161,39 @@ async fn a_question_that_costs_too_much_is_told_what_to_narrow_and_holds_up_no_o
     assert_eq!(weir.ask(&project, &path).await["series"][0]["value"], "view");
     blocked.rollback().await.unwrap();
     blocking.close().await.unwrap();
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn questions_that_are_abandoned_keep_their_turns_until_the_database_is_done() {
+    let weir = Weir::start_with(&[("WEIR_QUESTION_TIMEOUT", "20s"), ("WEIR_EVENT_QUESTIONS", "2")]).await;
+    let (project, other) = (clicks(&weir).await, weir.project("other", "UTC").await);
+    let mut blocking = sqlx::PgConnection::connect(&weir.database_url()).await.unwrap();
+    let mut blocked = blocking.begin().await.unwrap();
+    sqlx::query("lock table events in access exclusive mode").execute(&mut *blocked).await.unwrap();
+
+    let path = "/stats/timeseries?from=2024-03-01&to=2024-03-31&segment=properties.country:UA";
+    let at_work = || {
+        weir.number(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and application_name = 'weir' and wait_event_type = 'Lock'",
+        )
+    };
+    for _ in 0..10 {
+        let questions = (0..10).map(|_| weir.get(&project, path).timeout(Duration::from_millis(500)).send());
+        for answer in futures::future::join_all(questions).await {
+            assert!(answer.is_err_and(|error| error.is_timeout()));
+        }
+        eventually("a question is at work", at_work, |questions| *questions > 0).await;
+        assert_eq!(at_work().await, 1, "a project has half of the turns");
+    }
+    // Neither keys nor signs of life nor other projects' questions wait for them.
+    assert_eq!(weir.http.get(weir.url("/ready")).send().await.unwrap().status(), 200);
+    weir.ask(&other, "/stats/dau?from=2024-03-01&to=2024-03-31").await;
+
+    blocked.rollback().await.unwrap();
+    blocking.close().await.unwrap();
+    weir.ask(&project, path).await;
     weir.stop().await;
 }
 

@@ -63,8 +63,12 @@ impl From<StoreError> for Problem {
                 "Too many questions that read events are being answered: ask again after Retry-After.";
             Self::new(Code::Overloaded, detail).caused(error)
         } else if error.is_transient() {
-            Self::new(Code::StoreUnavailable, "The database cannot be reached; events are still taken.")
-                .caused(error)
+            let detail = if error.is_of_pool() {
+                "No connection to the database came free in time; events are still taken. Ask again after Retry-After."
+            } else {
+                "The database cannot be reached; events are still taken."
+            };
+            Self::new(Code::StoreUnavailable, detail).caused(error)
         } else if error.is_of_data() {
             let detail = "The database cannot work with a value of the question.";
             Self::new(Code::ValidationFailed, detail).caused(error)
