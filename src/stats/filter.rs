@@ -1,7 +1,8 @@
 //! Which events a question is about: segments, all of which must hold.
 //!
 //! A segment is `SUBJECT:VALUES`. The subject is `event_type` or `properties.NAME`; a dot in the name goes a level deeper,
-//! unless there is a property of that whole name. Values are separated by commas and one of them must hold; with `!` before
+//! unless there is a property of that whole name; a name with a colon stands in quotes, as JSON writes it:
+//! `properties."utm:source":x`. Values are separated by commas and one of them must hold; with `!` before
 //! them none may.
 //!
 //! | value | holds for |
@@ -86,6 +87,9 @@ impl Property {
     /// From `properties.NAME`.
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.strip_prefix("properties.")?;
+        let unquoted: Option<String> =
+            name.starts_with('"').then(|| serde_json::from_str(name).ok()).flatten();
+        let name = unquoted.as_deref().unwrap_or(name);
         let valid = !name.is_empty() && name.split('.').all(|part| !part.is_empty()) && !name.contains('\0');
         (valid && name.chars().count() <= 200).then(|| Self(name.to_owned()))
     }
@@ -131,7 +135,7 @@ impl Segment {
         if text.contains('\0') {
             return Err("U+0000 stands in no event".into());
         }
-        let (subject, values) = text.split_once(':').ok_or_else(expected)?;
+        let (subject, values) = split(text).ok_or_else(expected)?;
         let (negated, values) = match values.strip_prefix('!') {
             Some(values) => (true, values),
             None => (false, values),
@@ -151,6 +155,19 @@ impl Segment {
         }
         Ok(Self { subject, negated, values })
     }
+}
+
+/// The subject and the values of a segment. A colon in quotes separates nothing.
+fn split(text: &str) -> Option<(&str, &str)> {
+    const QUOTED: &str = "properties.\"";
+    if !text.starts_with(QUOTED) {
+        return text.split_once(':');
+    }
+    let begin = QUOTED.len() - 1;
+    let mut name = serde_json::Deserializer::from_str(&text[begin..]).into_iter::<String>();
+    name.next()?.ok()?;
+    let (subject, rest) = text.split_at(begin + name.byte_offset());
+    Some((subject, rest.strip_prefix(':')?))
 }
 
 fn values_of(mut text: &str) -> Result<Vec<Value>, String> {
@@ -284,6 +301,21 @@ mod tests {
         assert_eq!(values(r#""a,\"b",null,"","!""#).1[..2], [quoted, Value::Missing]);
         let ten = Number("1e1".into());
         assert_eq!(values(">=1e1"), (false, vec![Value::Compared(Comparison::GreaterOrEqual, ten)]));
+    }
+
+    #[test]
+    fn names_with_colons_stand_in_quotes() {
+        for (text, name) in [
+            (r#"properties."utm:source":x"#, "utm:source"),
+            (r#"properties."a \"b\", c":x"#, "a \"b\", c"),
+            (r#"properties.a "b":x"#, "a \"b\""),
+        ] {
+            let segment = Segment::parse(text).expect(text);
+            assert_eq!(segment.subject, Subject::Property(Property(name.into())), "{text}");
+            assert_eq!(segment.values, [plain("x")], "{text}");
+        }
+        assert_eq!(Property::parse(r#"properties."utm:source""#), Some(Property("utm:source".into())));
+        assert!(Segment::parse(r#"properties."a:x"#).is_err(), "the quote does not end");
     }
 
     #[test]
