@@ -206,13 +206,13 @@ def timeseries(calendar, events, first, last, interval, measure, breakdown, limi
         return [{"period": label, "count": count([e for e in some if label_of(e["at"]) == label])} for label in labels]
 
     if breakdown is None:
-        return [{"value": None, "data": points(there)}]
+        return [{"value": None, "other": False, "data": points(there)}]
     value_of = lambda event: event["type"] if breakdown == "event_type" else text_of(event["properties"], breakdown)
     values = {value_of(e) for e in there}
     ranked = sorted(values, key=lambda v: (-count([e for e in there if value_of(e) == v]), v is not None, v or ""))
-    series = [{"value": v, "data": points([e for e in there if value_of(e) == v])} for v in ranked[:limit]]
+    series = [{"value": v, "other": False, "data": points([e for e in there if value_of(e) == v])} for v in ranked[:limit]]
     if ranked[limit:]:
-        series.append({"value": "$other", "data": points([e for e in there if value_of(e) in ranked[limit:]])})
+        series.append({"value": "$other", "other": True, "data": points([e for e in there if value_of(e) in ranked[limit:]])})
     return series
 
 
@@ -334,9 +334,9 @@ def funnel(calendar, events, q):
     answer = {"steps": told(merged(list(reached)))}
     if q["breakdown"]:
         ranked = sorted(reached, key=lambda v: (-len(reached[v][0]), v is not None, v or ""))
-        answer["breakdown"] = [{"value": v, "steps": told(reached[v])} for v in ranked[: q["limit"]]]
+        answer["breakdown"] = [{"value": v, "other": False, "steps": told(reached[v])} for v in ranked[: q["limit"]]]
         if ranked[q["limit"]:]:
-            answer["breakdown"].append({"value": "$other", "steps": told(merged(ranked[q["limit"]:]))})
+            answer["breakdown"].append({"value": "$other", "other": True, "steps": told(merged(ranked[q["limit"]:]))})
     return answer
 
 

@@ -139,6 +139,8 @@ struct FunnelAnswer {
 struct ValueSteps {
     /// Null: the first event has no such property. `$other`: all values without a funnel of their own.
     value: Option<String>,
+    /// True of all values without a funnel of their own together: an event may have the value `$other`, too.
+    other: bool,
     steps: Vec<StepUsers>,
 }
 
@@ -187,8 +189,11 @@ impl FunnelApi {
         let funnel = self.count(&caller.project, &asked).await;
         let funnel = funnel.map_err(|error| asked.cost().problem(error, &self.reader))?;
         let ends = caller.project.start_of(after(asked.to)) + asked.window;
-        let steps = told(&asked, funnel.overall());
-        let breakdown = asked.breakdown.is_some().then(|| by_value(&asked, funnel));
+        // Many values have many large sets: other requests go on meanwhile.
+        let (steps, breakdown) = tokio::task::block_in_place(|| {
+            let steps = told(&asked, funnel.overall());
+            (steps, asked.breakdown.is_some().then(|| by_value(&asked, funnel)))
+        });
         let answer =
             FunnelAnswer { timezone: timezone(&caller.project), complete: ends <= now, steps, breakdown };
         Ok(Told { answer, format })
@@ -345,8 +350,10 @@ fn seconds(time: TimeDelta) -> f64 {
 fn by_value(asked: &Asked, funnel: Funnel) -> Vec<ValueSteps> {
     let mut values = funnel.by_value();
     let others = values.split_off(asked.limit.min(values.len()));
-    let mut told_values: Vec<ValueSteps> =
-        values.into_iter().map(|(value, steps)| ValueSteps { value, steps: told(asked, steps) }).collect();
+    let mut told_values: Vec<ValueSteps> = values
+        .into_iter()
+        .map(|(value, steps)| ValueSteps { value, other: false, steps: told(asked, steps) })
+        .collect();
     if !others.is_empty() {
         let mut rest = vec![Reached::default(); asked.steps.len()];
         for (_, steps) in others {
@@ -354,7 +361,7 @@ fn by_value(asked: &Asked, funnel: Funnel) -> Vec<ValueSteps> {
                 rest.merge(reached);
             }
         }
-        told_values.push(ValueSteps { value: Some("$other".into()), steps: told(asked, rest) });
+        told_values.push(ValueSteps { value: Some("$other".into()), other: true, steps: told(asked, rest) });
     }
     told_values
 }

@@ -19,6 +19,9 @@ use crate::api::problem::Problem;
 const CSV: &str = "text/csv; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
 
+const TOTAL: &str = "X-Total-Count";
+const NEXT: &str = "X-Next-Cursor";
+
 /// What a client accepts, and what it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::api) struct Format {
@@ -32,6 +35,10 @@ pub(in crate::api) trait Table {
     fn header(&self) -> Vec<String>;
     /// Each as long as the header.
     fn rows(&self) -> Vec<Vec<String>>;
+    /// Of a list in pages, how many there are in all and the cursor of the next page: a table has no other place for them.
+    fn page(&self) -> Option<(u64, Option<&str>)> {
+        None
+    }
 }
 
 /// An answer in the form in which the client wants it.
@@ -81,7 +88,14 @@ impl<T: Table + ToJSON + Send> IntoResponse for Told<T> {
         };
         let digest = Sha256::digest(&written);
         let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&digest[..16]));
-        let response = Response::builder()
+        let mut response = Response::builder();
+        if let Some((total, next)) = answer.page() {
+            response = response.header(TOTAL, total);
+            if let Some(next) = next {
+                response = response.header(NEXT, next);
+            }
+        }
+        let response = response
             .header(header::ETAG, &tag)
             .header(header::CACHE_CONTROL, "private, no-cache")
             .header(header::VARY, "Accept");
@@ -96,9 +110,14 @@ fn text(table: &impl Table) -> Result<Vec<u8>, std::io::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(table.header())?;
     for row in table.rows() {
-        writer.write_record(row)?;
+        writer.write_record(row.into_iter().map(harmless))?;
     }
     writer.into_inner().map_err(csv::IntoInnerError::into_error)
+}
+
+/// Spreadsheets run what begins like a formula, and texts are what strangers have sent. Numbers are never negative here.
+fn harmless(field: String) -> String {
+    if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{field}") } else { field }
 }
 
 impl<T: Type> ApiResponse for Told<T> {
@@ -111,7 +130,11 @@ impl<T: Type> ApiResponse for Told<T> {
             status: Some(200),
             status_range: None,
             content: vec![json, csv],
-            headers: vec![etag()],
+            headers: vec![
+                etag(),
+                of_lists(TOTAL, "Of a list in pages: how many there are in all."),
+                of_lists(NEXT, "Of a list in pages: the `cursor` of the next one, if there is one."),
+            ],
         };
         let not_modified = MetaResponse {
             description: "The answer is that of `If-None-Match`",
@@ -125,6 +148,16 @@ impl<T: Type> ApiResponse for Told<T> {
 
     fn register(registry: &mut Registry) {
         T::register(registry);
+    }
+}
+
+fn of_lists(name: &str, description: &str) -> MetaHeader {
+    MetaHeader {
+        name: name.into(),
+        description: Some(description.into()),
+        required: false,
+        deprecated: false,
+        schema: String::schema_ref(),
     }
 }
 

@@ -55,6 +55,8 @@ struct Series {
     /// The value that these events have in common; null: they have none. `$other`: all values without a series of their
     /// own.
     value: Option<String>,
+    /// True of all values without a series of their own together: an event may have the value `$other`, too.
+    other: bool,
     data: Vec<Point>,
 }
 
@@ -158,6 +160,7 @@ impl TimeseriesApi {
         });
         let ranked = ranked.await.map_err(Problem::internal)?;
         let series = ranked.into_iter().map(|(label, happened)| Series {
+            other: matches!(label, Label::Other),
             value: match label {
                 Label::Value(value) => value,
                 Label::Other => Some("$other".into()),

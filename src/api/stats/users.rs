@@ -111,4 +111,8 @@ impl Table for UserList {
     fn rows(&self) -> Vec<Vec<String>> {
         self.users.iter().map(|user| vec![user.user_id.clone()]).collect()
     }
+
+    fn page(&self) -> Option<(u64, Option<&str>)> {
+        Some((self.total, self.next.as_deref()))
+    }
 }
