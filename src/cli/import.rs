@@ -3,7 +3,13 @@
 //! The filter in Redis is left out: it knows the last day, history is older, and the store recognises what it has. So an
 //! import can be repeated and interrupted at any time.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::Read,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context, bail, ensure};
 use chrono::{SubsecRound, Utc};
@@ -11,6 +17,7 @@ use clap::Args;
 use csv::StringRecord;
 use futures::{StreamExt, stream::FuturesOrdered};
 use indicatif::{ProgressBar, ProgressStyle};
+use uuid::Uuid;
 use weir::{
     config,
     event::{Batch, Copies},
@@ -24,6 +31,8 @@ use weir::{
     stream::{Stream, message::Encoded, publish::Publisher},
 };
 
+use super::lines::UnixLines;
+
 const COLUMNS: [&str; 5] = ["event_id", "occurred_at", "user_id", "event_type", "properties_json"];
 /// Events in a message.
 const CHUNK: usize = 1_000;
@@ -36,8 +45,8 @@ const WAIT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Args)]
 pub(super) struct Options {
     /// A CSV file; its first line names its columns, in any order: `event_id`, `occurred_at`, `user_id`, `event_type`,
-    /// `properties_json`. `event_type` and `occurred_at` are required; a line without an id gets one from its content
-    /// and its number, so the same file can be imported again
+    /// `properties_json`. `event_type` and `occurred_at` are required; a line without an id gets one from what it
+    /// says and how often the file has said it before, so the same file can be imported again, also when it has grown
     file: PathBuf,
     /// The project's name
     #[arg(long, env = "WEIR_PROJECT", default_value = "dev")]
@@ -57,9 +66,41 @@ pub(super) struct Options {
     publishing: config::Publishing,
 }
 
+/// A line of the file.
+struct Line {
+    fields: StringRecord,
+    /// How often the file has had the same line before; of lines with an id 0.
+    repeated: usize,
+}
+
+/// How often lines without an id have come. An id that is made of what a line says, and not of its place, is the same in
+/// a file that has grown.
+struct Repeats {
+    /// The column of ids.
+    event_id: Option<usize>,
+    seen: HashMap<Uuid, usize>,
+}
+
+impl Repeats {
+    fn count(&mut self, fields: &StringRecord) -> usize {
+        let has_id = self.event_id.and_then(|column| fields.get(column)).is_some_and(|id| !id.is_empty());
+        if has_id {
+            return 0;
+        }
+        let seen = self.seen.entry(Uuid::new_v5(&Uuid::nil(), content(fields).as_bytes())).or_default();
+        *seen += 1;
+        *seen - 1
+    }
+}
+
+/// What a line says.
+fn content(fields: &StringRecord) -> String {
+    fields.iter().collect::<Vec<_>>().join("\0")
+}
+
 /// Lines that were read together.
 struct Chunk {
-    records: Vec<StringRecord>,
+    records: Vec<Line>,
     /// Bytes of the file up to the end of these lines.
     end: u64,
 }
@@ -76,7 +117,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let name = options.file.display().to_string();
     let file = File::open(&options.file).with_context(|| format!("cannot open {name}"))?;
     let size = file.metadata()?.len();
-    let mut reader = csv::Reader::from_reader(file);
+    let mut reader = csv::Reader::from_reader(UnixLines::new(file));
     let columns = columns(reader.headers().with_context(|| format!("cannot read {name}"))?)?;
 
     let pool = store::connect(&options.database)?;
@@ -93,9 +134,10 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
 
     let progress = progress(size);
     let mut total = Total::default();
+    let mut repeats = Repeats { event_id: columns.get("event_id").copied(), seen: HashMap::new() };
     let mut sending = FuturesOrdered::new();
     loop {
-        let chunk = read(&mut reader, &mut total.unreadable)?;
+        let chunk = read(&mut reader, &mut repeats, &mut total.unreadable)?;
         let last = chunk.records.is_empty();
         if !last {
             sending.push_back(import.send(chunk));
@@ -115,10 +157,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         wait_until_stored(&stream, project.id, total.last_sequence).await?;
     }
     let refused = total.refused + total.unreadable;
-    ensure!(
-        refused == 0,
-        "{refused} lines were refused, for the reasons above; the other lines are imported"
-    );
+    let others = if total.events == 0 { "nothing is imported" } else { "the other lines are imported" };
+    ensure!(refused == 0, "{refused} lines were refused, for the reasons above; {others}");
     Ok(())
 }
 
@@ -140,12 +180,19 @@ fn columns(header: &StringRecord) -> anyhow::Result<BTreeMap<&'static str, usize
 }
 
 /// The next lines; lines that are no CSV are told of and counted.
-fn read<R: Read>(reader: &mut csv::Reader<R>, unreadable: &mut usize) -> anyhow::Result<Chunk> {
+fn read<R: Read>(
+    reader: &mut csv::Reader<R>,
+    repeats: &mut Repeats,
+    unreadable: &mut usize,
+) -> anyhow::Result<Chunk> {
     let mut records = Vec::with_capacity(CHUNK);
     while records.len() < CHUNK {
-        let mut record = StringRecord::new();
-        match reader.read_record(&mut record) {
-            Ok(true) => records.push(record),
+        let mut fields = StringRecord::new();
+        match reader.read_record(&mut fields) {
+            Ok(true) => {
+                let repeated = repeats.count(&fields);
+                records.push(Line { fields, repeated });
+            }
             Ok(false) => break,
             Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => return Err(error.into()),
             Err(error) => {
@@ -187,10 +234,10 @@ impl Import<'_> {
         };
         let mut sent = Sent { events: 0, refused: Vec::new(), last_sequence: 0, end: chunk.end };
         let mut events = Vec::with_capacity(chunk.records.len());
-        for record in &chunk.records {
-            match self.texts(record).and_then(|texts| rules.texts(texts)) {
-                Ok(valid) => events.push((line(record), valid.event)),
-                Err(rejection) => sent.refused.push((line(record), rejection)),
+        for line in &chunk.records {
+            match self.texts(line).and_then(|texts| rules.texts(texts)) {
+                Ok(valid) => events.push((line.number(), valid.event)),
+                Err(rejection) => sent.refused.push((line.number(), rejection)),
             }
         }
         let limit = self.project.overrides.max_event_types.unwrap_or(self.limits.max_event_types);
@@ -217,9 +264,9 @@ impl Import<'_> {
     }
 
     /// A line's fields; an empty one is as good as absent.
-    fn texts<'r>(&self, record: &'r StringRecord) -> Result<Texts<'r>, Rejection> {
+    fn texts<'r>(&self, line: &'r Line) -> Result<Texts<'r>, Rejection> {
         let field = |name| {
-            let text = self.columns.get(name).and_then(|&index| record.get(index));
+            let text = self.columns.get(name).and_then(|&index| line.fields.get(index));
             text.filter(|text| !text.is_empty())
         };
         let properties = field("properties_json");
@@ -227,12 +274,8 @@ impl Import<'_> {
             return Err(Rejection::invalid_json("properties_json", &error));
         }
         let given = || {
-            let content = record.iter().collect::<Vec<_>>().join("\0");
-            self.project
-                .id
-                .replayable_event_id(&content, usize::try_from(line(record)).unwrap_or(usize::MAX))
-                .to_string()
-                .into()
+            let project_id = self.project.id;
+            project_id.replayable_event_id(&content(&line.fields), line.repeated).to_string().into()
         };
         Ok(Texts {
             names: &Names::OWN,
@@ -259,8 +302,10 @@ impl Import<'_> {
     }
 }
 
-fn line(record: &StringRecord) -> u64 {
-    record.position().map_or(0, csv::Position::line)
+impl Line {
+    fn number(&self) -> u64 {
+        self.fields.position().map_or(0, csv::Position::line)
+    }
 }
 
 #[derive(Default)]

@@ -5,6 +5,7 @@ mod dlq;
 mod doctor;
 mod import;
 mod keys;
+mod lines;
 mod projects;
 mod serve;
 

@@ -79,6 +79,34 @@ async fn an_import_names_each_bad_line_and_takes_the_others() {
 }
 
 #[tokio::test]
+async fn the_same_table_is_the_same_events_whatever_system_saved_it_and_also_when_it_has_grown() {
+    let weir = Weir::start().await;
+    weir.project("p", "UTC").await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("table.csv");
+    let header = "occurred_at,user_id,event_type";
+    let [old, new] = ["2024-01-01T00:00:00Z,u,x", "2024-01-02T00:00:00Z,u,x"];
+    // A line that stands there twice is two events.
+    for (lines, end, events) in [
+        (&[header, old, old][..], "\n", 2),
+        (&[header, old, old], "\r\n", 2),
+        (&[header, old, old], "\r", 2),
+        (&[header, new, old, old], "\r\n", 3),
+    ] {
+        std::fs::write(&file, lines.join(end) + end).unwrap();
+        weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await.succeeded();
+        weir.wait_for_events(events).await;
+    }
+    std::fs::write(&file, [header, old, "yesterday,u,x"].join("\r\n")).unwrap();
+    let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
+    assert!(import.stderr.contains("line 3: occurred_at"), "{import:?}");
+    std::fs::write(&file, [header, "yesterday,u,x"].join("\n")).unwrap();
+    let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
+    assert!(import.stderr.contains("nothing is imported"), "{import:?}");
+    weir.stop().await;
+}
+
+#[tokio::test]
 async fn the_readme_has_every_variable_with_its_default() {
     let readme = include_str!("../../README.md");
     for (program, arguments) in
