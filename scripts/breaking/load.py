@@ -97,7 +97,7 @@ class Ledger:
 
 
 class Sender(threading.Thread):
-    """Sends batches, each until it has a definite answer."""
+    """Sends batches, each until it has a definite answer. With even numbers, events have another time with each try."""
 
     def __init__(self, load, project, number):
         super().__init__(daemon=True)
@@ -130,7 +130,7 @@ class Sender(threading.Thread):
         kind = self.random.random()
         if self.last and kind < 0.05:
             batch, stored, refused = self.last  # a duplicate on purpose
-            self.deliver(batch, set(), set())
+            self.deliver(self.stamped(batch), set(), set())
             return len(batch)
         if kind < 0.15:
             with self.person_lock:
@@ -165,13 +165,20 @@ class Sender(threading.Thread):
             event["occurred_at"] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1e6):06}Z"
         return event
 
+    def stamped(self, batch):
+        """As it is sent again: every other sender corrects its clock, and stamps its events anew."""
+        if self.number % 2:
+            return batch
+        moved = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - self.random.random() * 60))
+        return [{**event, "occurred_at": f"{moved}.{at:06}Z"} if "occurred_at" in event else event for at, event in enumerate(batch)]
+
     def deliver(self, batch, stored, refused):
-        body = json.dumps(batch)
         pause = 0.05
         while True:
-            answer = self.post(body)
+            answer = self.post(json.dumps(batch))
             if answer is not None:
                 break
+            batch = self.stamped(batch)
             time.sleep(pause * self.random.uniform(0.5, 1.5))
             pause = min(pause * 2, 1.0)
         told = {error["event_id"] for error in answer["rejected"]}
