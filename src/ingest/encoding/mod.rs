@@ -1,12 +1,18 @@
 //! Compressed bodies (`Content-Encoding`): a bomb stops at the limit, in memory that is bounded by it.
 
+mod brotli;
+mod input;
+
 use std::io::{self, Read};
 
-use brotli_decompressor as brotli;
-use bytes::{Buf, Bytes};
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use bytes::Bytes;
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-use super::admission::{Memory, Overloaded};
+use self::{
+    brotli::BrotliDecoder,
+    input::{Counted, Input},
+};
+use super::admission::{LARGE, Memory, Overloaded};
 
 /// Read at a time.
 const CHUNK: usize = 64 << 10;
@@ -51,19 +57,30 @@ impl Encoding {
         Self::ALL.into_iter().find(|encoding| encoding.name().eq_ignore_ascii_case(name))
     }
 
+    /// What its decoder takes in before the first byte comes out: headers with names, or a block and its tables.
+    fn spare(self) -> usize {
+        match self {
+            Self::Gzip | Self::Deflate => 16 << 10,
+            Self::Brotli | Self::Zstd => 256 << 10,
+        }
+    }
+
     fn decoder(self, body: Bytes) -> io::Result<Box<dyn Read + Send>> {
-        Ok(match self {
-            Self::Gzip => Box::new(MultiGzDecoder::new(body.reader())),
+        let has_zlib_header = has_zlib_header(&body);
+        let (input, written) = Input::new(body, self.spare());
+        let decoder: Box<dyn Read + Send> = match self {
+            Self::Gzip => Box::new(MultiGzDecoder::new(input)),
             // Some clients leave the frame of zlib away, against RFC 9110.
-            Self::Deflate if has_zlib_header(&body) => Box::new(ZlibDecoder::new(body.reader())),
-            Self::Deflate => Box::new(DeflateDecoder::new(body.reader())),
-            Self::Brotli => Box::new(BrotliDecoder::new(body)),
+            Self::Deflate if has_zlib_header => Box::new(ZlibDecoder::new(input)),
+            Self::Deflate => Box::new(DeflateDecoder::new(input)),
+            Self::Brotli => Box::new(BrotliDecoder::new(input)),
             Self::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(body.reader())?;
+                let mut decoder = zstd::Decoder::with_buffer(input)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 Box::new(decoder)
             }
-        })
+        };
+        Ok(Box::new(Counted { decoder, written }))
     }
 }
 
@@ -91,9 +108,9 @@ impl Decompression {
         Ok(Self { encoding, decoder, sent, limit, memory, decompressed: Vec::new() })
     }
 
-    /// Whether the decoder itself takes little memory: the others keep a window of up to 16 MiB.
+    /// Whether its beginning takes little time and memory: the other decoders keep a window of up to 16 MiB.
     pub fn is_light(&self) -> bool {
-        matches!(self.encoding, Encoding::Gzip | Encoding::Deflate)
+        self.sent < LARGE && matches!(self.encoding, Encoding::Gzip | Encoding::Deflate)
     }
 
     /// Goes on until everything is there. The most that it can be is reserved at once: pages count when they are written to,
@@ -133,54 +150,6 @@ impl Decompression {
 fn has_zlib_header(body: &[u8]) -> bool {
     matches!(body, [method, flags, ..]
         if method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31))
-}
-
-/// The crate's own reader takes windows of up to 1 GiB, which are no part of `br`: a few bytes would ask for that much.
-struct BrotliDecoder {
-    body: Bytes,
-    state: Box<brotli::BrotliState<brotli::StandardAlloc, brotli::StandardAlloc, brotli::StandardAlloc>>,
-    at: usize,
-    written: usize,
-    ended: bool,
-}
-
-impl BrotliDecoder {
-    fn new(body: Bytes) -> Self {
-        let alloc = brotli::StandardAlloc::default;
-        let state = Box::new(brotli::BrotliState::new_strict(alloc(), alloc(), alloc()));
-        Self { body, state, at: 0, written: 0, ended: false }
-    }
-}
-
-impl Read for BrotliDecoder {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ended || buffer.is_empty() {
-            return Ok(0);
-        }
-        let (mut available_in, mut available_out) = (self.body.len() - self.at, buffer.len());
-        let mut at_out = 0;
-        let result = brotli::BrotliDecompressStream(
-            &mut available_in,
-            &mut self.at,
-            &self.body,
-            &mut available_out,
-            &mut at_out,
-            buffer,
-            &mut self.written,
-            &mut self.state,
-        );
-        match result {
-            brotli::BrotliResult::ResultSuccess if self.at == self.body.len() => {
-                self.ended = true;
-                Ok(at_out)
-            }
-            brotli::BrotliResult::ResultSuccess => Err(io::Error::other("there is more behind its end")),
-            brotli::BrotliResult::NeedsMoreOutput => Ok(at_out),
-            brotli::BrotliResult::NeedsMoreInput if at_out > 0 => Ok(at_out),
-            brotli::BrotliResult::NeedsMoreInput => Err(io::ErrorKind::UnexpectedEof.into()),
-            brotli::BrotliResult::ResultFailure => Err(io::Error::other("corrupt data")),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -265,6 +234,47 @@ mod tests {
                 "{encoding:?}: {stopped:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_holds_nothing_is_refused_before_it_costs_time() {
+        let text = b"one event".as_slice();
+        for encoding in Encoding::ALL {
+            let full = compressed(encoding, text);
+            let empty: &[u8] = match encoding {
+                Encoding::Deflate => &[0x00, 0x00, 0x00, 0xff, 0xff], // a stored block
+                Encoding::Brotli => &[0x06],                          // a meta-block of metadata
+                Encoding::Gzip | Encoding::Zstd => &compressed(encoding, b""),
+            };
+            let (before, behind) = match encoding {
+                Encoding::Deflate => full.split_at(2), // the header of zlib
+                Encoding::Brotli => ([0x0c].as_slice(), [0x03].as_slice()),
+                Encoding::Gzip | Encoding::Zstd => full.split_at(0),
+            };
+            for (times, refused) in [(100, false), ((1 << 20) / empty.len(), true)] {
+                let body = [before, &empty.repeat(times), behind].concat();
+                let result = decompress(encoding, &body, 1 << 20);
+                let is_refused = matches!(&result, Err(NotDecompressed::Invalid { error, .. }) if error.to_string().contains("larger"));
+                assert_eq!(is_refused, refused, "{encoding:?}: {result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compressed_and_what_is_flushed_after_each_event_is_taken() {
+        let noise: Vec<u8> =
+            (0..250_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        for encoding in Encoding::ALL {
+            let body = compressed(encoding, &noise);
+            assert!(decompress(encoding, &body, noise.len()).unwrap() == noise, "{encoding:?}");
+        }
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for event in 0..100_000 {
+            write!(encoder, "{{\"n\":{event}}}").unwrap();
+            encoder.flush().unwrap();
+        }
+        let body = encoder.finish().unwrap();
+        decompress(Encoding::Gzip, &body, 20 << 20).unwrap();
     }
 
     #[test]
