@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use redis::{FromRedisValue, ParsingError, Pipeline, Value};
 use uuid::Uuid;
 
-use super::{Ask, Check, Checked, Link, Mark, Verdict, memory};
+use super::{Ask, Check, Checked, Link, Mark, memory};
 use crate::{
     event::Copies,
     ingest::rate::{Rate, shared},
@@ -19,15 +19,14 @@ pub(super) struct Exchange {
     /// A set is forgotten after so many seconds.
     kept: i64,
     window: TimeDelta,
+    /// Ids that a check has taken although they were durable already.
+    taken_again: Ids,
 }
 
-/// Marks that share a command: of one project and time bucket.
-type Marks = HashMap<(ProjectId, i64), Vec<Uuid>>;
+/// Ids that share a command: of one project and time bucket.
+type Ids = HashMap<(ProjectId, i64), Vec<Uuid>>;
 /// Checks that share their commands: of one project under one rate, in one time bucket.
 type Checks = HashMap<(ProjectId, Rate, i64), Vec<Check>>;
-
-/// A request some of whose ids were taken before, with what its rate says.
-type Doubtful = (Check, Option<Verdict>);
 
 impl Exchange {
     pub(super) fn new(namespace: &str, bucket: Duration) -> Self {
@@ -35,11 +34,12 @@ impl Exchange {
             namespace: namespace.to_owned(),
             kept: (2 * bucket).as_secs().cast_signed(),
             window: TimeDelta::from_std(bucket).unwrap_or(TimeDelta::MAX),
+            taken_again: Ids::new(),
         }
     }
 
     /// Marks, and answers the checks if Redis does.
-    pub(super) async fn run(&self, link: &Link, asks: Vec<Ask>) {
+    pub(super) async fn run(&mut self, link: &Link, asks: Vec<Ask>) {
         let (marks, checks) = sorted(asks);
         let now = Utc::now();
         let memory = memory::key(&self.namespace);
@@ -47,21 +47,38 @@ impl Exchange {
         memory::ask(&mut pipeline, &memory);
         for ((project_id, bucket), ids) in marks {
             let key = self.seen(project_id, bucket);
-            add_ids(&mut pipeline, "SADD", &key, &ids);
+            with_ids(&mut pipeline, "SADD", &key, &ids);
             pipeline.ignore().expire(&key, self.kept).ignore();
+            // Only now: at each moment an id is in one of the two sets.
+            with_ids(&mut pipeline, "SREM", &self.taken(project_id, bucket), &ids);
+            pipeline.ignore();
+        }
+        for ((project_id, bucket), ids) in std::mem::take(&mut self.taken_again) {
+            with_ids(&mut pipeline, "SREM", &self.taken(project_id, bucket), &ids);
+            pipeline.ignore();
         }
         for (&(project_id, rate, bucket), checks) in &checks {
             let key = format!("{}:rate:{project_id}", self.namespace);
             shared::ask(&mut pipeline, &key, rate, checks.iter().map(|check| check.charge.events));
-            let with_ids = || checks.iter().filter(|check| !check.ids.is_empty());
-            let key = self.taken(project_id, bucket);
-            for check in with_ids() {
-                add_ids(&mut pipeline, "SADD", &key, &check.ids);
+            let having_ids = || checks.iter().filter(|check| !check.ids.is_empty());
+            if having_ids().next().is_none() {
+                continue;
             }
-            if with_ids().next().is_some() {
-                pipeline.expire(&key, self.kept).ignore();
-                let ids = with_ids().flat_map(|check| &check.ids);
-                add_ids(&mut pipeline, "SMISMEMBER", &self.taken(project_id, bucket - 1), ids);
+            // First: what is durable by then has left this set only when it was in the other.
+            let taken = self.taken(project_id, bucket);
+            for check in having_ids() {
+                with_ids(&mut pipeline, "SADD", &taken, &check.ids);
+            }
+            pipeline.expire(&taken, self.kept).ignore();
+            let earlier = bucket - 1;
+            let [taken, seen, seen_earlier] = [
+                self.taken(project_id, earlier),
+                self.seen(project_id, bucket),
+                self.seen(project_id, earlier),
+            ];
+            for key in [taken, seen, seen_earlier] {
+                let ids = having_ids().flat_map(|check| &check.ids);
+                with_ids(&mut pipeline, "SMISMEMBER", &key, ids);
             }
         }
         let Some(values) = link.run::<Vec<Value>>(&pipeline).await else { return };
@@ -74,33 +91,15 @@ impl Exchange {
             link.run::<()>(&pipeline).await;
         }
         let first = if memory::reaches(since, self.window, now) { Copies::None } else { Copies::Before };
-        let mut doubtful = Vec::new();
-        for ((_, rate, _), checks) in checks {
-            match answer(rate, first, checks, &mut values) {
-                Ok(others) => doubtful.extend(others),
-                Err(_) => return,
+        for (of, checks) in checks {
+            let Ok(answers) = read(of.1, first, &checks, &mut values) else { return };
+            for (check, checked) in checks.into_iter().zip(answers) {
+                let again = check.ids.into_iter().zip(&checked.known).filter(|(_, known)| **known);
+                self.taken_again.entry((of.0, of.2)).or_default().extend(again.map(|(id, _)| id));
+                check.answer.send(checked).ok(); // whoever is gone needs no answer
             }
         }
-        self.resolve(link, doubtful).await;
-    }
-
-    /// Answers those some of whose ids were taken before: which of them are durable?
-    async fn resolve(&self, link: &Link, doubtful: Vec<Doubtful>) {
-        if doubtful.is_empty() {
-            return;
-        }
-        let mut pipeline = redis::pipe();
-        for (Check { charge, ids, bucket, .. }, _) in &doubtful {
-            for bucket in [*bucket, bucket - 1] {
-                add_ids(&mut pipeline, "SMISMEMBER", &self.seen(charge.project_id, bucket), ids);
-            }
-        }
-        let Some(values) = link.run::<Vec<Vec<bool>>>(&pipeline).await else { return };
-        for ((check, verdict), seen) in doubtful.into_iter().zip(values.chunks_exact(2)) {
-            let known = seen[0].iter().zip(&seen[1]).map(|(current, previous)| *current || *previous);
-            let checked = Checked { verdict, known: known.collect(), copies: Copies::Beside };
-            check.answer.send(checked).ok(); // whoever is gone needs no answer
-        }
+        self.taken_again.retain(|_, ids| !ids.is_empty());
     }
 
     /// The ids of events that are durable.
@@ -108,14 +107,14 @@ impl Exchange {
         format!("{}:seen:{project_id}:{bucket}", self.namespace)
     }
 
-    /// The ids that a request has had, whatever became of it.
+    /// The ids that a request has had of which it is not known that they are durable.
     fn taken(&self, project_id: ProjectId, bucket: i64) -> String {
         format!("{}:taken:{project_id}:{bucket}", self.namespace)
     }
 }
 
-fn sorted(asks: Vec<Ask>) -> (Marks, Checks) {
-    let (mut marks, mut checks) = (Marks::new(), Checks::new());
+fn sorted(asks: Vec<Ask>) -> (Ids, Checks) {
+    let (mut marks, mut checks) = (Ids::new(), Checks::new());
     for ask in asks {
         match ask {
             Ask::Mark(Mark { project_id, ids, bucket }) => {
@@ -130,41 +129,49 @@ fn sorted(asks: Vec<Ask>) -> (Marks, Checks) {
     (marks, checks)
 }
 
-fn add_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl IntoIterator<Item = &'i Uuid>) {
+fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl IntoIterator<Item = &'i Uuid>) {
     let command = pipeline.cmd(command).arg(key);
     for id in ids {
         command.arg(id.as_bytes());
     }
 }
 
-/// Hands out what Redis has answered to checks that share their commands; what it has not settled. A request is the `first`
-/// that has its ids if all of them were new.
-fn answer(
+/// What Redis has answered to checks that share their commands. A request is the `first` that has its ids if nobody had
+/// taken one of them.
+fn read(
     rate: Rate,
     first: Copies,
-    checks: Vec<Check>,
+    checks: &[Check],
     values: &mut impl Iterator<Item = Value>,
-) -> Result<Vec<Doubtful>, ParsingError> {
+) -> Result<Vec<Checked>, ParsingError> {
     let mut buckets = next::<Vec<shared::Answer>>(values)?.into_iter();
-    let new: Vec<usize> = checks
+    let newly_taken: Vec<usize> = checks
         .iter()
         .map(|check| if check.ids.is_empty() { Ok(0) } else { next(values) })
         .collect::<Result<_, _>>()?;
-    let has_ids = checks.iter().any(|check| !check.ids.is_empty());
-    let mut earlier = if has_ids { next::<Vec<bool>>(values)? } else { Vec::new() }.into_iter();
-    let mut doubtful = Vec::new();
-    for (check, new) in checks.into_iter().zip(new) {
-        let verdict = buckets.next().map(|bucket| shared::verdict(rate, bucket));
-        // All of them: the next check's come behind.
-        let taken_earlier = earlier.by_ref().take(check.ids.len()).filter(|taken| *taken).count();
-        if new == check.ids.len() && taken_earlier == 0 {
-            let checked = Checked { verdict, known: Vec::new(), copies: first };
-            check.answer.send(checked).ok(); // whoever is gone needs no answer
+    let (taken, seen, seen_earlier): (Vec<bool>, Vec<bool>, Vec<bool>) =
+        if checks.iter().all(|check| check.ids.is_empty()) {
+            Default::default()
         } else {
-            doubtful.push((check, verdict));
+            (next(values)?, next(values)?, next(values)?)
+        };
+    let mut at = 0;
+    let checked = checks.iter().zip(newly_taken).map(|(check, newly_taken)| {
+        let here = at..at + check.ids.len();
+        at = here.end;
+        let is_first = newly_taken == here.len() && !taken[here.clone()].contains(&true);
+        let known: Vec<bool> = seen[here.clone()]
+            .iter()
+            .zip(&seen_earlier[here])
+            .map(|(now, earlier)| *now || *earlier)
+            .collect();
+        Checked {
+            verdict: buckets.next().map(|bucket| shared::verdict(rate, bucket)),
+            known: if known.contains(&true) { known } else { Vec::new() },
+            copies: if is_first { first } else { Copies::Beside },
         }
-    }
-    Ok(doubtful)
+    });
+    Ok(checked.collect())
 }
 
 pub(super) fn next<T: FromRedisValue>(values: &mut impl Iterator<Item = Value>) -> Result<T, ParsingError> {

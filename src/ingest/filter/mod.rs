@@ -1,11 +1,11 @@
 //! The filter for duplicates in Redis: which ids were accepted lately? It is never the truth. Without it the stream and
 //! the store remove duplicates, later and at more cost.
 //!
-//! Two sets per project and time bucket hold the ids' 16 bytes: those that a request has taken, when it is checked, and those
-//! that are durable, when they are marked. The bucket of now and the one before are asked, so an id is remembered for one to
-//! two buckets. Who takes an id first, as far back as Redis remembers ([`memory`]), has the only copy of the event, and the
-//! store need not look for others. An id that was taken is not yet known: what took it may have died. The same round trip asks
-//! for the project's rate.
+//! Two sets per project and time bucket hold the ids' 16 bytes: those that a request has taken, from when it is checked, and
+//! those that are durable, from when they are marked. An id moves from the first to the second, so what stays in the first is
+//! what died on its way, and the second is the larger one by far. The bucket of now and the one before are asked, so an id is
+//! remembered for one to two buckets. Who takes an id that is in none of them, as far back as Redis remembers ([`memory`]), has
+//! the only copy of the event, and the store need not look for others. The same round trip asks for the project's rate.
 //!
 //! One task talks with Redis. What requests ask and mark while it waits for an answer goes together in its next round trip
 //! ([`exchange`]), so that many small requests cost as little as one.
@@ -140,7 +140,7 @@ impl Filter {
 }
 
 /// Answers until nobody can ask any more.
-async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: Link, exchange: Exchange) {
+async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: Link, mut exchange: Exchange) {
     while let Some(first) = asks.recv().await {
         let mut ids = first.ids();
         let mut together = vec![first];
