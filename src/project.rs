@@ -39,13 +39,9 @@ impl ProjectId {
         Uuid::new_v5(&self.uuid_namespace(), format!("source\0{source}\0{id}").as_bytes())
     }
 
-    /// The id of an event that came without one, at a place in a request with an `Idempotency-Key`: a replay of the
-    /// request derives the same.
-    pub fn replayable_event_id(self, idempotency_key: &str, index: usize) -> Uuid {
-        Uuid::new_v5(
-            &self.uuid_namespace(),
-            format!("idempotency-key\0{idempotency_key}\0{index}").as_bytes(),
-        )
+    /// The id of an event that came without one, from where it is found again: under a key, at a place.
+    pub fn replayable_event_id(self, key: &str, index: usize) -> Uuid {
+        Uuid::new_v5(&self.uuid_namespace(), format!("idempotency-key\0{key}\0{index}").as_bytes())
     }
 
     /// The id of a message that carries these events: the same events make the same id, so that the stream recognises

@@ -133,7 +133,8 @@ impl EventsApi {
         caller: Caller<Write>,
         Data(request_id): Data<&RequestId>,
         /// Makes the request safe to repeat when its events have no ids: they are derived from this key and each
-        /// event's place. 1 to 200 characters.
+        /// event's place and content. 1 to 200 characters, with or without quotes around them. Another body under the same
+        /// key is refused with 422 within the deduplication window, unless all of its events have ids.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Param<String>>,
         body: EventsBody<Every>,

@@ -10,6 +10,7 @@ use crate::{
     ingest::{
         Ingest, Request,
         admission::{Admission, LARGE},
+        idempotency,
         receipt::Receipt,
         validate::Dialect,
     },
@@ -42,6 +43,7 @@ impl Receiver {
             let mut checks = Checks::default();
             let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
             checks.finish(Some(()))?;
+            let key = idempotency_key.as_deref().map(idempotency::key);
             let ReadBody { bytes, format, memory: _memory } =
                 body.read(self.limits, &self.admission, project.id).await?;
             let _large = match bytes.len() {
@@ -52,7 +54,7 @@ impl Receiver {
             let request = Request {
                 project,
                 request_id: request_id.as_str(),
-                idempotency_key: idempotency_key.as_deref(),
+                idempotency_key: key.as_deref(),
                 format,
                 dialect,
             };

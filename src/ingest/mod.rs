@@ -7,6 +7,7 @@ pub mod event_types;
 pub mod filter;
 #[cfg(test)]
 mod fuzz;
+pub mod idempotency;
 pub(crate) mod properties;
 pub mod rate;
 pub mod receipt;
@@ -29,6 +30,7 @@ use self::{
     decode::{BodyError, Decoded, Format},
     event_types::EventTypes,
     filter::{Charge, Filter},
+    idempotency::Claim,
     rate::{Allowance, OverRate, Rate, local},
     receipt::{NotTaken, Receipt, Rejected},
     validate::{Dialect, Rejection, Rules},
@@ -72,11 +74,15 @@ struct Judged<'a> {
     valid: Vec<(usize, Event<'a>)>,
     rejected: Vec<Rejected>,
     single: Option<String>,
+    /// Whether an event has its id from the `Idempotency-Key`.
+    has_derived_ids: bool,
 }
 
 /// What a body is after the filter; nothing of it borrows from the body.
-struct Sifted {
+struct Sifted<'r> {
     new: New,
+    /// What came under which `Idempotency-Key`, if ids depend on it.
+    claim: Option<Claim<'r>>,
     duplicates: usize,
     rejected: Vec<Rejected>,
     single: Option<String>,
@@ -95,17 +101,20 @@ impl Ingest {
     /// recognised.
     pub async fn take(&self, request: &Request<'_>, body: Bytes) -> Result<Receipt, NotTaken> {
         let begun = Instant::now();
-        let Sifted { new, duplicates, rejected, single, request_id, allowance } =
+        let Sifted { new, claim, duplicates, rejected, single, request_id, allowance } =
             self.sift(request, &body).await?;
         drop(body); // what waits for the stream is there once
         let (accepted, known) = self.make_durable(request.project.id, new, allowance).await?;
+        if let Some(claim) = claim {
+            self.filter.remember(request.project.id, claim).await;
+        }
         metrics::ingestion(begun.elapsed());
         let duplicates = duplicates + known;
         Ok(Receipt { accepted, duplicates, rejected, single, request_id, allowance })
     }
 
     /// Finds the events of a body that are valid and, as far as the filter knows, new.
-    async fn sift(&self, request: &Request<'_>, body: &[u8]) -> Result<Sifted, NotTaken> {
+    async fn sift<'r>(&self, request: &Request<'r>, body: &[u8]) -> Result<Sifted<'r>, NotTaken> {
         let received_at = Utc::now().trunc_subsecs(6);
         let project = request.project;
         let is_large = body.len() >= LARGE;
@@ -123,7 +132,14 @@ impl Ingest {
         let mut judged = work(is_large, || self.judge(request, &decoded, received_at));
         self.bound_event_types(project, &decoded, &mut judged).await;
         drop(decoded);
-        let Judged { valid, rejected, single } = judged;
+        let Judged { valid, rejected, single, has_derived_ids } = judged;
+        let claim = request.idempotency_key.filter(|_| has_derived_ids).map(|key| Claim::new(key, body));
+        if let Some(claim) = claim
+            && self.filter.contradicts(project.id, claim).await
+        {
+            metrics::events_rejected("idempotency_key_reused", received);
+            return Err(NotTaken::KeyReused);
+        }
         let mut seen = HashSet::with_capacity(valid.len());
         let valid_number = valid.len();
         let mut events: Vec<Event<'_>> =
@@ -153,7 +169,7 @@ impl Ingest {
             })
         });
         let new = New { received_at, batches: batches.collect() };
-        Ok(Sifted { new, duplicates: repeated + filtered, rejected, single, request_id, allowance })
+        Ok(Sifted { new, claim, duplicates: repeated + filtered, rejected, single, request_id, allowance })
     }
 
     /// Takes the token of a request that has no events, because it cannot be read: it costs as much as one.
@@ -203,10 +219,11 @@ impl Ingest {
             dialect: request.dialect,
         };
         let valid = Vec::with_capacity(decoded.events.len());
-        let mut judged = Judged { valid, rejected: Vec::new(), single: None };
+        let mut judged = Judged { valid, rejected: Vec::new(), single: None, has_derived_ids: false };
         for (index, raw) in decoded.events.iter().enumerate() {
             match rules.event(raw, index) {
                 Ok(valid) => {
+                    judged.has_derived_ids |= valid.sent_id.is_none() && request.idempotency_key.is_some();
                     if decoded.single {
                         let id = valid.sent_id.map_or(valid.event.event_id.to_string(), Cow::into_owned);
                         judged.single = Some(id);

@@ -40,6 +40,8 @@ pub enum NotTaken {
     Body(#[from] BodyError),
     #[error(transparent)]
     OverRate(#[from] OverRate),
+    #[error("another body came under the same Idempotency-Key before")]
+    KeyReused,
     #[error("the events cannot be made durable")]
     NotPublished { source: Arc<NotPublished>, allowance: Allowance },
 }

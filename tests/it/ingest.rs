@@ -92,6 +92,42 @@ async fn a_request_with_an_idempotency_key_can_be_sent_again() {
 }
 
 #[tokio::test]
+async fn another_body_under_an_idempotency_key_is_refused_and_never_taken_for_the_first() {
+    let mut weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let send = async |weir: &Weir, key: &'static str, body: &Value| {
+        json_of(weir.post(&project, body).header("Idempotency-Key", key).send().await.unwrap()).await
+    };
+    let (one, other) = (
+        json!([{"event_type": "a"}, {"event_type": "a"}]),
+        json!([{"event_type": "a"}, {"event_type": "b"}]),
+    );
+    assert_eq!(send(&weir, "k", &one).await.0, 202);
+    let (status, problem) = send(&weir, "k", &other).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("idempotency_key_reused")), "{problem}");
+    let (_, quoted) = send(&weir, "\"k\"", &one).await;
+    assert_eq!(quoted["duplicates"], 2, "{quoted}");
+    // What was never durable does not hold the key.
+    assert_eq!(send(&weir, "l", &json!([{"event_type": ""}])).await.0, 400);
+    assert_eq!(send(&weir, "l", &json!([{"event_type": "c"}])).await.0, 202);
+    // Ids of one's own need no key.
+    for event_id in ["own-1", "own-2"] {
+        assert_eq!(send(&weir, "m", &json!([{"event_id": event_id, "event_type": "d"}])).await.0, 202);
+    }
+    weir.wait_for_events(5).await;
+
+    // Nobody remembers the first body: the other one is another request, and loses nothing.
+    weir.api.kill().await;
+    weir.set("REDIS_URL", "redis://127.0.0.1:1");
+    weir.start_api().await;
+    assert_eq!(send(&weir, "k", &other).await.0, 202);
+    assert_eq!(send(&weir, "k", &one).await.1["duplicates"], 2, "the stream knows these");
+    weir.wait_until_drained().await;
+    weir.wait_for_events(6).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
 async fn bodies_that_cannot_be_taken_say_why() {
     let weir = Weir::start_with(&[("WEIR_MAX_EVENTS", "3"), ("WEIR_MAX_BODY", "1KiB")]).await;
     let project = weir.project("p", "UTC").await;

@@ -83,6 +83,10 @@ impl From<NotTaken> for Problem {
         match error {
             NotTaken::Body(error) => error.into(),
             NotTaken::OverRate(error) => error.into(),
+            NotTaken::KeyReused => {
+                let detail = "Another body came under this Idempotency-Key, and nothing of this one was taken: send it under a key of its own.";
+                Self::new(Code::IdempotencyKeyReused, detail)
+            }
             NotTaken::NotPublished { allowance, .. } => {
                 let detail = "The events could not be made durable; send them again with the same ids.";
                 let problem = Self::new(Code::StreamUnavailable, detail).caused(error);

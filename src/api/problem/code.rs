@@ -22,6 +22,7 @@ pub enum Code {
     TooManyEvents,
     BatchExceedsBurst,
     UnsupportedMediaType,
+    IdempotencyKeyReused,
     QueryTooExpensive,
     RateLimited,
     Internal,
@@ -37,7 +38,7 @@ pub(super) struct Facts {
 }
 
 impl Code {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidJson,
         Self::InvalidEncoding,
         Self::EmptyBatch,
@@ -55,6 +56,7 @@ impl Code {
         Self::TooManyEvents,
         Self::BatchExceedsBurst,
         Self::UnsupportedMediaType,
+        Self::IdempotencyKeyReused,
         Self::QueryTooExpensive,
         Self::RateLimited,
         Self::Internal,
@@ -83,6 +85,7 @@ impl Code {
             Self::TooManyEvents => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", "The batch has too many events"),
             Self::BatchExceedsBurst => (StatusCode::PAYLOAD_TOO_LARGE, "batch_exceeds_burst", "The batch can never pass"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's type is not supported"),
+            Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "The key belongs to another request"),
             Self::QueryTooExpensive => (StatusCode::UNPROCESSABLE_ENTITY, "query_too_expensive", "The question costs too much"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many at once"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in weir"),

@@ -31,6 +31,7 @@ impl Statuses for Sending {
         (408, "The body did not arrive in time"),
         (413, "The body or the batch is too large"),
         (415, "The body's type or encoding is not supported"),
+        (422, "Another body came under the same `Idempotency-Key`; nothing of the request was taken"),
         (429, "More was sent than the rate allows; nothing of the request was taken"),
         (500, "A failure of weir"),
         (503, "The events cannot be made durable now: send them again after `Retry-After`"),

@@ -22,7 +22,10 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use self::{exchange::Exchange, link::Link};
-use super::rate::{Allowance, OverRate, Rate};
+use super::{
+    idempotency::Claim,
+    rate::{Allowance, OverRate, Rate},
+};
 use crate::{config, event::Copies, metrics, project::ProjectId};
 
 /// Ids that go to Redis together at most, unless a single request has more.
@@ -32,9 +35,8 @@ const TOGETHER: usize = 10_000;
 #[derive(Clone)]
 pub struct Filter {
     link: Link,
+    namespace: String,
     bucket: Duration,
-    /// The key of the memory's beginning.
-    memory: String,
     asking: mpsc::UnboundedSender<Ask>,
 }
 
@@ -95,7 +97,7 @@ impl Filter {
         let link = Link::new(config, namespace)?;
         let (asking, asks) = mpsc::unbounded_channel();
         tokio::spawn(answer_all(asks, link.clone(), Exchange::new(namespace, bucket)));
-        Ok(Self { link, bucket, memory: memory::key(namespace), asking })
+        Ok(Self { link, namespace: namespace.to_owned(), bucket, asking })
     }
 
     /// Takes a token per event from the project's bucket, and asks of each id whether it was marked before, in one round
@@ -117,10 +119,31 @@ impl Filter {
         self.ask(Ask::Mark(Mark { project_id, ids, bucket: self.bucket_of(now) }));
     }
 
+    /// Whether another body is known that came under the key. False, if Redis does not answer.
+    pub async fn contradicts(&self, project_id: ProjectId, claim: Claim<'_>) -> bool {
+        let mut pipeline = redis::pipe();
+        pipeline.get(self.claim_of(project_id, claim.key));
+        let known: Option<(Option<Vec<u8>>,)> = self.link.run(&pipeline).await;
+        known.and_then(|(body,)| body).is_some_and(|body| body != claim.body.as_bytes())
+    }
+
+    /// Remembers which body came first under a key, for a window: its events are durable.
+    pub async fn remember(&self, project_id: ProjectId, claim: Claim<'_>) {
+        let mut pipeline = redis::pipe();
+        let command = pipeline.cmd("SET").arg(self.claim_of(project_id, claim.key));
+        command.arg(claim.body.as_bytes()).arg("NX").arg("EX").arg(self.bucket.as_secs());
+        self.link.run::<()>(&pipeline).await;
+    }
+
+    fn claim_of(&self, project_id: ProjectId, key: &str) -> String {
+        let key = Uuid::new_v5(&Uuid::nil(), key.as_bytes()).simple();
+        format!("{}:request:{project_id}:{key}", self.namespace)
+    }
+
     /// Says that nothing was taken before: there is no event in the stream nor in the database.
     pub async fn remembers_all(&self) {
         let mut pipeline = redis::pipe();
-        memory::begin_complete(&mut pipeline, &self.memory);
+        memory::begin_complete(&mut pipeline, &memory::key(&self.namespace));
         self.link.run::<()>(&pipeline).await;
     }
 

@@ -202,7 +202,13 @@ impl Rules<'_> {
         let event_id = match (&sent_id, &texts.source, self.idempotency_key) {
             (Some(id), None, _) => self.project_id.event_id(id),
             (Some(id), Some(source), _) => self.project_id.event_id_within(source, id),
-            (None, _, Some(key)) => self.project_id.replayable_event_id(key, texts.index),
+            (None, _, Some(key)) => {
+                let user = user_id.as_deref().unwrap_or_default();
+                let time = occurred_at.map(|time| time.timestamp_micros());
+                // What it says is part of it: under the same key another event has another id.
+                let event = format!("{key}\0{event_type}\0{user}\0{time:?}\0{properties}");
+                self.project_id.replayable_event_id(&event, texts.index)
+            }
             (None, _, None) => Uuid::now_v7(),
         };
         Ok(Valid { event: Event { event_id, user_id, event_type, occurred_at, properties }, sent_id })
