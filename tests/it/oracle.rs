@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::support::{Weir, missing_tool};
 
-const ZONES: [&str; 8] = [
+const ZONES: [&str; 12] = [
     "UTC",
     "Asia/Kolkata",
     "Asia/Kathmandu",
@@ -19,6 +19,11 @@ const ZONES: [&str; 8] = [
     "Pacific/Apia",
     "Africa/Cairo",
     "America/Sao_Paulo",
+    // Their rules have changed in 2026.
+    "America/Vancouver",
+    "Africa/Casablanca",
+    "America/Havana",
+    "Europe/Chisinau",
 ];
 const WEEK_STARTS: [&str; 3] = ["monday", "sunday", "saturday"];
 /// Texts, numbers, truth values and lists.
@@ -30,12 +35,11 @@ fn number(variable: &str, default: usize) -> usize {
 
 #[tokio::test]
 async fn answers_to_random_questions_are_those_of_the_definitions() {
-    let python =
-        Command::new("python3").args(["-c", "import zoneinfo; zoneinfo.ZoneInfo('Pacific/Apia')"]).output();
-    if !python.await.is_ok_and(|output| output.status.success()) {
-        missing_tool("python3", "with a database of time zones (tzdata)");
+    // With rules of its own, from PyPI: those of the machine may be as old as weir's.
+    let Ok(python) = std::env::var("ORACLE_PYTHON") else {
+        missing_tool("ORACLE_PYTHON", "a python3 with the package tzdata; ./scripts/test installs it");
         return;
-    }
+    };
     let cases = number("WEIR_ORACLE_CASES", 160);
     let seed = number("WEIR_ORACLE_SEED", rand::random_range(0..1_000_000));
     // Samoa left a day out in 2011.
@@ -58,9 +62,10 @@ async fn answers_to_random_questions_are_those_of_the_definitions() {
                        "projects": projects});
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle");
-    let mut oracle = Command::new("python3")
+    let mut oracle = Command::new(python)
         .arg(folder.join("compare.py"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PYTHONTZPATH", "")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

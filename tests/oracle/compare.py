@@ -177,9 +177,10 @@ class Asked:
         q["window"] = rng.choice(["calendar", "calendar", "elapsed"])
         q["cohort"] = rng.choice(["first_time", "first_ever", "recurring"])
         q["mean"] = rng.choice(["pooled", "pooled", "simple"])
-        q["as_of"] = self.history.moment() if rng.random() < 0.6 else None
+        q["as_of"] = datetime.now(timezone.utc)
         self.add(window_type=window_type, window=q["window"], cohort=q["cohort"], mean=q["mean"])
-        if q["as_of"]:
+        if rng.random() < 0.6:
+            q["as_of"] = self.history.moment()
             self.add(as_of=q["as_of"].isoformat())
         criteria = rng.choice(["on", "on_or_after", "brackets"])
         if criteria == "brackets":

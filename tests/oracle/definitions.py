@@ -237,7 +237,7 @@ def retention(calendar, events, q, behind=None):
     """`q`: unit, first, last, columns [(a, b or None)], window, cohort, start and back (type, segments), as_of, mean.
     `behind`: (cohort, column, who), to get the users behind that number instead."""
     unit, as_of = q["unit"], q["as_of"]
-    events = [e for e in events if as_of is None or e["at"] < as_of]
+    events = [e for e in events if e["at"] < as_of]
     starts = by_user(matching(events, q["start"][1], q["start"][0]))
     backs = by_user(matching(events, q["back"][1], q["back"][0]))
     named = by_user(matching(events, [s for s in q["start"][1] if s[0] == "event_type"], q["start"][0]))
@@ -265,8 +265,6 @@ def retention(calendar, events, q, behind=None):
         return calendar.between(calendar.period(calendar.day(t0), unit), calendar.period(calendar.day(t), unit), unit)
 
     def complete(cohort, column):
-        if as_of is None:
-            return True
         last = column[0] if column[1] is None else column[1]
         if q["window"] == "elapsed":
             return all(t0 + LENGTHS[unit] * (last + 1) <= as_of for t0 in t0s[cohort].values())

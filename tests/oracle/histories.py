@@ -11,7 +11,8 @@ from definitions import Calendar
 
 UTC = timezone.utc
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-# Each zone with dates around which a history is told: changes of daylight saving, and the day that Samoa left out.
+# Each zone with dates around which a history is told: changes of daylight saving, the day that Samoa left out, and
+# the last rules to change.
 ZONES = {
     "UTC": ["2024-02-28", "2025-01-01"],
     "Asia/Kolkata": ["2024-02-28", "2025-01-01"],
@@ -21,6 +22,10 @@ ZONES = {
     "Pacific/Apia": ["2011-12-30", "2012-04-01"],
     "Africa/Cairo": ["2024-04-26", "2024-11-01"],
     "America/Sao_Paulo": ["2018-02-18", "2018-11-04"],
+    "America/Vancouver": ["2026-03-08", "2026-11-01"],
+    "Africa/Casablanca": ["2026-02-15", "2026-09-20"],
+    "America/Havana": ["2026-03-08", "2026-11-01"],
+    "Europe/Chisinau": ["2026-03-29", "2026-10-25"],
 }
 TYPES = ["signup", "open", "play"]
 UNITS = {"daily": "day", "weekly": "week", "monthly": "month"}
@@ -33,7 +38,8 @@ class History:
         odd = datetime.fromisoformat(rng.choice(ZONES[zone])).date()
         length = rng.choice([6, 20, 75])
         self.first = odd - timedelta(days=rng.randint(1, length - 2))
-        self.last = self.first + timedelta(days=length)
+        yesterday = datetime.now(UTC).date() - timedelta(days=1)
+        self.last = min(self.first + timedelta(days=length), yesterday)
         self.names = [f"user-{n}" for n in range(rng.randint(1, 10))]
         self.told = self.make_events()
         self.people = People()
