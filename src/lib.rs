@@ -61,3 +61,4 @@ pub mod stats;
 pub mod store;
 pub mod stream;
 pub mod telemetry;
+pub mod zone;

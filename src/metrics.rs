@@ -37,6 +37,8 @@ const USERS_MERGED: &str = "users_merged_total";
 const STREAM_MESSAGES: &str = "stream_messages";
 const STREAM_OLDEST: &str = "stream_oldest_message_seconds";
 const STRAYS: &str = "stream_strays_total";
+const TIME_ZONE_RULES: &str = "time_zone_rules";
+const DAYS_TO_RECOUNT: &str = "days_to_recount";
 const DEAD_LETTERS: &str = "dead_letters";
 const ROLL_UP_DURATION: &str = "roll_up_duration_seconds";
 const ROLL_UP_FAILURES: &str = "roll_up_failures_total";
@@ -103,6 +105,11 @@ pub fn start() -> PrometheusHandle {
         "Messages that the stream had kept though its consumers were past them, and that were given back to them"
     );
     describe_gauge!(DEAD_LETTERS, "Messages in the dead-letter stream");
+    describe_gauge!(TIME_ZONE_RULES, "1, with the release of the rules of time zones that this process has");
+    describe_gauge!(
+        DAYS_TO_RECOUNT,
+        "Days of projects that are to be counted anew by new rules of their time zones"
+    );
     describe_histogram!(ROLL_UP_DURATION, "One roll-up of activity");
     describe_counter!(
         ROLL_UP_FAILURES,
@@ -189,6 +196,16 @@ pub fn body_memory_taken(bytes: usize) {
 
 pub fn body_memory_given_back(bytes: usize) {
     gauge!(BODY_MEMORY).decrement(exact(bytes as u64));
+}
+
+/// The release of the rules of time zones.
+pub fn time_zone_rules(version: &'static str) {
+    gauge!(TIME_ZONE_RULES, "version" => version).set(1.0);
+}
+
+/// Days that are to be counted anew by new rules of time zones.
+pub fn days_to_recount(days: i64) {
+    gauge!(DAYS_TO_RECOUNT).set(exact(days.unsigned_abs()));
 }
 
 /// A gauge's number.

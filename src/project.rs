@@ -2,11 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, Timelike, Utc, Weekday};
-use chrono_tz::Tz;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc, Weekday};
 use uuid::Uuid;
 
-use crate::origin::Origins;
+use crate::{origin::Origins, zone::Zone};
 
 /// The number of a project. It comes from a key's lookup or from the command line, never from a request's body, so a
 /// request cannot name another project.
@@ -64,7 +63,7 @@ pub struct Project {
     pub id: ProjectId,
     pub name: String,
     /// Days, weeks and months of the project are those of this zone.
-    pub timezone: Tz,
+    pub timezone: Zone,
     /// First day of a week.
     pub week_start: Weekday,
     pub overrides: Overrides,
@@ -83,11 +82,9 @@ pub struct Overrides {
 }
 
 impl Project {
-    /// The hour of the project's wall clock in which `instant` lies. The hour that a change to winter time repeats is
-    /// one hour here.
+    /// The hour of the project's wall clock in which `instant` lies.
     pub fn local_hour(&self, instant: DateTime<Utc>) -> NaiveDateTime {
-        let local = instant.with_timezone(&self.timezone).naive_local();
-        local.date().and_hms_opt(local.hour(), 0, 0).expect("an hour of a day that exists")
+        self.timezone.hour(instant)
     }
 
     /// The first instant of a day on the project's calendar. Where clocks skip midnight the day begins later, and a day
@@ -99,9 +96,7 @@ impl Project {
     /// The first instant at which the project's wall clock shows this time, or a later one if it skips this.
     pub fn first_instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
         const STEP: TimeDelta = TimeDelta::minutes(15); // offsets differ by multiples of it
-        (0..=4 * 26)
-            .find_map(|step| (local + STEP * step).and_local_timezone(self.timezone).earliest())
-            .map_or(local.and_utc(), |time| time.to_utc())
+        (0..=4 * 26).find_map(|step| self.timezone.earliest(local + STEP * step)).unwrap_or(local.and_utc())
     }
 
     /// When the wall clock shows which hour of a day: instants in order, each with the hour that it shows from then on, or with
@@ -126,9 +121,8 @@ impl Project {
 
     /// The next instant at which the wall clock begins an hour or is set. `at` is a whole second.
     fn next_hour(&self, at: DateTime<Utc>) -> DateTime<Utc> {
-        let offset = |at: DateTime<Utc>| at.with_timezone(&self.timezone).offset().fix();
-        let local = at.with_timezone(&self.timezone);
-        let left = 3_600 - i64::from(local.num_seconds_from_midnight() % 3_600);
+        let offset = |at| self.timezone.offset(at);
+        let left = 3_600 - i64::from(self.timezone.local(at).num_seconds_from_midnight() % 3_600);
         let (mut same, mut other) = (0, left);
         if offset(at + TimeDelta::seconds(left - 1)) == offset(at) {
             return at + TimeDelta::seconds(left);
@@ -142,48 +136,49 @@ impl Project {
 
     /// The date on the project's calendar at `instant`.
     pub fn local_date(&self, instant: DateTime<Utc>) -> NaiveDate {
-        instant.with_timezone(&self.timezone).date_naive()
+        self.timezone.local(instant).date()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zone::rules;
 
-    fn project(timezone: Tz) -> Project {
+    fn project(timezone: &str) -> Project {
         Project {
             id: ProjectId(1),
             name: "p".into(),
-            timezone,
+            timezone: rules::zone(timezone).expect("a zone"),
             week_start: Weekday::Mon,
             overrides: Overrides::default(),
         }
     }
 
-    fn hour(timezone: Tz, instant: &str) -> String {
+    fn hour(timezone: &str, instant: &str) -> String {
         project(timezone).local_hour(instant.parse().expect("an instant")).to_string()
     }
 
     #[test]
     fn hours_are_those_of_the_wall_clock() {
-        assert_eq!(hour(Tz::Asia__Kolkata, "2024-03-09T18:29:59Z"), "2024-03-09 23:00:00");
-        assert_eq!(hour(Tz::Asia__Kolkata, "2024-03-09T18:30:00Z"), "2024-03-10 00:00:00");
+        assert_eq!(hour("Asia/Kolkata", "2024-03-09T18:29:59Z"), "2024-03-09 23:00:00");
+        assert_eq!(hour("Asia/Kolkata", "2024-03-09T18:30:00Z"), "2024-03-10 00:00:00");
         // Clocks in New York went from 2 to 3 on 2024-03-10, and twice through 1 on 2024-11-03.
-        assert_eq!(hour(Tz::America__New_York, "2024-03-10T06:59:59Z"), "2024-03-10 01:00:00");
-        assert_eq!(hour(Tz::America__New_York, "2024-03-10T07:00:00Z"), "2024-03-10 03:00:00");
-        assert_eq!(hour(Tz::America__New_York, "2024-11-03T05:30:00Z"), "2024-11-03 01:00:00");
-        assert_eq!(hour(Tz::America__New_York, "2024-11-03T06:30:00Z"), "2024-11-03 01:00:00");
+        assert_eq!(hour("America/New_York", "2024-03-10T06:59:59Z"), "2024-03-10 01:00:00");
+        assert_eq!(hour("America/New_York", "2024-03-10T07:00:00Z"), "2024-03-10 03:00:00");
+        assert_eq!(hour("America/New_York", "2024-11-03T05:30:00Z"), "2024-11-03 01:00:00");
+        assert_eq!(hour("America/New_York", "2024-11-03T06:30:00Z"), "2024-11-03 01:00:00");
     }
 
     #[test]
     fn a_day_begins_when_its_date_does() {
         for (timezone, date, start) in [
-            (Tz::Asia__Kolkata, "2024-03-10", "2024-03-09T18:30:00Z"),
-            (Tz::America__New_York, "2024-03-10", "2024-03-10T05:00:00Z"),
-            (Tz::America__New_York, "2024-03-11", "2024-03-11T04:00:00Z"),
-            (Tz::Africa__Cairo, "2024-04-26", "2024-04-25T22:00:00Z"), // from 0 to 1
-            (Tz::Pacific__Apia, "2011-12-30", "2011-12-30T10:00:00Z"), // there was no such day
-            (Tz::Pacific__Apia, "2011-12-31", "2011-12-30T10:00:00Z"),
+            ("Asia/Kolkata", "2024-03-10", "2024-03-09T18:30:00Z"),
+            ("America/New_York", "2024-03-10", "2024-03-10T05:00:00Z"),
+            ("America/New_York", "2024-03-11", "2024-03-11T04:00:00Z"),
+            ("Africa/Cairo", "2024-04-26", "2024-04-25T22:00:00Z"), // from 0 to 1
+            ("Pacific/Apia", "2011-12-30", "2011-12-30T10:00:00Z"), // there was no such day
+            ("Pacific/Apia", "2011-12-31", "2011-12-30T10:00:00Z"),
         ] {
             let start: DateTime<Utc> = start.parse().unwrap();
             assert_eq!(project(timezone).start_of(date.parse().unwrap()), start, "{timezone} {date}");
@@ -193,16 +188,16 @@ mod tests {
     #[test]
     fn each_instant_of_a_day_lies_in_the_hour_that_the_clock_shows() {
         for (timezone, date) in [
-            (Tz::UTC, "2024-03-10"),
-            (Tz::Asia__Kathmandu, "2024-03-10"),
-            (Tz::America__New_York, "2024-03-10"),
-            (Tz::America__New_York, "2024-11-03"),
-            (Tz::Australia__Lord_Howe, "2024-04-07"), // half an hour back
-            (Tz::Africa__Cairo, "2024-04-26"),        // from 0 to 1
-            (Tz::America__Sao_Paulo, "2018-02-17"),   // from 0 back to 23
-            (Tz::America__St_Johns, "2010-11-06"),    // a minute past midnight back to 23
-            (Tz::America__St_Johns, "2010-11-07"),
-            (Tz::Pacific__Apia, "2011-12-31"),
+            ("UTC", "2024-03-10"),
+            ("Asia/Kathmandu", "2024-03-10"),
+            ("America/New_York", "2024-03-10"),
+            ("America/New_York", "2024-11-03"),
+            ("Australia/Lord_Howe", "2024-04-07"), // half an hour back
+            ("Africa/Cairo", "2024-04-26"),        // from 0 to 1
+            ("America/Sao_Paulo", "2018-02-17"),   // from 0 back to 23
+            ("America/St_Johns", "2010-11-06"),    // a minute past midnight back to 23
+            ("America/St_Johns", "2010-11-07"),
+            ("Pacific/Apia", "2011-12-31"),
         ] {
             let project = project(timezone);
             let date = date.parse().unwrap();
@@ -222,7 +217,7 @@ mod tests {
             }
             assert!(seen >= 23 * 60, "{timezone} {date}");
         }
-        assert_eq!(project(Tz::Pacific__Apia).hours_of("2011-12-30".parse().unwrap()), [], "no such day");
+        assert_eq!(project("Pacific/Apia").hours_of("2011-12-30".parse().unwrap()), [], "no such day");
     }
 
     #[test]

@@ -12,10 +12,11 @@ use weir::{
     store::{
         self, StoreError, deletions,
         inspection::{self, Counts},
-        merges, migrate, projects, settled,
+        merges, migrate, projects, recounts, settled, zones,
     },
     stream::{Stream, state::State},
     telemetry,
+    zone::rules,
 };
 
 /// Clocks that differ by more put events into the wrong hour, and rates out of step.
@@ -99,6 +100,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         }
         stored_and_counted(&pool, options.days, &mut findings).await?;
         waiting("deletions", deletions::waiting(&pool).await?, &mut findings);
+        time_zones(&pool, &mut findings).await?;
         waiting("merges", merges::waiting(&pool).await?, &mut findings);
     }
     match findings {
@@ -270,6 +272,27 @@ async fn stored_and_counted(pool: &PgPool, days: u32, findings: &mut Findings) -
             "differ from the events of the last days, which is well only if late events arrive all the time";
         findings.wrong("statistics", format!("{text}. {}", wrong.join("; ")));
     }
+    Ok(())
+}
+
+/// Days must be counted by the newest rules that this machine has.
+async fn time_zones(pool: &PgPool, findings: &mut Findings) -> Result<(), StoreError> {
+    let (version, older) = (rules::version(), zones::older(pool).await?);
+    let recounts = recounts::waiting(pool).await?;
+    let days: i64 = recounts.iter().map(|(_, recount)| recount.days_left()).sum();
+    findings.check(
+        "time zones",
+        if !older.is_empty() {
+            Err(format!(
+                "{} of projects are counted by rules older than {version}: weir-worker adopts newer ones when it starts",
+                older.join(", ")
+            ))
+        } else if days > 0 {
+            Err(format!("{days} days of projects are being counted anew by the rules of {version}, until then they may be wrong"))
+        } else {
+            Ok(format!("rules of release {version} ({})", rules::source()))
+        },
+    );
     Ok(())
 }
 

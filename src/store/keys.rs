@@ -79,7 +79,7 @@ pub async fn lookup(
     let statement = format!(
         "select key_hash, kind, {} from api_keys join projects using (project_id)
          where key_hash = any($1) and revoked_at is null",
-        projects::COLUMNS
+        *projects::COLUMNS
     );
     let hashes: Vec<&[u8]> = hashes.iter().map(KeyHash::as_bytes).collect();
     let rows = sqlx::query(AssertSqlSafe(statement)).bind(hashes).fetch_all(pool).await?;

@@ -20,12 +20,14 @@ pub mod pages;
 pub mod profile;
 pub mod projects;
 pub mod promotions;
+pub mod recounts;
 pub mod retention;
 pub mod series;
 pub mod settled;
 pub mod snapshot;
 pub mod users;
 pub mod write;
+pub mod zones;
 
 use std::{borrow::Cow, str::FromStr};
 

@@ -1,20 +1,25 @@
 //! Projects.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::LazyLock};
 
 use chrono::Weekday;
-use chrono_tz::Tz;
 use sqlx::{AssertSqlSafe, PgConnection, PgExecutor, PgPool, Row, postgres::PgRow};
 
-use super::StoreError;
+use super::{BEGIN, StoreError, zones};
 use crate::{
     origin::Origins,
     project::{Overrides, Project, ProjectId},
+    zone::Zone,
 };
 
-/// The columns that [`from_row`] reads.
-pub(super) const COLUMNS: &str =
-    "project_id, name, timezone, week_start, rate_limit, rate_burst, max_event_types, allowed_origins";
+/// The columns that [`from_row`] reads, of the table `projects`.
+pub(super) static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "project_id, name, timezone, week_start, rate_limit, rate_burst, max_event_types, allowed_origins,
+         (select {} from time_zones where time_zones.name = projects.timezone) as rules",
+        *zones::RULES
+    )
+});
 
 /// Why a project was not created or changed.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +47,7 @@ impl NotSaved {
 pub async fn create(
     pool: &PgPool,
     name: &str,
-    timezone: Tz,
+    timezone: &Zone,
     week_start: Weekday,
     overrides: &Overrides,
 ) -> Result<Project, NotSaved> {
@@ -50,8 +55,12 @@ pub async fn create(
         "insert into projects
              (name, timezone, week_start, rate_limit, rate_burst, max_event_types, allowed_origins)
          values ($1, $2, $3, $4, $5, $6, $7)
-         returning {COLUMNS}"
+         returning {}",
+        *COLUMNS
     );
+    let failed = |error| NotSaved::from_sqlx(name, error);
+    let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
+    zones::add(&mut transaction, timezone).await.map_err(failed)?;
     let row = sqlx::query(AssertSqlSafe(statement))
         .bind(name)
         .bind(timezone.name())
@@ -60,9 +69,10 @@ pub async fn create(
         .bind(number(overrides.rate_burst))
         .bind(number(overrides.max_event_types))
         .bind(overrides.allowed_origins.as_ref().map(Origins::texts))
-        .fetch_one(pool)
+        .fetch_one(&mut *transaction)
         .await
-        .map_err(|error| NotSaved::from_sqlx(name, error))?;
+        .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
     Ok(from_row(&row)?)
 }
 
@@ -88,19 +98,19 @@ pub async fn save(pool: &PgPool, project: &Project) -> Result<(), NotSaved> {
 
 /// Those that a newer weir made may be unknown to this one, and are errors of their own.
 pub async fn list(pool: &PgPool) -> Result<Vec<Result<Project, StoreError>>, StoreError> {
-    let statement = format!("select {COLUMNS} from projects order by name");
+    let statement = format!("select {} from projects order by name", *COLUMNS);
     let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(pool).await?;
     Ok(rows.iter().map(from_row).collect())
 }
 
 pub async fn by_name(pool: &PgPool, name: &str) -> Result<Option<Project>, StoreError> {
-    let statement = format!("select {COLUMNS} from projects where name = $1");
+    let statement = format!("select {} from projects where name = $1", *COLUMNS);
     let row = sqlx::query(AssertSqlSafe(statement)).bind(name).fetch_optional(pool).await?;
     row.as_ref().map(from_row).transpose()
 }
 
 pub async fn by_id(executor: impl PgExecutor<'_>, project_id: ProjectId) -> Result<Project, StoreError> {
-    let statement = format!("select {COLUMNS} from projects where project_id = $1");
+    let statement = format!("select {} from projects where project_id = $1", *COLUMNS);
     let row = sqlx::query(AssertSqlSafe(statement))
         .bind(project_id.get())
         .fetch_optional(executor)
@@ -134,6 +144,7 @@ pub(super) async fn lock(
 pub(super) fn from_row(row: &PgRow) -> Result<Project, StoreError> {
     let project_id: i32 = row.try_get("project_id")?;
     let timezone: String = row.try_get("timezone")?;
+    let rules: Option<&[u8]> = row.try_get("rules")?;
     let week_start: i16 = row.try_get("week_start")?;
     let origins: Option<Vec<String>> = row.try_get("allowed_origins")?;
     let positive = |column| {
@@ -144,7 +155,8 @@ pub(super) fn from_row(row: &PgRow) -> Result<Project, StoreError> {
     Ok(Project {
         id: ProjectId::from_stored(project_id),
         name: row.try_get("name")?,
-        timezone: timezone.parse().map_err(|_| StoreError::Timezone { project_id, timezone })?,
+        timezone: zones::from_stored(&timezone, rules)
+            .ok_or(StoreError::Timezone { project_id, timezone })?,
         // The column is checked to be 1 to 7, from Monday.
         week_start: u8::try_from(week_start - 1)
             .ok()

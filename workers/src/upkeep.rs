@@ -1,5 +1,6 @@
 //! What a worker does beside storing: it moves what merged users have stored, removes deleted users and events that are not
-//! kept any more, rebuilds the activity of promoted properties, and measures how much waits in the streams.
+//! kept any more, rebuilds the activity of promoted properties and of days that new rules of time zones change, and measures
+//! how much waits in the streams.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weir::{
     metrics,
-    store::{StoreError, deletions, expiry, merges, promotions::rebuild},
+    store::{StoreError, deletions, expiry, merges, promotions::rebuild, recounts, zones},
     stream::{Stream, state::State},
     telemetry,
+    zone::rules,
 };
 
 const DELETIONS: Duration = Duration::from_secs(1);
@@ -75,6 +77,53 @@ pub(crate) async fn rebuild(pool: PgPool, ending: CancellationToken) {
                     error = telemetry::chain(&error),
                     "activity of promoted properties is not rebuilt yet; trying again"
                 );
+            }
+        }
+    }
+}
+
+/// Adopts the rules of time zones that this machine has, if they are newer than those of the database.
+pub(crate) async fn adopt_rules(pool: PgPool, ending: CancellationToken) {
+    metrics::time_zone_rules(rules::version());
+    info!(version = rules::version(), source = %rules::source(), "rules of time zones");
+    let mut pause = REBUILD;
+    while goes_on(&ending, pause).await {
+        match zones::adopt(&pool).await {
+            Ok(None) => {} // who is at activity is done soon
+            Ok(Some(zones::Adopted { zones, days })) => {
+                if zones > 0 {
+                    info!(
+                        zones,
+                        days, "newer rules of time zones are adopted; days that they change are counted anew"
+                    );
+                }
+                pause = EXPIRY;
+            }
+            Err(error) => {
+                warn!(
+                    error = telemetry::chain(&error),
+                    "newer rules of time zones are not adopted yet; trying again"
+                );
+            }
+        }
+    }
+}
+
+/// Counts days anew whose project's time zone has got other rules.
+pub(crate) async fn recount(pool: PgPool, ending: CancellationToken) {
+    let mut before = 0;
+    while goes_on(&ending, REBUILD).await {
+        match recounts::carry_out(&pool).await {
+            Ok(None) => {}
+            Ok(Some(left)) => {
+                metrics::days_to_recount(left);
+                if before > 0 && left == 0 {
+                    info!("days are counted by the new rules of their time zones");
+                }
+                before = left;
+            }
+            Err(error) => {
+                warn!(error = telemetry::chain(&error), "days are not counted anew yet; trying again");
             }
         }
     }

@@ -8,7 +8,6 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::ensure;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc, Weekday};
-use chrono_tz::Tz;
 use clap::Args;
 use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +22,7 @@ use weir::{
         self, activity, event_types, projects,
         write::{copy::CopyRows, deltas::Deltas},
     },
+    zone::Zone,
 };
 
 use self::{catalogue::Catalogue, day::Event, population::Population};
@@ -73,7 +73,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let pool = store::connect(&options.database)?;
     let project =
-        projects::create(&pool, &options.project, Tz::UTC, Weekday::Mon, &Overrides::default()).await?;
+        projects::create(&pool, &options.project, &Zone::utc(), Weekday::Mon, &Overrides::default()).await?;
     let last_day = options.last_day.unwrap_or_else(|| Utc::now().date_naive() - Days::new(1));
     let first_day = last_day - Days::new(options.days as u64 - 1);
     let catalogue = Catalogue::new();

@@ -5,13 +5,13 @@ mod promotions;
 use std::{fmt::Display, num::NonZeroU32, str::FromStr};
 
 use chrono::Weekday;
-use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 use weir::{
     config::Database,
     origin::Origins,
     project::{Overrides, Project},
     store,
+    zone::{Zone, rules},
 };
 
 #[derive(Args)]
@@ -30,7 +30,7 @@ enum Command {
         name: String,
         /// An IANA name such as Europe/Kyiv; the project's days are those of this zone
         #[arg(long, default_value = "UTC", value_parser = timezone)]
-        timezone: Tz,
+        timezone: Zone,
         /// The first day of a week
         #[arg(long, default_value = "monday", value_parser = weekday)]
         week_start: Weekday,
@@ -120,9 +120,9 @@ impl Changes {
     }
 }
 
-fn timezone(text: &str) -> Result<Tz, String> {
-    Tz::from_str_insensitive(text)
-        .map_err(|_| "expected an IANA time zone such as UTC, Europe/Kyiv or Asia/Kolkata".into())
+fn timezone(text: &str) -> Result<Zone, String> {
+    rules::zone(text)
+        .ok_or_else(|| "expected an IANA time zone such as UTC, Europe/Kyiv or Asia/Kolkata".into())
 }
 
 fn weekday(text: &str) -> Result<Weekday, String> {
@@ -135,7 +135,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Create { name, timezone, week_start, changes } => {
             let mut overrides = Overrides::default();
             changes.apply(&mut overrides);
-            let project = store::projects::create(&pool, &name, timezone, week_start, &overrides).await?;
+            let project = store::projects::create(&pool, &name, &timezone, week_start, &overrides).await?;
             println!("Created. Its keys: `weir key create --project {name} --kind write` (or read, admin).");
             vec![project]
         }
@@ -157,10 +157,18 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         }
         Command::Show { name } => {
             let project = super::project_named(&pool, &name).await?;
-            let promoted = promotions::lines(&pool, project.id).await?;
+            let id = project.id;
+            let promoted = promotions::lines(&pool, id).await?;
+            let recounts = store::recounts::waiting(&pool).await?;
             show(vec![project]);
             for line in promoted {
                 println!("{line}");
+            }
+            for (_, recount) in recounts.iter().filter(|(project_id, _)| *project_id == id) {
+                let (first, last, left) = (recount.first_day, recount.last_day, recount.days_left());
+                println!(
+                    "The rules of its time zone have changed: of the days from {first} to {last}, {left} are still to be counted anew."
+                );
             }
             return Ok(());
         }

@@ -1,7 +1,6 @@
 //! Worked examples, each with numbers that were worked out by hand.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Timelike, Utc, Weekday};
-use chrono_tz::Tz;
+use chrono::{DateTime, NaiveDate, Utc, Weekday};
 use roaring::RoaringBitmap;
 
 use super::{
@@ -11,14 +10,17 @@ use super::{
     elapsed::{Elapsed, Start},
     same_day::{self, HourlyUsers},
 };
-use crate::stats::{DailyUsers, period::Unit};
+use crate::{
+    stats::{DailyUsers, period::Unit},
+    zone::{Zone, rules},
+};
 
 const MONDAY: Unit = Unit::Week(Weekday::Mon);
 const SUNDAY: Unit = Unit::Week(Weekday::Sun);
 
 /// Who did what when.
 struct Story {
-    zone: Tz,
+    zone: Zone,
     as_of: DateTime<Utc>,
     starts: Vec<(u32, DateTime<Utc>)>,
     returns: Vec<(u32, DateTime<Utc>)>,
@@ -34,29 +36,27 @@ fn date(text: &str) -> NaiveDate {
 }
 
 impl Story {
-    fn new(zone: Tz, as_of: &str, starts: &[(u32, &str)], returns: &[(u32, &str)]) -> Self {
+    fn new(zone: &str, as_of: &str, starts: &[(u32, &str)], returns: &[(u32, &str)]) -> Self {
         let as_of = at(as_of);
         let told = |events: &[(u32, &str)]| {
             events.iter().map(|&(user, time)| (user, at(time))).filter(|(_, time)| *time < as_of).collect()
         };
-        Self { zone, as_of, starts: told(starts), returns: told(returns) }
+        Self { zone: rules::zone(zone).expect("a zone"), as_of, starts: told(starts), returns: told(returns) }
     }
 
     /// One kind of event starts and returns.
     fn of_one_kind(as_of: &str, events: &[(u32, &str)]) -> Self {
-        Self::new(Tz::UTC, as_of, events, events)
+        Self::new("UTC", as_of, events, events)
     }
 
     fn day(&self, time: DateTime<Utc>) -> NaiveDate {
-        time.with_timezone(&self.zone).date_naive()
+        self.zone.local(time).date()
     }
 
     fn by_hour(&self, events: &[(u32, DateTime<Utc>)]) -> HourlyUsers {
         let mut hours = HourlyUsers::new();
         for &(user, time) in events {
-            let hour = time.with_timezone(&self.zone).hour();
-            let hour = NaiveTime::from_hms_opt(hour, 0, 0).expect("an hour");
-            hours.entry(self.day(time).and_time(hour)).or_default().insert(user);
+            hours.entry(self.zone.hour(time)).or_default().insert(user);
         }
         hours
     }
@@ -153,7 +153,7 @@ const D: u32 = 4;
 const E: u32 = 5;
 
 /// Signup, then open; as of 03-06 12:00.
-fn signup_to_open(zone: Tz) -> Story {
+fn signup_to_open(zone: &str) -> Story {
     Story::new(
         zone,
         "03-06 12:00",
@@ -164,7 +164,7 @@ fn signup_to_open(zone: Tz) -> Story {
 
 #[test]
 fn n_day_calendar_utc() {
-    let retention = signup_to_open(Tz::UTC).first_time(&question(Unit::Day, "03-02", "03-03", Column::on(4)));
+    let retention = signup_to_open("UTC").first_time(&question(Unit::Day, "03-02", "03-03", Column::on(4)));
     assert_eq!(table(&retention), ["03-02 3: 0 2 0 1 0*", "03-03 2: 0 1 0 1* 0*"]);
     // Day 3 is one of three: with the open cell it would be two of five.
     assert_eq!(overall(&retention), ["0/5", "3/5", "0/5", "1/3", "0/0"]);
@@ -173,14 +173,14 @@ fn n_day_calendar_utc() {
 #[test]
 fn unbounded_calendar_utc() {
     let retention =
-        signup_to_open(Tz::UTC).first_time(&question(Unit::Day, "03-02", "03-03", Column::on_or_after(4)));
+        signup_to_open("UTC").first_time(&question(Unit::Day, "03-02", "03-03", Column::on_or_after(4)));
     assert_eq!(table(&retention), ["03-02 3: 2 2 1 1 0*", "03-03 2: 2 2 1 1* 0*"]);
     assert_eq!(overall(&retention)[1..4], ["4/5", "2/5", "1/3"]);
 }
 
 #[test]
 fn elapsed_days() {
-    let retention = signup_to_open(Tz::UTC).elapsed(&question(Unit::Day, "03-02", "03-03", Column::on(3)));
+    let retention = signup_to_open("UTC").elapsed(&question(Unit::Day, "03-02", "03-03", Column::on(3)));
     // Of 03-02, A came after 23 and 73 hours and B after 20 minutes. B is three days old only at 03-06 23:50.
     assert_eq!(table(&retention), ["03-02 3: 2 0 0 1*", "03-03 2: 0 1 1* 0*"]);
     assert_eq!(overall(&retention)[1], "1/5");
@@ -190,14 +190,14 @@ fn elapsed_days() {
 fn brackets_calendar() {
     let columns = Column::brackets(&[1, 2, 4]);
     assert_eq!(columns[2], Column { first: 3, last: Some(6) });
-    let retention = signup_to_open(Tz::UTC).first_time(&question(Unit::Day, "03-02", "03-03", columns));
+    let retention = signup_to_open("UTC").first_time(&question(Unit::Day, "03-02", "03-03", columns));
     assert_eq!(table(&retention), ["03-02 3: 0 2 1*", "03-03 2: 0 1 1*"]);
     assert_eq!(overall(&retention)[1], "3/5");
 }
 
 #[test]
 fn time_zone_america_new_york() {
-    let story = signup_to_open(Tz::America__New_York);
+    let story = signup_to_open("America/New_York");
     let retention = story.first_time(&question(Unit::Day, "03-02", "03-02", Column::on(1)));
     // B signs up at 18:50 and opens at 19:10 of the same local day.
     assert_eq!(table(&retention), ["03-02 3: 1 1"]);
@@ -206,8 +206,7 @@ fn time_zone_america_new_york() {
 #[test]
 fn daylight_saving_by_calendar_and_by_elapsed_time() {
     // Signup 03-07 12:00 EST, open 03-08 12:30 EDT: 23.5 hours.
-    let story =
-        Story::new(Tz::America__New_York, "04-01 00:00", &[(A, "03-07 17:00")], &[(A, "03-08 16:30")]);
+    let story = Story::new("America/New_York", "04-01 00:00", &[(A, "03-07 17:00")], &[(A, "03-08 16:30")]);
     let question = question(Unit::Day, "03-07", "03-07", Column::on(1));
     assert_eq!(table(&story.first_time(&question)), ["03-07 1: 0 1"]);
     assert_eq!(table(&story.elapsed(&question)), ["03-07 1: 1 0"]);
@@ -216,15 +215,14 @@ fn daylight_saving_by_calendar_and_by_elapsed_time() {
 #[test]
 fn a_day_of_23_hours_is_one_day() {
     // From local midnight to local midnight: 03-08 05:00 UTC to 03-09 04:00 UTC.
-    let story =
-        Story::new(Tz::America__New_York, "04-01 00:00", &[(A, "03-08 05:00")], &[(A, "03-09 04:00")]);
+    let story = Story::new("America/New_York", "04-01 00:00", &[(A, "03-08 05:00")], &[(A, "03-09 04:00")]);
     let retention = story.first_time(&question(Unit::Day, "03-08", "03-08", Column::on(1)));
     assert_eq!(table(&retention), ["03-08 1: 0 1"]);
 }
 
 #[test]
 fn weeks_by_their_first_day_and_by_elapsed_time() {
-    let story = Story::new(Tz::UTC, "04-01 00:00", &[(A, "03-07 12:00")], &[(A, "03-08 12:00")]);
+    let story = Story::new("UTC", "04-01 00:00", &[(A, "03-07 12:00")], &[(A, "03-08 12:00")]);
     let weeks = |unit| question(unit, "03-07", "03-07", Column::on(1));
     assert_eq!(table(&story.first_time(&weeks(SUNDAY))), ["03-01 1: 0 1"]);
     assert_eq!(table(&story.first_time(&weeks(MONDAY))), ["03-02 1: 1 0"]);
@@ -234,10 +232,10 @@ fn weeks_by_their_first_day_and_by_elapsed_time() {
 #[test]
 fn months_by_calendar_and_by_elapsed_time() {
     let months = |from| question(Unit::Month, from, from, Column::on(1));
-    let story = Story::new(Tz::UTC, "06-01 00:00", &[(A, "02-25 12:00")], &[(A, "03-03 12:00")]);
+    let story = Story::new("UTC", "06-01 00:00", &[(A, "02-25 12:00")], &[(A, "03-03 12:00")]);
     assert_eq!(table(&story.first_time(&months("02-25"))), ["02-01 1: 0 1"]);
     assert_eq!(table(&story.elapsed(&months("02-25"))), ["02-01 1: 1 0"]);
-    let story = Story::new(Tz::UTC, "06-01 00:00", &[(A, "01-31 12:00")], &[(A, "02-28 12:00")]);
+    let story = Story::new("UTC", "06-01 00:00", &[(A, "01-31 12:00")], &[(A, "02-28 12:00")]);
     assert_eq!(table(&story.first_time(&months("01-31"))), ["01-01 1: 0 1"]);
     assert_eq!(table(&story.elapsed(&months("01-31"))), ["01-01 1: 1 0"]);
 }
@@ -310,7 +308,7 @@ fn a_range_that_begins_within_a_week_takes_only_who_came_first_from_then_on() {
 fn a_return_before_the_start_is_none_on_the_same_day_too() {
     // 1 opens before signing up and 2 after, on the day and within the hour; 3 does both, 4 comes back later in the week.
     let story = Story::new(
-        Tz::UTC,
+        "UTC",
         "04-01 00:00",
         &[(1, "03-03 10:30"), (2, "03-03 10:30"), (3, "03-03 10:30"), (4, "03-03 10:30")],
         &[(1, "03-03 10:29"), (2, "03-03 10:31"), (3, "03-03 10:00"), (3, "03-03 23:00"), (4, "03-05 00:00")],

@@ -1,4 +1,4 @@
-//! What is promoted, as writers remember it between transactions.
+//! What is promoted, and by which rules time zones are, as writers remember it between transactions.
 
 use std::{
     collections::HashMap,
@@ -10,11 +10,13 @@ use sqlx::PgConnection;
 
 use super::values;
 use crate::{
-    project::ProjectId,
+    project::{Project, ProjectId},
     store::{
         StoreError,
         incarnation::{self, Incarnation},
+        zones,
     },
+    zone::Zone,
 };
 
 /// The value of an event without the property, as JSON.
@@ -35,13 +37,20 @@ pub struct Promotions {
 pub(in crate::store) struct Generation {
     pub number: incarnation::Generation,
     properties: HashMap<ProjectId, Vec<Box<str>>>,
+    zones: HashMap<Box<str>, Zone>,
     numbers: Cache<(ProjectId, Box<str>, Box<str>), i32>,
 }
 
 impl Default for Promotions {
     /// Nothing is known yet.
     fn default() -> Self {
-        Self { current: Arc::new(RwLock::new(Arc::new(Generation::new((None, 0), HashMap::new())))) }
+        Self {
+            current: Arc::new(RwLock::new(Arc::new(Generation::new(
+                (None, 0),
+                HashMap::new(),
+                HashMap::new(),
+            )))),
+        }
     }
 }
 
@@ -62,8 +71,10 @@ impl Promotions {
             "select promotions_generation, project_id, property
              from upkeep left join promoted_properties on stopped is null",
         )
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
+        // Afterwards: if they are newer, so is the generation, and whoever uses this sees that.
+        let zones = zones::all(connection).await?;
         let number = rows.first().map_or(0, |row| row.0);
         let mut properties: HashMap<_, Vec<_>> = HashMap::new();
         for (_, project_id, property) in rows {
@@ -71,15 +82,24 @@ impl Promotions {
                 properties.entry(ProjectId::from_stored(project_id)).or_default().push(property.into());
             }
         }
-        let generation = Arc::new(Generation::new((Some(incarnation), number), properties));
+        let generation = Arc::new(Generation::new((Some(incarnation), number), properties, zones));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = generation;
         Ok(())
     }
 }
 
 impl Generation {
-    fn new(number: incarnation::Generation, properties: HashMap<ProjectId, Vec<Box<str>>>) -> Self {
-        Self { number, properties, numbers: Cache::new(REMEMBERED) }
+    fn new(
+        number: incarnation::Generation,
+        properties: HashMap<ProjectId, Vec<Box<str>>>,
+        zones: HashMap<Box<str>, Zone>,
+    ) -> Self {
+        Self { number, properties, zones, numbers: Cache::new(REMEMBERED) }
+    }
+
+    /// By which rules the days of a project are counted.
+    pub fn zone<'a>(&'a self, project: &'a Project) -> &'a Zone {
+        self.zones.get(project.timezone.name()).unwrap_or(&project.timezone)
     }
 
     /// The promoted properties of a project.

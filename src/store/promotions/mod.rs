@@ -169,8 +169,8 @@ async fn retire_values(
     Ok(())
 }
 
-/// Writers look up anew what is promoted.
-async fn begin_generation(transaction: &mut PgConnection) -> Result<(), StoreError> {
+/// Writers look up anew what is promoted, and the rules of time zones.
+pub(super) async fn begin_generation(transaction: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("update upkeep set promotions_generation = promotions_generation + 1")
         .execute(transaction)
         .await?;

@@ -14,6 +14,7 @@ use crate::{
     project::{Project, ProjectId},
     store::{
         BEGIN, StoreError, activity, occurrences, projects,
+        recounts::Hours,
         series::{ALL_TYPES, ALL_VALUES},
     },
     telemetry,
@@ -193,10 +194,9 @@ impl Rebuilding {
         day: NaiveDate,
     ) -> Result<(), StoreError> {
         let Self { project_id, property, .. } = self;
-        let (starts, hours): (Vec<DateTime<Utc>>, Vec<Option<NaiveDateTime>>) =
-            project.hours_of(day).into_iter().unzip();
-        let (Some(&begin), Some(&end)) = (starts.first(), starts.last()) else { return Ok(()) };
-        if !self.number_values(connection, project, (begin, end)).await? {
+        let hours = Hours::of(project, day);
+        let Some(span) = hours.span() else { return Ok(()) };
+        if !self.number_values(connection, project, span).await? {
             return Ok(());
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
@@ -216,37 +216,7 @@ impl Rebuilding {
             .execute(&mut *transaction)
             .await?;
         occurrences::allow_sorting(&mut transaction, false).await?;
-        sqlx::query(
-            "with counted as (
-                 select event_type, value_no,
-                        ($6::timestamp[])[width_bucket(occurred_at, $5::timestamptz[])] as local_hour,
-                        coalesce(rb_build_agg(user_no) filter (where user_no is not null), '{}') as users,
-                        count(*) as events
-                 from events
-                      join property_values as known
-                      on known.project_id = $1 and known.property = $2
-                         and known.value = coalesce((properties -> $2)::text, 'null')
-                 where events.project_id = $1 and occurred_at >= $3 and occurred_at < $4
-                 group by event_type, value_no, local_hour
-             )
-             insert into activity (project_id, event_type, value_no, local_hour, users, events)
-             select $1, event_type, value_no, local_hour, users, events
-             from counted where local_hour is not null
-             union all
-             select $1, $7, value_no, local_hour, rb_or_agg(users), sum(events)
-             from counted where local_hour is not null
-             group by value_no, local_hour",
-        )
-        .persistent(false)
-        .bind(project_id)
-        .bind(property)
-        .bind(begin)
-        .bind(end)
-        .bind(&starts)
-        .bind(&hours)
-        .bind(ALL_TYPES)
-        .execute(&mut *transaction)
-        .await?;
+        count_values(&mut transaction, project.id, property, &hours).await?;
         sqlx::query(
             "update promoted_properties set rebuilt_to = $4
              where project_id = $1 and property = $2 and promoted_at = $3",
@@ -314,6 +284,48 @@ impl Rebuilding {
         .await?;
         Ok(())
     }
+}
+
+/// Adds what happened in some hours to each value of a property that has a number.
+pub(in crate::store) async fn count_values(
+    transaction: &mut PgConnection,
+    project_id: ProjectId,
+    property: &str,
+    hours: &Hours,
+) -> Result<(), StoreError> {
+    let Some((begin, end)) = hours.span() else { return Ok(()) };
+    sqlx::query(
+        "with counted as (
+             select event_type, value_no,
+                    ($6::timestamp[])[width_bucket(occurred_at, $5::timestamptz[])] as local_hour,
+                    coalesce(rb_build_agg(user_no) filter (where user_no is not null), '{}') as users,
+                    count(*) as events
+             from events
+                  join property_values as known
+                  on known.project_id = $1 and known.property = $2
+                     and known.value = coalesce((properties -> $2)::text, 'null')
+             where events.project_id = $1 and occurred_at >= $3 and occurred_at < $4
+             group by event_type, value_no, local_hour
+         )
+         insert into activity (project_id, event_type, value_no, local_hour, users, events)
+         select $1, event_type, value_no, local_hour, users, events
+         from counted where local_hour is not null
+         union all
+         select $1, $7, value_no, local_hour, rb_or_agg(users), sum(events)
+         from counted where local_hour is not null
+         group by value_no, local_hour",
+    )
+    .persistent(false)
+    .bind(project_id.get())
+    .bind(property)
+    .bind(begin)
+    .bind(end)
+    .bind(&hours.starts)
+    .bind(&hours.hours)
+    .bind(ALL_TYPES)
+    .execute(transaction)
+    .await?;
+    Ok(())
 }
 
 fn midnight(day: NaiveDate) -> NaiveDateTime {

@@ -23,7 +23,7 @@ use self::{
 use super::{
     BEGIN, StoreError,
     incarnation::{Generation, Incarnation},
-    promotions::known::Promotions,
+    promotions::known::{Generation as Promoted, Promotions},
     settled,
     users::Users,
 };
@@ -138,7 +138,7 @@ async fn write_on(
         let generations = (users.generation(), promoted.number);
         let mut rows = rows::of(connection, users, parts).await?;
         properties::number_values(connection, &promoted, &mut rows.rows).await?;
-        match store(connection, rows, window, generations, (stream, parts), way).await {
+        match store(connection, rows, window, (generations, &promoted), (stream, parts), way).await {
             Ok(Stored::Done(written)) => return Ok(written),
             Ok(Stored::Outdated(terms)) => {
                 users.set_generation(terms.users());
@@ -174,7 +174,7 @@ async fn store(
     connection: &mut PgConnection,
     Rows { mut rows, of_deleted_users }: Rows<'_>,
     window: TimeDelta,
-    generations: (Generation, Generation),
+    (generations, promoted): ((Generation, Generation), &Promoted),
     (stream, parts): (DateTime<Utc>, &[Part<'_>]),
     way: Way,
 ) -> Result<Stored, NotWritten> {
@@ -186,7 +186,7 @@ async fn store(
         "select users_generation, promotions_generation, events_from,
                     pg_postmaster_start_time() as server_started,
                     (select oid::bigint from pg_database where datname = current_database()) as database_no
-             from agree_on_terms_in($1, $2)",
+             from agree_in_lanes($1, $2)",
     )
     .bind(lanes.into_iter().collect::<Vec<_>>())
     .bind(alone)
@@ -207,7 +207,7 @@ async fn store(
             rows.retain(|row| new.contains(&row.identity()));
         }
     }
-    deltas(&rows).insert(&mut transaction).await?;
+    deltas(&rows, promoted).insert(&mut transaction).await?;
     settled::add(&mut transaction, stream, parts.iter().map(|part| part.sequence)).await?;
     transaction.commit().await?;
     let stored = rows.len();
@@ -216,10 +216,10 @@ async fn store(
 }
 
 /// What rows do to activity.
-fn deltas<'a>(rows: &'a [Row<'a>]) -> Deltas<'a> {
+fn deltas<'a>(rows: &'a [Row<'a>], promoted: &Promoted) -> Deltas<'a> {
     let mut deltas = Deltas::default();
     for row in rows {
-        let hour = row.project.local_hour(row.occurred_at);
+        let hour = promoted.zone(row.project).hour(row.occurred_at);
         deltas.add(row.project.id, &row.event.event_type, &row.value_nos, hour, row.user_no);
     }
     deltas
