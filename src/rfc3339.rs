@@ -10,14 +10,24 @@ pub const EXPECTED: &str = "a time of RFC 3339 such as 2024-01-15T10:30:00Z";
 pub fn parse(text: &str) -> Result<DateTime<Utc>, String> {
     // chrono takes a minus sign that is none of ASCII's.
     let parsed = text.is_ascii().then(|| {
-        DateTime::parse_from_rfc3339(text)
-            .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
+        DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc3339(&with_colon(text)))
     });
     let Some(Ok(time)) = parsed else { return Err(format!("expected {EXPECTED}{}", hint(text))) };
     if time.timestamp_subsec_nanos() >= 1_000_000_000 {
         return Err(format!("expected {EXPECTED}: the second 60 is not taken, use 59"));
     }
     Ok(time.to_utc().trunc_subsecs(6))
+}
+
+/// The offset with its colon, if that is all that it lacks.
+fn with_colon(text: &str) -> String {
+    match text.split_at_checked(text.len().saturating_sub(4)) {
+        Some((before, offset)) if offset.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let (hours, minutes) = offset.split_at(offset.len() / 2);
+            format!("{before}{hours}:{minutes}")
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// What is missing, for those who nearly had it.
@@ -60,6 +70,9 @@ mod tests {
             ("2016-12-31T23:59:60Z", ": the second 60 is not taken, use 59"),
             ("2024-01-15T10:30:00\u{2212}02:00", ""),
             ("2024-02-30T10:30:00Z", ""),
+            ("2024-1-15T10:30:00+0000", ""),
+            ("2024-01-15T10:30:00 +0000", ""),
+            ("+0000", ""),
             ("1764117000000", ": a number of seconds or milliseconds is not taken"),
             ("2024-01-15", ": the time of day and the zone are missing"),
             ("2024-01-15T10:30:00", ": the zone is missing, such as Z or +02:00"),

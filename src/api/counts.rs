@@ -232,8 +232,8 @@ impl Table for Pages {
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
-        let all = vec![String::new(), self.total_views.to_string(), self.unique_users.to_string()];
-        let path = |top: &TopPath| vec![top.path.clone(), top.views.to_string(), String::new()];
+        let all = vec![field(None::<&str>), self.total_views.to_string(), self.unique_users.to_string()];
+        let path = |top: &TopPath| vec![top.path.clone(), top.views.to_string(), field(None::<&str>)];
         std::iter::once(all).chain(self.top_paths.iter().map(path)).collect()
     }
 }

@@ -10,9 +10,9 @@ use poem_openapi::{
     ExtraHeader, LicenseObject, OpenApi, OpenApiService,
     registry::{MetaApi, Registry},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::problem::Code;
+use super::{problem::Code, stats::table};
 use crate::ingest::validate::Reason;
 
 /// Names of headers as they are usually written: poem-openapi writes its own in capitals.
@@ -44,6 +44,7 @@ pub fn complete(spec: &str) -> Value {
     let mut document = serde_json::from_str(spec).expect("poem-openapi writes JSON");
     merge(&mut document, serde_json::from_str(include_str!("document.json")).expect("document.json is JSON"));
     rename_headers(&mut document);
+    add_format(&mut document);
     name_codes(&mut document["components"]["schemas"]);
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| TAGS.iter().position(|name| tag["name"] == *name));
@@ -98,6 +99,26 @@ fn name_codes(schemas: &mut Value) {
     schemas["FieldError"]["properties"]["code"]["description"] = description.into();
 }
 
+/// The parameter of every operation that can answer with a table.
+fn add_format(document: &mut Value) {
+    let parameter = json!({
+        "name": table::PARAMETER, "in": "query", "required": false, "deprecated": false, "explode": true,
+        "schema": {"type": "string", "enum": table::FORMS},
+        "description": "The form of the answer, if `Accept` does not tell it: for links. `excel` is CSV with a byte order mark, \
+                        without which Excel shows letters wrongly.",
+    });
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for operation in paths.filter_map(|(_, path)| path.as_object_mut()).flat_map(|path| path.values_mut()) {
+        if operation["responses"]["200"]["content"]["text/csv"].is_null() {
+            continue;
+        }
+        match operation["parameters"].as_array_mut() {
+            Some(parameters) => parameters.push(parameter.clone()),
+            None => operation["parameters"] = json!([parameter]),
+        }
+    }
+}
+
 fn rename_headers(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -133,8 +154,6 @@ impl<T: OpenApi> OpenApi for Described<T> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

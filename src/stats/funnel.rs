@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 use chrono::{DateTime, TimeDelta, Utc};
 use roaring::RoaringBitmap;
 
+use super::label::Label;
+
 /// Steps of a funnel at most.
 pub const MOST_STEPS: usize = 20;
 
@@ -21,7 +23,7 @@ pub struct StepEvent {
     /// Bit *n* is set: an event of the step with index *n*.
     pub steps: u32,
     /// What the funnel is broken down by, on an event of step 1.
-    pub value: Option<String>,
+    pub value: Label,
 }
 
 /// How far a user got.
@@ -30,7 +32,7 @@ pub struct Path {
     /// The moments of the steps.
     pub times: Vec<DateTime<Utc>>,
     /// The value of the first event.
-    pub value: Option<String>,
+    pub value: Label,
 }
 
 /// Users who reached a step.
@@ -47,7 +49,7 @@ pub struct Funnel {
     steps: usize,
     window: TimeDelta,
     /// By value, then by step.
-    reached: BTreeMap<Option<String>, Vec<Reached>>,
+    reached: BTreeMap<Label, Vec<Reached>>,
 }
 
 impl Funnel {
@@ -78,10 +80,26 @@ impl Funnel {
         overall
     }
 
-    /// By value, those first by which most users entered, then by name.
-    pub fn by_value(self) -> Vec<(Option<String>, Vec<Reached>)> {
+    /// How many values there are by which users entered.
+    pub fn values(&self) -> usize {
+        self.reached.len()
+    }
+
+    /// By value, those first by which most users entered, then by name; all behind the first `limit` together.
+    pub fn by_value(mut self, limit: usize) -> Vec<(Label, Vec<Reached>)> {
+        let never_told = self.reached.remove(&Label::Other);
         let mut values: Vec<_> = self.reached.into_iter().collect();
         values.sort_by_key(|(_, steps)| std::cmp::Reverse(steps[0].users.len()));
+        let others = values.split_off(limit.min(values.len()));
+        if !others.is_empty() || never_told.is_some() {
+            let mut rest = vec![Reached::default(); self.steps];
+            for steps in others.into_iter().map(|(_, steps)| steps).chain(never_told) {
+                for (rest, reached) in rest.iter_mut().zip(&steps) {
+                    rest.merge(reached);
+                }
+            }
+            values.push((Label::Other, rest));
+        }
         values
     }
 }
@@ -222,8 +240,10 @@ mod tests {
 
     /// The moments of the longest path through steps a, b, c within ten seconds.
     fn path(events: &[(i64, u32)]) -> Vec<i64> {
-        let mut events: Vec<_> =
-            events.iter().map(|&(at, steps)| StepEvent { at: second(at), steps, value: None }).collect();
+        let mut events: Vec<_> = events
+            .iter()
+            .map(|&(at, steps)| StepEvent { at: second(at), steps, value: Label::NONE })
+            .collect();
         let path = furthest(&mut events, 3, TimeDelta::seconds(10));
         path.map_or_else(Vec::new, |path| {
             path.times.iter().map(|time| (*time - second(0)).num_seconds()).collect()
@@ -298,8 +318,10 @@ mod tests {
                 .map(|_| StepEvent {
                     at: second(random.random_range(0..moments)),
                     steps: random.random_range(1..1 << steps),
-                    value: [None, Some("a".to_owned()), Some("b".to_owned())][random.random_range(0..3)]
-                        .clone(),
+                    value: Label::Value(
+                        [None, Some("a".to_owned()), Some("b".to_owned())][random.random_range(0..3)].clone(),
+                    )
+                    .clone(),
                 })
                 .collect();
             let steps = usize::try_from(steps).expect("a few");
@@ -324,7 +346,11 @@ mod tests {
 
     #[test]
     fn users_stand_under_the_value_with_which_they_entered() {
-        let event = |at, steps, value: &str| StepEvent { at: second(at), steps, value: Some(value.into()) };
+        let event = |at, steps, value: &str| StepEvent {
+            at: second(at),
+            steps,
+            value: Label::Value(Some(value.into())),
+        };
         let mut funnel = Funnel::new(3, TimeDelta::seconds(10));
         funnel.count(1, &mut [event(0, A, "web"), event(2, B, "app"), event(5, C, "app")]);
         funnel.count(2, &mut [event(0, A, "web"), event(3, B, "web")]);
@@ -335,10 +361,15 @@ mod tests {
         assert_eq!(users, [vec![1, 2, 3], vec![1, 2], vec![1]]);
         let medians: Vec<_> = overall.iter_mut().map(Reached::median_time).collect();
         assert_eq!(medians, [None, Some(TimeDelta::milliseconds(2_500)), Some(TimeDelta::seconds(3))]);
-        let values = funnel.by_value();
-        let counts = values.iter().map(|(value, steps)| {
-            (value.as_deref(), steps.iter().map(|step| step.users.len()).collect::<Vec<_>>())
-        });
-        assert_eq!(counts.collect::<Vec<_>>(), [(Some("web"), vec![2, 2, 1]), (Some("app"), vec![1, 0, 0])]);
+        funnel.count(5, &mut [StepEvent { at: second(0), steps: A, value: Label::Other }]);
+        let counts = |values: Vec<(Label, Vec<Reached>)>| -> Vec<(Label, Vec<u64>)> {
+            let users = |steps: Vec<Reached>| steps.iter().map(|step| step.users.len()).collect();
+            values.into_iter().map(|(label, steps)| (label, users(steps))).collect()
+        };
+        let value = |text: &str| Label::Value(Some(text.into()));
+        assert_eq!(
+            counts(funnel.by_value(1)),
+            [(value("web"), vec![2, 2, 1]), (Label::Other, vec![2, 0, 0])]
+        );
     }
 }

@@ -4,6 +4,7 @@
 pub mod active_users;
 pub mod filter;
 pub mod funnel;
+pub mod label;
 pub mod lifecycle;
 pub mod period;
 pub mod retention;

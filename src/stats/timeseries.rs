@@ -5,6 +5,8 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use chrono::NaiveDateTime;
 use roaring::RoaringBitmap;
 
+use super::label::Label;
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
@@ -23,15 +25,6 @@ pub struct Happened {
 /// By the first moment of the period, on the project's wall clock. A period without events may be absent.
 pub type ByPeriod = BTreeMap<NaiveDateTime, Happened>;
 
-/// Whose events a series counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Label {
-    /// Of this value; nothing: of events without one.
-    Value(Option<String>),
-    /// Of all values that have no series of their own.
-    Other,
-}
-
 impl Happened {
     pub fn merge(&mut self, other: &Self) {
         self.events += other.events;
@@ -48,11 +41,8 @@ impl Happened {
 }
 
 /// Puts the values with the most over the whole range first, then by name, and all behind the first `limit` together.
-pub fn top(
-    values: BTreeMap<Option<String>, ByPeriod>,
-    measure: Measure,
-    limit: usize,
-) -> Vec<(Label, ByPeriod)> {
+pub fn top(mut values: BTreeMap<Label, ByPeriod>, measure: Measure, limit: usize) -> Vec<(Label, ByPeriod)> {
+    let never_told = values.remove(&Label::Other);
     let whole = |periods: &ByPeriod| {
         let mut whole = Happened::default();
         for period in periods.values() {
@@ -61,14 +51,13 @@ pub fn top(
         whole.measured(measure)
     };
     let mut ranked: Vec<_> =
-        values.into_iter().map(|(value, periods)| (whole(&periods), value, periods)).collect();
-    ranked.sort_by(|(a, name_a, _), (b, name_b, _)| (Reverse(a), name_a).cmp(&(Reverse(b), name_b)));
+        values.into_iter().map(|(label, periods)| (whole(&periods), label, periods)).collect();
+    ranked.sort_by(|(a, label_a, _), (b, label_b, _)| (Reverse(a), label_a).cmp(&(Reverse(b), label_b)));
     let others = ranked.split_off(limit.min(ranked.len()));
-    let mut series: Vec<_> =
-        ranked.into_iter().map(|(_, value, periods)| (Label::Value(value), periods)).collect();
-    if !others.is_empty() {
+    let mut series: Vec<_> = ranked.into_iter().map(|(_, label, periods)| (label, periods)).collect();
+    if !others.is_empty() || never_told.is_some() {
         let mut rest = ByPeriod::new();
-        for (_, _, periods) in others {
+        for periods in others.into_iter().map(|(.., periods)| periods).chain(never_told) {
             for (period, happened) in periods {
                 rest.entry(period).or_default().merge(&happened);
             }
@@ -94,19 +83,23 @@ mod tests {
 
     #[test]
     fn the_rest_is_one_series_whose_users_count_once() {
+        let value = |text: &str| Label::Value(Some(text.into()));
         let values = BTreeMap::from([
-            (Some("ios".into()), ByPeriod::from([(day(1), happened(5, [1, 2])), (day(2), happened(2, [1]))])),
-            (Some("web".into()), ByPeriod::from([(day(1), happened(3, [1, 2, 3]))])),
-            (Some("tv".into()), ByPeriod::from([(day(1), happened(1, [4])), (day(2), happened(1, [5]))])),
-            (None, ByPeriod::from([(day(1), happened(2, [4]))])),
+            (value("ios"), ByPeriod::from([(day(1), happened(5, [1, 2])), (day(2), happened(2, [1]))])),
+            (value("web"), ByPeriod::from([(day(1), happened(3, [1, 2, 3]))])),
+            (value("tv"), ByPeriod::from([(day(1), happened(1, [4])), (day(2), happened(1, [5]))])),
+            (Label::NONE, ByPeriod::from([(day(1), happened(2, [4]))])),
         ]);
         let by_events = top(values.clone(), Measure::Events, 2);
         let labels: Vec<_> = by_events.iter().map(|(label, _)| label.clone()).collect();
-        let value = |text: &str| Label::Value(Some(text.into()));
         assert_eq!(labels, [value("ios"), value("web"), Label::Other]);
         assert_eq!(by_events[2].1, ByPeriod::from([(day(1), happened(3, [4])), (day(2), happened(1, [5]))]));
+        let lists = BTreeMap::from([(Label::Other, ByPeriod::from([(day(1), happened(9, [7]))]))]);
+        let told = top(values.clone().into_iter().chain(lists).collect(), Measure::Events, 3);
+        assert_eq!(told.len(), 4, "what is never told stands in the rest, whatever its size");
+        assert_eq!(told[3].1[&day(1)], happened(10, [4, 7]));
         let by_users = top(values, Measure::Users, 4);
         let labels: Vec<_> = by_users.into_iter().map(|(label, _)| label).collect();
-        assert_eq!(labels, [value("web"), value("ios"), value("tv"), Label::Value(None)]);
+        assert_eq!(labels, [value("web"), value("ios"), value("tv"), Label::NONE]);
     }
 }

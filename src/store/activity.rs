@@ -15,6 +15,7 @@ use crate::{
     project::ProjectId,
     stats::{
         DailyUsers,
+        label::Label,
         retention::same_day::HourlyUsers,
         timeseries::{ByPeriod, Happened, Measure},
     },
@@ -158,7 +159,7 @@ pub async fn happened(
     (from, to): (NaiveDateTime, NaiveDateTime),
     apart: Apart<'_>,
     measure: Measure,
-) -> Result<BTreeMap<Option<String>, ByPeriod>, StoreError> {
+) -> Result<BTreeMap<Label, ByPeriod>, StoreError> {
     let Types { only, except } =
         if apart == Apart::EventTypes { series.of_each_type() } else { series.together() };
     let statement = match grain {
@@ -187,9 +188,9 @@ pub async fn happened(
     let mut values: BTreeMap<_, ByPeriod> = BTreeMap::new();
     while let Some((event_type, value_no, period, events, users)) = rows.try_next().await? {
         let value = match apart {
-            Apart::Nothing => None,
-            Apart::EventTypes => Some(event_type),
-            Apart::Values(_) => series.value(value_no),
+            Apart::Nothing => Label::NONE,
+            Apart::EventTypes => Label::Value(Some(event_type)),
+            Apart::Values(_) => series.label(value_no),
         };
         let users = users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))?;
         values.entry(value).or_default().entry(period).or_default().merge(&Happened { events, users });

@@ -57,6 +57,13 @@ fn accessors(name: &str) -> (Vec<String>, String) {
     (accessors, absent)
 }
 
+/// A way to a property that leads through lists, where there is more than one value: what is there, except null. Nothing, if
+/// its name leads nowhere.
+pub(super) fn through_lists(property: &Property) -> Option<String> {
+    let (accessors, _) = accessors(property.name());
+    accessors.get(1).map(|way| format!("{way} ? (@ != null)"))
+}
+
 fn compare(accessor: &str, value: &Value) -> String {
     match value {
         Value::Missing => format!("{accessor} == null"),

@@ -5,7 +5,11 @@ use futures::TryStreamExt;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{StoreError, condition::Condition};
+use super::{
+    StoreError,
+    condition::{Condition, through_lists},
+    occurrences::label,
+};
 use crate::{
     project::ProjectId,
     stats::{
@@ -29,7 +33,7 @@ pub async fn each_user(
     steps: &[Filter],
     breakdown: Option<&Property>,
     span: Span,
-    mut hand_on: impl FnMut(u32, &mut [StepEvent]),
+    mut hand_on: impl FnMut(u32, &mut [StepEvent]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let (mut numbers, mut types, mut paths) = (Vec::new(), Vec::new(), Vec::new());
     for (number, step) in (0_i32..).zip(steps) {
@@ -40,9 +44,12 @@ pub async fn each_user(
             paths.push(properties.clone());
         }
     }
-    let mut rows = sqlx::query_as::<_, (i32, DateTime<Utc>, Uuid, i32, Option<String>)>(
+    let mut rows = sqlx::query_as::<_, (i32, DateTime<Utc>, Uuid, i32, Option<Vec<String>>)>(
         "select user_no, occurred_at, event_id, number,
-                case when number = 0 then coalesce(properties ->> $8, properties #>> string_to_array($8, '.')) end
+                case when number = 0 then
+                    told_value(coalesce(nullif(properties -> $8, 'null'), nullif(properties #> string_to_array($8, '.'), 'null'),
+                                        case when properties @? $9::text::jsonpath then '[]'::jsonb end))
+                end
          from events join unnest($5::int[], $6::text[], $7::text[]::jsonpath[]) as step (number, of_type, path)
               on event_type = of_type and (path is null or properties @@ path)
          where project_id = $1 and occurred_at >= $2 and occurred_at < $4 and user_no is not null
@@ -58,13 +65,14 @@ pub async fn each_user(
     .bind(types)
     .bind(paths)
     .bind(breakdown.map(Property::name))
+    .bind(breakdown.and_then(through_lists))
     .fetch(connection);
     let mut current: Option<(i32, Vec<StepEvent>)> = None;
     let mut last = None;
     while let Some((user_no, at, event_id, number, value)) = rows.try_next().await? {
         if current.as_ref().is_none_or(|(of, _)| *of != user_no) {
             if let Some((user_no, mut events)) = current.replace((user_no, Vec::new())) {
-                hand_on(user_no.cast_unsigned(), &mut events);
+                hand_on(user_no.cast_unsigned(), &mut events)?;
             }
             last = None;
         }
@@ -73,14 +81,16 @@ pub async fn each_user(
         match events.last_mut().filter(|_| last == Some((event_id, at))) {
             Some(event) => {
                 event.steps |= 1 << number;
-                event.value = event.value.take().or(value);
+                if number == 0 {
+                    event.value = label(value);
+                }
             }
-            None => events.push(StepEvent { at, steps: 1 << number, value }),
+            None => events.push(StepEvent { at, steps: 1 << number, value: label(value) }),
         }
         last = Some((event_id, at));
     }
     if let Some((user_no, mut events)) = current {
-        hand_on(user_no.cast_unsigned(), &mut events);
+        hand_on(user_no.cast_unsigned(), &mut events)?;
     }
     Ok(())
 }

@@ -12,21 +12,19 @@ use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::QueryAs};
 use super::{
     StoreError,
     activity::{EventTypeCount, bitmap},
-    condition::Condition,
+    condition::{Condition, through_lists},
 };
 use crate::{
     project::ProjectId,
     stats::{
         filter::{Filter, Property},
+        label::{Label, MOST_VALUES},
         timeseries::Happened,
     },
 };
 
-/// Rows of a breakdown: a value in a period.
-const MOST_ROWS: usize = 50_000;
-
 /// Value, period, events, users.
-type ValueInPeriod = (Option<String>, i32, i64, Option<Vec<u8>>);
+type ValueInPeriod = (Option<Vec<String>>, i32, i64, Option<Vec<u8>>);
 
 /// Whether the planner may sort, from now on in this transaction. The groups of periods and values are few, which it cannot
 /// know of an expression: it takes each event for a group of its own, and would sort them all.
@@ -64,7 +62,9 @@ pub async fn by_period(
     rows.into_iter().map(|(period, events, users)| Ok((index(period), happened(events, users)?))).collect()
 }
 
-/// The same by the value of a property, where nothing stands for its absence; or by event type.
+/// The same by the value of a property, or by event type.
+///
+/// What is told with the rest is put together before it is counted: it may be long, and each time another.
 pub async fn by_value(
     connection: &mut PgConnection,
     project_id: ProjectId,
@@ -72,35 +72,47 @@ pub async fn by_value(
     property: Option<&Property>,
     starts: &[DateTime<Utc>],
     end: DateTime<Utc>,
-) -> Result<BTreeMap<Option<String>, BTreeMap<usize, Happened>>, StoreError> {
+) -> Result<BTreeMap<Label, BTreeMap<usize, Happened>>, StoreError> {
     allow_sorting(connection, false).await?;
     let rows: Vec<ValueInPeriod> = matching(
-        "select case when $8::text is null then event_type
-                     else coalesce(properties ->> $8, properties #>> string_to_array($8, '.')) end as value,
-                width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, count(*),
-                (rb_build_agg(user_no) filter (where user_no is not null))::bytea
-         from events
-         where project_id = $1 and occurred_at >= $2 and occurred_at < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-           and ($6::text is null or properties @@ $6::text::jsonpath)
-         group by value, period
-         limit $9",
+        "select case when $8::text is null then array[of_type] else told_value(value) end, period, events, users
+         from (
+             select case when $8::text is null then event_type end as of_type,
+                    case when jsonb_typeof(value) in ('array', 'object') or pg_column_size(value) > 300 then '[]'
+                         else value end as value,
+                    width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, count(*) as events,
+                    (rb_build_agg(user_no) filter (where user_no is not null))::bytea as users
+             from (
+                 select event_type, occurred_at, user_no,
+                        coalesce(nullif(properties -> $8, 'null'), nullif(properties #> string_to_array($8, '.'), 'null'),
+                                 case when properties @? $10::text::jsonpath then '[]'::jsonb end) as value
+                 from events
+                 where project_id = $1 and occurred_at >= $2 and occurred_at < $3
+                   and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+                   and ($6::text is null or properties @@ $6::text::jsonpath)
+                 offset 0 -- so that the value is looked for once
+             ) as matching
+             group by 1, 2, 3
+             limit $9
+         ) as counted",
         project_id,
         filter,
         (starts[0], end),
     )
     .bind(starts)
     .bind(property.map(Property::name))
-    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX) + 1)
+    .bind(i64::try_from(MOST_VALUES).unwrap_or(i64::MAX) + 1)
+    .bind(property.and_then(through_lists))
     .fetch_all(&mut *connection)
     .await?;
     allow_sorting(connection, true).await?;
-    if rows.len() > MOST_ROWS {
-        return Err(StoreError::TooManyRows(MOST_ROWS));
+    if rows.len() > MOST_VALUES {
+        return Err(StoreError::TooManyRows(MOST_VALUES));
     }
-    let mut values: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    let mut values: BTreeMap<_, BTreeMap<_, Happened>> = BTreeMap::new();
     for (value, period, events, users) in rows {
-        values.entry(value).or_default().insert(index(period), happened(events, users)?);
+        let periods = values.entry(label(value)).or_default();
+        periods.entry(index(period)).or_default().merge(&happened(events, users)?);
     }
     Ok(values)
 }
@@ -204,6 +216,15 @@ where
         .bind(only)
         .bind(except)
         .bind(properties)
+}
+
+/// From what `told_value` gives.
+pub(super) fn label(told: Option<Vec<String>>) -> Label {
+    match told.map(|told| told.into_iter().next()) {
+        None => Label::NONE,
+        Some(Some(value)) => Label::Value(Some(value)),
+        Some(None) => Label::Other,
+    }
 }
 
 fn index(period: i32) -> usize {

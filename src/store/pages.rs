@@ -10,6 +10,8 @@ use crate::{
 };
 
 const PAGE_VIEW: &str = "page_view";
+/// Bytes of a path that is told.
+const LONGEST_PATH: i32 = 2_048;
 
 /// The views of some time.
 #[derive(Debug)]
@@ -86,7 +88,7 @@ async fn top_paths(
              where project_id = $1 and event_type = $2 and ($3::text is null or properties->>'site_id' = $3)
                and occurred_at >= $4 and occurred_at < $5
          ) as views
-         where path is not null
+         where octet_length(path) <= $7
          group by path
          order by views desc, path collate \"C\"
          limit $6",
@@ -97,6 +99,7 @@ async fn top_paths(
     .bind(from)
     .bind(to)
     .bind(i64::from(limit))
+    .bind(LONGEST_PATH)
     .fetch_all(connection)
     .await?;
     Ok(paths)

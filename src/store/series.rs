@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
 
-use super::{StoreError, condition::Condition};
+use super::{StoreError, condition::Condition, occurrences::label};
 use crate::{
     project::ProjectId,
-    stats::filter::{Filter, Property},
+    stats::{
+        filter::{Filter, Property},
+        label::Label,
+    },
 };
 
 /// The event type of rows that are of all types together. No event has it.
@@ -29,8 +32,8 @@ pub enum Apart<'a> {
 pub struct Series {
     only: Option<Vec<String>>,
     except: Vec<String>,
-    /// By number: the value as a breakdown tells it.
-    values: BTreeMap<i32, Option<String>>,
+    /// By number: how a breakdown tells the value.
+    values: BTreeMap<i32, Label>,
 }
 
 /// Event types as a statement takes them.
@@ -54,7 +57,7 @@ impl Series {
         apart: Apart<'_>,
     ) -> Result<Option<Self>, StoreError> {
         let values = match Needed::by(filter, apart) {
-            Needed::Types => Some([(ALL_VALUES, None)].into()),
+            Needed::Types => Some([(ALL_VALUES, Label::NONE)].into()),
             Needed::Property(property) => values(connection, project_id, property, filter).await?,
             Needed::Events => None,
         };
@@ -98,9 +101,9 @@ impl Series {
         self.values.keys().copied().collect()
     }
 
-    /// A value as a breakdown tells it.
-    pub(super) fn value(&self, value_no: i32) -> Option<String> {
-        self.values.get(&value_no).cloned().flatten()
+    /// How a breakdown tells a value.
+    pub(super) fn label(&self, value_no: i32) -> Label {
+        self.values.get(&value_no).cloned().unwrap_or(Label::NONE)
     }
 }
 
@@ -136,10 +139,10 @@ async fn values(
     project_id: ProjectId,
     property: &Property,
     filter: &Filter,
-) -> Result<Option<BTreeMap<i32, Option<String>>>, StoreError> {
+) -> Result<Option<BTreeMap<i32, Label>>, StoreError> {
     // One row without a number: it is ready, and no value passes.
-    let rows: Vec<(Option<i32>, Option<String>)> = sqlx::query_as(
-        "select value_no, properties ->> $2
+    let rows: Vec<(Option<i32>, Option<Vec<String>>)> = sqlx::query_as(
+        "select value_no, told_value(properties -> $2)
          from promoted_properties left join lateral (
              select value_no, properties
              from property_values as known, jsonb_build_object(property, value::jsonb) as properties
@@ -155,7 +158,7 @@ async fn values(
     .fetch_all(connection)
     .await?;
     let is_ready = !rows.is_empty();
-    let values = rows.into_iter().filter_map(|(value_no, value)| Some((value_no?, value))).collect();
+    let values = rows.into_iter().filter_map(|(value_no, told)| Some((value_no?, label(told)))).collect();
     Ok(is_ready.then_some(values))
 }
 

@@ -48,3 +48,4 @@ mod support;
 mod timezones;
 mod transactions;
 mod users;
+mod values;

@@ -40,7 +40,7 @@ async fn every_answer_is_a_table_for_whoever_asks_for_one() {
         (format!("/stats/top-events?{day}"), "event_type,events,users\nview,4,3\nbuy,1,1\n"),
         (
             format!("/stats/timeseries?{day}&breakdown=properties.country&limit=1"),
-            "value,period,count,complete\nUA,2024-03-10,2,true\n$other,2024-03-10,3,true\n",
+            "value,period,count,complete,other\nUA,2024-03-10,2,true,false\n$other,2024-03-10,3,true,true\n",
         ),
         (format!("/stats/stickiness?{day}"), "days,users\n1,3\n"),
         (
@@ -65,11 +65,38 @@ async fn every_answer_is_a_table_for_whoever_asks_for_one() {
     let question = json!({"from": "2024-03-10", "to": "2024-03-10", "breakdown": "properties.path",
                           "steps": [{"event_type": "view"}, {"event_type": "buy"}]});
     let answer = ask_funnel(&weir, &project, &question).header("Accept", "text/csv").send().await.unwrap();
-    let table = "value,step,event_type,users,rate,step_rate,median_seconds\n\
-                 $all,1,view,3,1,1,\n$all,2,buy,1,0.333,0.333,600\n\
-                 ,1,view,2,1,1,\n,2,buy,0,0,0,\n\
-                 \"a,\"\"b\"\"\",1,view,1,1,1,\n\"a,\"\"b\"\"\",2,buy,1,1,1,600\n";
+    let table = "value,step,event_type,users,rate,step_rate,median_seconds,other\n\
+                 $all,1,view,3,1,1,,false\n$all,2,buy,1,0.333,0.333,600,false\n\
+                 ,1,view,2,1,1,,false\n,2,buy,0,0,0,,false\n\
+                 \"a,\"\"b\"\"\",1,view,1,1,1,,false\n\"a,\"\"b\"\"\",2,buy,1,1,1,600,false\n";
     assert_eq!(answer.text().await.unwrap(), table);
+
+    // A link sets no header.
+    let link = async |form: &str| {
+        weir.get(&project, &format!("/stats/dau?{day}&format={form}")).send().await.unwrap()
+    };
+    let answer = link("csv").await;
+    assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(answer.bytes().await.unwrap(), "date,active_users\n2024-03-10,3\n");
+    assert_eq!(link("excel").await.bytes().await.unwrap(), "\u{feff}date,active_users\n2024-03-10,3\n");
+    let (status, problem) = json_of(link("xml").await).await;
+    assert_eq!((status.as_u16(), &problem["errors"][0]["field"]), (400, &json!("format")), "{problem}");
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_tells_nothing_from_the_empty_text() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let event = |user: &str, properties: Value| json!({"user_id": user, "event_type": "e", "occurred_at": "2024-03-10T12:00:00Z", "properties": properties});
+    let events =
+        json!([event("a", json!({"v": ""})), event("b", json!({"v": ""})), event("c", json!({"v": null}))]);
+    assert_eq!(weir.send(&project, &events).await.0, 202);
+    weir.wait_for_events(3).await;
+    let path = "/stats/timeseries?from=2024-03-10&to=2024-03-10&breakdown=properties.v&format=csv";
+    let table = weir.get(&project, path).send().await.unwrap().text().await.unwrap();
+    let rows = "\"\",2024-03-10,2,true,false\n,2024-03-10,1,true,false\n";
+    assert_eq!(table, format!("value,period,count,complete,other\n{rows}"));
     weir.stop().await;
 }
 

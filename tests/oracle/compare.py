@@ -140,7 +140,7 @@ class Asked:
         interval = self.rng.choice(["hour", "day", "week", "month"])
         self.add_range(8 if interval == "hour" else 100)
         measure = self.rng.choice(["events", "users"])
-        breakdown = self.rng.choice([None, "event_type", "country", "paid", "utm.source"])
+        breakdown = self.rng.choice([None, "event_type", "country", "paid", "level", "tags", "utm.source"])
         self.add(interval=interval, measure=measure, limit=2)
         if breakdown:
             self.add(breakdown=breakdown if breakdown == "event_type" else f"properties.{breakdown}")
@@ -225,7 +225,7 @@ class Asked:
             steps.append((kind, segments))
             sent.append({"event_type": kind, "segment": texts})
         body = {"from": str(first), "to": str(last), "window": f"{window // timedelta(seconds=1)}s", "steps": sent}
-        breakdown = rng.choice([None, "country", "paid"])
+        breakdown = rng.choice([None, "country", "paid", "level", "tags"])
         if breakdown:
             body |= {"breakdown": f"properties.{breakdown}", "limit": 2}
         return body, {"first": first, "last": last, "window": window, "steps": steps, "breakdown": breakdown, "limit": 2}

@@ -81,10 +81,11 @@ def elements(properties, name):
     """What a property may be: each element of a list, nothing if it is missing or null. A dot goes a level deeper."""
     ways = [properties.get(name)]
     if "." in name:
-        inside = properties
+        inside = [properties]
         for part in name.split("."):
-            inside = inside.get(part) if isinstance(inside, dict) else None
-        ways.append(inside)
+            objects = [one for way in inside for one in (way if isinstance(way, list) else [way]) if isinstance(one, dict)]
+            inside = [one[part] for one in objects if part in one]
+        ways += inside
     found = []
     for way in ways:
         found += way if isinstance(way, list) else [] if way is None else [way]
@@ -209,24 +210,34 @@ def timeseries(calendar, events, first, last, interval, measure, breakdown, limi
         return [{"value": None, "other": False, "data": points(there)}]
     value_of = lambda event: event["type"] if breakdown == "event_type" else text_of(event["properties"], breakdown)
     values = {value_of(e) for e in there}
-    ranked = sorted(values, key=lambda v: (-count([e for e in there if value_of(e) == v]), v is not None, v or ""))
+    ranked = sorted(values - {REST}, key=lambda v: (-count([e for e in there if value_of(e) == v]), v is not None, v or ""))
     series = [{"value": v, "other": False, "data": points([e for e in there if value_of(e) == v])} for v in ranked[:limit]]
-    if ranked[limit:]:
-        series.append({"value": "$other", "other": True, "data": points([e for e in there if value_of(e) in ranked[limit:]])})
+    rest = values - set(ranked[:limit])
+    if rest:
+        series.append({"value": "$other", "other": True, "data": points([e for e in there if value_of(e) in rest])})
     return series
 
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
+REST = object()  # told with the values that have no place of their own
+
+
 def text_of(properties, name):
-    """A value as a text; only such are broken down by."""
+    """A value as a text; lists and long texts are no values to break down by."""
     value = properties.get(name)
     if value is None and "." in name:
         outer, inner = name.split(".")
         value = properties[outer].get(inner) if isinstance(properties.get(outer), dict) else None
+        if value is None and elements(properties, name):
+            return REST
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, (list, dict)) or isinstance(value, str) and len(value.encode()) > 200:
+        return REST
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
     return None if value is None else str(value)
 
 
@@ -331,10 +342,11 @@ def funnel(calendar, events, q):
     merged = lambda values: [sum((reached[v][i] for v in values), []) for i in range(len(q["steps"]))]
     answer = {"steps": told(merged(list(reached)))}
     if q["breakdown"]:
-        ranked = sorted(reached, key=lambda v: (-len(reached[v][0]), v is not None, v or ""))
+        ranked = sorted(set(reached) - {REST}, key=lambda v: (-len(reached[v][0]), v is not None, v or ""))
         answer["breakdown"] = [{"value": v, "other": False, "steps": told(reached[v])} for v in ranked[: q["limit"]]]
-        if ranked[q["limit"]:]:
-            answer["breakdown"].append({"value": "$other", "other": True, "steps": told(merged(ranked[q["limit"]:]))})
+        rest = set(reached) - set(ranked[: q["limit"]])
+        if rest:
+            answer["breakdown"].append({"value": "$other", "other": True, "steps": told(merged(rest))})
     return answer
 
 
@@ -357,7 +369,7 @@ def longest_path(calendar, events, q):
 
     def value(event):
         text = text_of(event["properties"], q["breakdown"]) if q["breakdown"] and 0 in steps_of(event) else None
-        return (text is not None, text or "")
+        return (text is REST, text is not None, "" if text is REST else text or "")
 
     events = [e for e in events if steps_of(e)]
     paths = []

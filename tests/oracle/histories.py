@@ -38,8 +38,8 @@ class History:
         odd = datetime.fromisoformat(rng.choice(ZONES[zone])).date()
         length = rng.choice([6, 20, 75])
         self.first = odd - timedelta(days=rng.randint(1, length - 2))
-        yesterday = datetime.now(UTC).date() - timedelta(days=1)
-        self.last = min(self.first + timedelta(days=length), yesterday)
+        latest = datetime.now(UTC).date() - timedelta(days=3)
+        self.last = min(self.first + timedelta(days=length), latest)
         self.names = [f"user-{n}" for n in range(rng.randint(1, 10))]
         self.told = self.make_events()
         self.people = People()
@@ -82,10 +82,10 @@ class History:
         rng, properties = self.rng, {}
         for name, values in {
             "country": ["UA", "PL", "DE", None],
-            "level": [1, 2, 5, 5.5, "5", "five", True],
+            "level": [1, 2, 5, 5.0, 5.5, "5", "five", True],
             "paid": [True, False, "true"],
             "tags": [["a"], ["a", "b"], ["b", 5], "a"],
-            "utm": [{"source": "ad"}, {"source": "mail"}, {"medium": "x"}, "ad"],
+            "utm": [{"source": "ad"}, {"source": "mail"}, {"source": "long" * 51}, {"medium": "x"}, [{"source": "ad"}], "ad"],
             "utm.source": ["ad"],
         }.items():
             if rng.random() < (0.1 if name == "utm.source" else 0.6):

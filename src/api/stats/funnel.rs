@@ -24,6 +24,7 @@ use crate::{
     stats::{
         filter::Filter,
         funnel::{Funnel, MOST_STEPS, Reached},
+        label::{Label, MOST_VALUES},
     },
     store::{
         self, StoreError,
@@ -35,6 +36,8 @@ use crate::{
 /// How long a conversion may take at most.
 const MAX_WINDOW: TimeDelta = TimeDelta::days(366);
 const DEFAULT_WINDOW: &str = "14days";
+/// Events of a user that take milliseconds to count: other requests go on meanwhile.
+const MANY_EVENTS: usize = 1_000;
 /// Values that have a funnel of their own.
 const DEFAULT_LIMIT: u32 = 10;
 const MAX_LIMIT: u32 = 100;
@@ -139,7 +142,8 @@ struct FunnelAnswer {
 struct ValueSteps {
     /// Null: the first event has no such property. `$other`: all values without a funnel of their own.
     value: Option<String>,
-    /// True of all values without a funnel of their own together: an event may have the value `$other`, too.
+    /// True of all values without a funnel of their own together: those behind `limit`, and lists, objects and texts of more
+    /// than 200 bytes. An event may have the value `$other`, too.
     other: bool,
     steps: Vec<StepUsers>,
 }
@@ -248,7 +252,12 @@ impl FunnelApi {
             property,
             span,
             |user_no, events| {
-                funnel.count(user_no, events);
+                if events.len() < MANY_EVENTS {
+                    funnel.count(user_no, events);
+                } else {
+                    tokio::task::block_in_place(|| funnel.count(user_no, events));
+                }
+                if funnel.values() > MOST_VALUES { Err(StoreError::TooManyRows(MOST_VALUES)) } else { Ok(()) }
             },
         )
         .await?;
@@ -348,32 +357,23 @@ fn seconds(time: TimeDelta) -> f64 {
 }
 
 fn by_value(asked: &Asked, funnel: Funnel) -> Vec<ValueSteps> {
-    let mut values = funnel.by_value();
-    let others = values.split_off(asked.limit.min(values.len()));
-    let mut told_values: Vec<ValueSteps> = values
-        .into_iter()
-        .map(|(value, steps)| ValueSteps { value, other: false, steps: told(asked, steps) })
-        .collect();
-    if !others.is_empty() {
-        let mut rest = vec![Reached::default(); asked.steps.len()];
-        for (_, steps) in others {
-            for (rest, reached) in rest.iter_mut().zip(&steps) {
-                rest.merge(reached);
-            }
-        }
-        told_values.push(ValueSteps { value: Some("$other".into()), other: true, steps: told(asked, rest) });
-    }
-    told_values
+    let told_value = |(label, steps): (Label, _)| {
+        let (value, other) = label.told();
+        ValueSteps { value, other, steps: told(asked, steps) }
+    };
+    funnel.by_value(asked.limit).into_iter().map(told_value).collect()
 }
 
 impl Table for FunnelAnswer {
     fn header(&self) -> Vec<String> {
-        ["value", "step", "event_type", "users", "rate", "step_rate", "median_seconds"].map(Into::into).into()
+        ["value", "step", "event_type", "users", "rate", "step_rate", "median_seconds", "other"]
+            .map(Into::into)
+            .into()
     }
 
     /// Those of all values come first; their value is `$all`, if there is a breakdown.
     fn rows(&self) -> Vec<Vec<String>> {
-        let rows = |value: Option<&str>, steps: &[StepUsers]| -> Vec<Vec<String>> {
+        let rows = |value: Option<&str>, other: bool, steps: &[StepUsers]| -> Vec<Vec<String>> {
             let row = |step: &StepUsers| {
                 vec![
                     field(value),
@@ -383,14 +383,15 @@ impl Table for FunnelAnswer {
                     field(step.rate),
                     field(step.step_rate),
                     field(step.median_seconds),
+                    other.to_string(),
                 ]
             };
             steps.iter().map(row).collect()
         };
         let all = self.breakdown.as_ref().map(|_| "$all");
-        let mut told = rows(all, &self.steps);
+        let mut told = rows(all, false, &self.steps);
         for of_value in self.breakdown.iter().flatten() {
-            told.extend(rows(of_value.value.as_deref(), &of_value.steps));
+            told.extend(rows(of_value.value.as_deref(), of_value.other, &of_value.steps));
         }
         told
     }

@@ -1,4 +1,4 @@
-//! An answer as JSON or, for whoever accepts `text/csv`, as a table.
+//! An answer as JSON, or as a table for whoever accepts `text/csv` or asks for it by the parameter `format`.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use poem::{
@@ -14,20 +14,41 @@ use poem_openapi::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::api::problem::Problem;
+use crate::api::problem::{Code, FieldError, Problem};
 
 const CSV: &str = "text/csv; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
 
+/// Rows that take milliseconds to write: other requests go on meanwhile.
+const LARGE: usize = 1_000;
+
 const TOTAL: &str = "X-Total-Count";
 const NEXT: &str = "X-Next-Cursor";
+
+/// The parameter that tells the form of an answer: a link cannot set a header.
+pub(in crate::api) const PARAMETER: &str = "format";
+pub(in crate::api) const FORMS: [&str; 3] = ["json", "csv", "excel"];
+
+/// How Excel knows that a table is in UTF-8.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// What is not there, among the fields of a table: no text has U+0000.
+const NOTHING: &str = "\0";
 
 /// What a client accepts, and what it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::api) struct Format {
-    csv: bool,
+    form: Form,
     /// `If-None-Match`: tags of answers that need not be sent again.
     known: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Csv,
+    /// CSV as Excel reads it.
+    Excel,
 }
 
 /// An answer that is also a table.
@@ -35,6 +56,10 @@ pub(in crate::api) trait Table {
     fn header(&self) -> Vec<String>;
     /// Each as long as the header.
     fn rows(&self) -> Vec<Vec<String>>;
+    /// How many rows there are, about.
+    fn len(&self) -> usize {
+        0
+    }
     /// Of a list in pages, how many there are in all and the cursor of the next page: a table has no other place for them.
     fn page(&self) -> Option<(u64, Option<&str>)> {
         None
@@ -47,21 +72,49 @@ pub(in crate::api) struct Told<T> {
     pub format: Format,
 }
 
-/// A field of a table; what is not there is empty.
+/// A field of a table. What is not there is empty, and the empty text stands in quotes.
 pub(in crate::api) fn field(value: Option<impl ToString>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
+    value.map_or_else(|| NOTHING.into(), |value| value.to_string())
 }
 
 impl<'a> FromRequest<'a> for Format {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let Accept(types) = Accept::from_request(request, body).await?;
-        let csv = types.iter().find_map(|mime| match mime.essence_str() {
-            "text/csv" => Some(true),
-            "application/json" | "application/*" | "*/*" => Some(false),
-            _ => None,
-        });
+        let accepted = || {
+            types.iter().find_map(|mime| match mime.essence_str() {
+                "text/csv" => Some(Form::Csv),
+                "application/json" | "application/*" | "*/*" => Some(Form::Json),
+                _ => None,
+            })
+        };
+        let form = match sent(request.uri().query().unwrap_or_default())? {
+            Some(form) => form,
+            None => accepted().unwrap_or(Form::Json),
+        };
         let known = request.header(header::IF_NONE_MATCH).map(str::to_owned);
-        Ok(Self { csv: csv.unwrap_or(false), known })
+        Ok(Self { form, known })
+    }
+}
+
+/// The form that a query asks for.
+fn sent(query: &str) -> Result<Option<Form>, Problem> {
+    let mut sent = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == PARAMETER);
+    let refused = |code, message: String| {
+        let error = FieldError::new(PARAMETER, code, message);
+        Problem::invalid(Code::ValidationFailed, "a parameter is not valid", vec![error])
+    };
+    let Some((_, form)) = sent.next() else { return Ok(None) };
+    if sent.next().is_some() {
+        return Err(refused("repeated", "expected one value, got several".into()));
+    }
+    match &*form {
+        "json" => Ok(Some(Form::Json)),
+        "csv" => Ok(Some(Form::Csv)),
+        "excel" => Ok(Some(Form::Excel)),
+        other => {
+            let other: String = other.chars().take(64).collect();
+            Err(refused("invalid_choice", format!("expected json, csv or excel, got '{other}'")))
+        }
     }
 }
 
@@ -77,11 +130,12 @@ impl<T: Table + ToJSON + Send> IntoResponse for Told<T> {
     /// The tag is made of the answer itself, so it is never that of another; a client asks each time whether it still holds.
     fn into_response(self) -> Response {
         let Self { answer, format } = self;
-        let written = if format.csv {
-            text(&answer)
-        } else {
-            serde_json::to_vec(&answer.to_json()).map_err(std::io::Error::from)
+        let write = || match format.form {
+            Form::Json => serde_json::to_vec(&answer.to_json()),
+            Form::Csv => Ok(text(&answer).into_bytes()),
+            Form::Excel => Ok((BYTE_ORDER_MARK.to_owned() + &text(&answer)).into_bytes()),
         };
+        let written = if answer.len() < LARGE { write() } else { tokio::task::block_in_place(write) };
         let written = match written {
             Ok(written) => written,
             Err(error) => return poem::Error::from(Problem::internal(error)).into_response(),
@@ -102,17 +156,31 @@ impl<T: Table + ToJSON + Send> IntoResponse for Told<T> {
         if format.has(&tag) {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
-        response.content_type(if format.csv { CSV } else { JSON }).body(written)
+        response.content_type(if format.form == Form::Json { JSON } else { CSV }).body(written)
     }
 }
 
-fn text(table: &impl Table) -> Result<Vec<u8>, std::io::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(table.header())?;
-    for row in table.rows() {
-        writer.write_record(row.into_iter().map(harmless))?;
+/// A table as RFC 4180 writes it, with line feeds.
+fn text(table: &impl Table) -> String {
+    let rows = table.rows().into_iter().map(|row| row.into_iter().map(harmless).collect());
+    let mut text = String::new();
+    for row in std::iter::once(table.header()).chain(rows) {
+        let fields: Vec<String> = row.into_iter().map(quoted).collect();
+        text.push_str(&fields.join(","));
+        text.push('\n');
     }
-    writer.into_inner().map_err(csv::IntoInnerError::into_error)
+    text
+}
+
+/// The libraries for CSV write nothing and the empty text alike.
+fn quoted(field: String) -> String {
+    if field == NOTHING {
+        String::new()
+    } else if field.is_empty() || field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field
+    }
 }
 
 /// Spreadsheets run what begins like a formula, and texts are what strangers have sent. Numbers are never negative here.
@@ -126,7 +194,7 @@ impl<T: Type> ApiResponse for Told<T> {
         let table = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
         let csv = MetaMediaType { content_type: "text/csv", schema: table };
         let response = MetaResponse {
-            description: "The answer; with `Accept: text/csv` as a table",
+            description: "The answer; with `Accept: text/csv`, or `format`, as a table",
             status: Some(200),
             status_range: None,
             content: vec![json, csv],

@@ -23,7 +23,8 @@ use crate::{
     project::Project,
     stats::{
         filter::Filter,
-        timeseries::{ByPeriod, Label, Measure, top},
+        label::Label,
+        timeseries::{ByPeriod, Measure, top},
     },
     store::{
         StoreError,
@@ -55,7 +56,8 @@ struct Series {
     /// The value that these events have in common; null: they have none. `$other`: all values without a series of their
     /// own.
     value: Option<String>,
-    /// True of all values without a series of their own together: an event may have the value `$other`, too.
+    /// True of all values without a series of their own together: those behind `limit`, and lists, objects and texts of more than
+    /// 200 bytes. An event may have the value `$other`, too.
     other: bool,
     data: Vec<Point>,
 }
@@ -155,17 +157,13 @@ impl TimeseriesApi {
             if broken_down {
                 top(values, measure, limit)
             } else {
-                vec![(Label::Value(None), values.into_values().next().unwrap_or_default())]
+                vec![(Label::NONE, values.into_values().next().unwrap_or_default())]
             }
         });
         let ranked = ranked.await.map_err(Problem::internal)?;
-        let series = ranked.into_iter().map(|(label, happened)| Series {
-            other: matches!(label, Label::Other),
-            value: match label {
-                Label::Value(value) => value,
-                Label::Other => Some("$other".into()),
-            },
-            data: points(&periods, &happened, measure, interval, now),
+        let series = ranked.into_iter().map(|(label, happened)| {
+            let (value, other) = label.told();
+            Series { value, other, data: points(&periods, &happened, measure, interval, now) }
         });
         let answer = Timeseries {
             timezone: timezone(&caller.project),
@@ -177,10 +175,7 @@ impl TimeseriesApi {
     }
 
     /// What happened, by value; without breakdown all under none.
-    async fn values(
-        &self,
-        question: &Question<'_>,
-    ) -> Result<BTreeMap<Option<String>, ByPeriod>, StoreError> {
+    async fn values(&self, question: &Question<'_>) -> Result<BTreeMap<Label, ByPeriod>, StoreError> {
         let Question { project, filter, breakdown, interval, periods, measure } = *question;
         let Some((first, last)) = periods.first().zip(periods.last()) else { return Ok(BTreeMap::new()) };
         let apart = match breakdown {
@@ -212,7 +207,7 @@ impl TimeseriesApi {
             None => {
                 let found =
                     occurrences::by_period(&mut snapshot, project.id, filter, &starts, last.ends).await?;
-                Ok([(None, dated(found))].into())
+                Ok([(Label::NONE, dated(found))].into())
             }
             Some(breakdown) => {
                 let property = breakdown.property();
@@ -281,14 +276,24 @@ fn points(
 
 impl Table for Timeseries {
     fn header(&self) -> Vec<String> {
-        ["value", "period", "count", "complete"].map(Into::into).into()
+        ["value", "period", "count", "complete", "other"].map(Into::into).into()
+    }
+
+    fn len(&self) -> usize {
+        self.series.iter().map(|series| series.data.len()).sum()
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
         let of_series = |series: &Series| {
             let value = field(series.value.as_ref());
             let row = move |point: &Point| {
-                vec![value.clone(), point.period.clone(), point.count.to_string(), point.complete.to_string()]
+                vec![
+                    value.clone(),
+                    point.period.clone(),
+                    point.count.to_string(),
+                    point.complete.to_string(),
+                    series.other.to_string(),
+                ]
             };
             series.data.iter().map(row).collect::<Vec<_>>()
         };

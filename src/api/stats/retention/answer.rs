@@ -114,6 +114,10 @@ impl Table for RetentionTable {
     }
 
     /// The overall row is the cohort `overall`, whose sizes differ from period to period.
+    fn len(&self) -> usize {
+        self.cohorts.iter().map(|cohort| cohort.periods.len()).sum()
+    }
+
     fn rows(&self) -> Vec<Vec<String>> {
         let of_cohort = |row: &CohortRow| {
             let (cohort, size) = (row.cohort.to_string(), row.size.to_string());

@@ -1,0 +1,26 @@
+//! What a breakdown tells apart.
+
+/// Values that a breakdown has at most, before those without a place of their own are put together.
+pub const MOST_VALUES: usize = 50_000;
+
+/// Whose events are counted together. In the order in which values of equal size are told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Label {
+    /// Of this value; nothing: of events without one.
+    Value(Option<String>),
+    /// Of all values that have no place of their own; and of those that never have one: lists, objects and long texts.
+    Other,
+}
+
+impl Label {
+    /// Of events without a value.
+    pub const NONE: Self = Self::Value(None);
+
+    /// How an answer tells it: the value, and whether it is the rest.
+    pub fn told(self) -> (Option<String>, bool) {
+        match self {
+            Self::Value(value) => (value, false),
+            Self::Other => (Some("$other".into()), true),
+        }
+    }
+}
