@@ -49,7 +49,7 @@ pub mod event;
 pub mod ingest;
 pub mod key;
 pub mod metrics;
-mod nearest;
+pub mod nearest;
 pub mod origin;
 pub mod project;
 pub mod request_id;

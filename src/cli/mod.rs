@@ -5,7 +5,6 @@ mod dlq;
 mod doctor;
 mod import;
 mod keys;
-mod lines;
 mod projects;
 mod serve;
 

@@ -57,6 +57,31 @@ pub(super) async fn begin_of_step(
     Ok(query.bind(project_id.get()).bind(user_nos).bind(STEP).fetch_optional(connection).await?)
 }
 
+/// How many of some events are stored: by id and time.
+pub async fn stored(
+    pool: &PgPool,
+    project_id: ProjectId,
+    events: impl Iterator<Item = (Uuid, DateTime<Utc>)>,
+) -> Result<usize, StoreError> {
+    let (ids, times): (Vec<Uuid>, Vec<DateTime<Utc>>) = events.unzip();
+    let query = sqlx::query_scalar(
+        "select count(*)
+         from unnest($2::uuid[], $3::timestamptz[]) as sent (event_id, occurred_at)
+              join events using (event_id, occurred_at)
+         where project_id = $1 and occurred_at >= $4 and occurred_at <= $5",
+    );
+    let stored: i64 = query
+        .persistent(false)
+        .bind(project_id.get())
+        .bind(&ids)
+        .bind(&times)
+        .bind(times.iter().min())
+        .bind(times.iter().max())
+        .fetch_one(pool)
+        .await?;
+    Ok(usize::try_from(stored).unwrap_or(0))
+}
+
 /// At most `limit` events of a user, by any of their names, newest first, from behind `after` on.
 pub async fn of_user(
     pool: &PgPool,

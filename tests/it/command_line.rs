@@ -1,7 +1,5 @@
 //! The command line: what it refuses, and how it says so.
 
-use std::fmt::Write;
-
 use super::support::{Process, Weir};
 
 #[tokio::test]
@@ -37,72 +35,6 @@ async fn projects_and_keys_are_managed_by_name() {
     assert!(zone.stderr.contains("expected an IANA time zone"), "{zone:?}");
     let list = weir.run(&["project", "list"]).await.succeeded();
     assert!(list.stdout.contains("Europe/Kyiv"), "{list:?}");
-    weir.stop().await;
-}
-
-#[tokio::test]
-async fn an_import_names_each_bad_line_and_takes_the_others() {
-    let weir = Weir::start().await;
-    weir.project("p", "UTC").await;
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("events.csv");
-    let mut text = "user_id,event_type,occurred_at,properties_json,event_id\n".to_owned();
-    writeln!(text, "anna,view,2024-01-01T00:00:00Z,\"{{\"\"a\"\": \"\"x\ny\"\"}}\",1").unwrap(); // lines 2 and 3
-    writeln!(text, "anna,view,yesterday,,2").unwrap();
-    writeln!(text, "anna,view,2024-01-01T00:00:00Z,{{,3").unwrap();
-    writeln!(text, ",tick,2024-01-01T00:00:01Z,,").unwrap();
-    writeln!(text, ",tick,,,6").unwrap();
-    writeln!(text, "too,few").unwrap();
-    std::fs::write(&file, text.replace("x\ny", "x\\ny")).unwrap();
-    let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
-    assert!(!import.status.success(), "scripts see that lines were refused");
-    assert!(import.stdout.contains("2 events"), "{import:?}");
-    for line in [
-        "line 3: occurred_at: expected a time of RFC 3339",
-        "line 4: properties_json: not valid JSON",
-        "line 6: occurred_at: expected a time",
-        "line 7: expected 5 fields, got 2",
-    ] {
-        assert!(import.stderr.contains(line), "{import:?}");
-    }
-    assert!(import.stderr.contains("4 lines were refused"), "{import:?}");
-    weir.wait_for_events(2).await;
-    // Again: a line without an id is the same event as before.
-    weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
-    weir.wait_until_drained().await;
-    weir.wait_for_events(2).await;
-
-    std::fs::write(&file, "event_type,when\nview,now\n").unwrap();
-    let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
-    assert!(import.stderr.contains("the file has a column 'when'; expected event_id"), "{import:?}");
-    weir.stop().await;
-}
-
-#[tokio::test]
-async fn the_same_table_is_the_same_events_whatever_system_saved_it_and_also_when_it_has_grown() {
-    let weir = Weir::start().await;
-    weir.project("p", "UTC").await;
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("table.csv");
-    let header = "occurred_at,user_id,event_type";
-    let [old, new] = ["2024-01-01T00:00:00Z,u,x", "2024-01-02T00:00:00Z,u,x"];
-    // A line that stands there twice is two events.
-    for (lines, end, events) in [
-        (&[header, old, old][..], "\n", 2),
-        (&[header, old, old], "\r\n", 2),
-        (&[header, old, old], "\r", 2),
-        (&[header, new, old, old], "\r\n", 3),
-    ] {
-        std::fs::write(&file, lines.join(end) + end).unwrap();
-        weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await.succeeded();
-        weir.wait_for_events(events).await;
-    }
-    std::fs::write(&file, [header, old, "yesterday,u,x"].join("\r\n")).unwrap();
-    let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
-    assert!(import.stderr.contains("line 3: occurred_at"), "{import:?}");
-    std::fs::write(&file, [header, "yesterday,u,x"].join("\n")).unwrap();
-    let import = weir.run(&["import", file.to_str().unwrap(), "--project", "p"]).await;
-    assert!(import.stderr.contains("nothing is imported"), "{import:?}");
     weir.stop().await;
 }
 

@@ -25,6 +25,7 @@ mod earlier;
 mod expiry;
 mod fairness;
 mod faults;
+mod imports;
 mod ingest;
 mod isolation;
 mod late_events;

@@ -120,7 +120,7 @@ impl Changes {
     }
 }
 
-fn timezone(text: &str) -> Result<Zone, String> {
+pub(super) fn timezone(text: &str) -> Result<Zone, String> {
     rules::zone(text)
         .ok_or_else(|| "expected an IANA time zone such as UTC, Europe/Kyiv or Asia/Kolkata".into())
 }

@@ -1,0 +1,113 @@
+//! A row of a file as an event's fields.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use csv::StringRecord;
+use serde_json::{Map, Value, value::RawValue};
+use uuid::Uuid;
+use weir::{
+    ingest::{
+        decode::Field,
+        validate::{Names, Reason, Rejection, Texts},
+    },
+    project::ProjectId,
+    zone::Zone,
+};
+
+use super::{columns::Columns, table::Row, times};
+
+/// A line with its fields as texts.
+pub(super) struct Line {
+    pub(super) number: u64,
+    event_id: String,
+    user_id: Option<String>,
+    event_type: Option<String>,
+    occurred_at: String,
+    /// Valid JSON.
+    properties: Option<String>,
+}
+
+/// Makes lines of rows. A line without an id gets one from what it says and how often the file has said it before, and not from its
+/// place: so it is the same in a file that has grown, or whose columns stand in another order.
+pub(super) struct Lines<'a> {
+    pub(super) columns: &'a Columns,
+    pub(super) project_id: ProjectId,
+    pub(super) zone: Option<&'a Zone>,
+    said: HashMap<Uuid, usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(columns: &'a Columns, project_id: ProjectId, zone: Option<&'a Zone>) -> Self {
+        Self { columns, project_id, zone, said: HashMap::new() }
+    }
+
+    pub(super) fn line(&mut self, Row { line, fields }: &Row) -> Result<Line, Rejection> {
+        let field = |field| self.columns.field(fields, field).map(str::to_owned);
+        let properties = properties(self.columns, fields)?;
+        // Empty is no time, and an error: history must say when it happened.
+        let occurred_at = self.columns.field(fields, Field::OccurredAt).unwrap_or_default();
+        let occurred_at = times::rfc3339(occurred_at, self.zone)
+            .map_err(|wrong| Rejection::new("occurred_at", Reason::InvalidTime, wrong))?
+            .into_owned();
+        let (user_id, event_type) = (field(Field::UserId), field(Field::EventType));
+        let event_id = field(Field::EventId).unwrap_or_else(|| {
+            let [user_id, event_type, properties] =
+                [&user_id, &event_type, &properties].map(|text| text.as_deref().unwrap_or_default());
+            let content = format!("{event_type}\0{user_id}\0{occurred_at}\0{properties}");
+            let said = self.said.entry(Uuid::new_v5(&Uuid::nil(), content.as_bytes())).or_default();
+            *said += 1;
+            self.project_id.replayable_event_id(&content, *said - 1).to_string()
+        });
+        Ok(Line { number: *line, event_id, user_id, event_type, occurred_at, properties })
+    }
+}
+
+impl Line {
+    pub(super) fn texts(&self) -> Texts<'_> {
+        fn text(text: Option<&String>) -> Option<Cow<'_, str>> {
+            text.map(|text| text.as_str().into())
+        }
+        Texts {
+            names: &Names::OWN,
+            source: None,
+            event_id: Some(self.event_id.as_str().into()),
+            user_id: text(self.user_id.as_ref()),
+            event_type: text(self.event_type.as_ref()),
+            occurred_at: Some(self.occurred_at.as_str().into()),
+            properties: text(self.properties.as_ref()),
+            index: 0,
+        }
+    }
+}
+
+/// The JSON of a column, and the properties that have columns of their own.
+fn properties(columns: &Columns, row: &StringRecord) -> Result<Option<String>, Rejection> {
+    let json = columns.field(row, Field::Properties).map(str::trim);
+    let not_json = |error| Rejection::invalid_json("properties_json", &error);
+    if let Some(json) = json {
+        serde_json::from_str::<&RawValue>(json).map_err(not_json)?;
+    }
+    let own = columns.properties(row);
+    if own.is_empty() {
+        return Ok(json.map(str::to_owned));
+    }
+    let mut properties: Map<String, Value> =
+        json.map(serde_json::from_str).transpose().map_err(not_json)?.unwrap_or_default();
+    properties.extend(own.into_iter().map(|(name, text)| (name.to_owned(), value(text))));
+    Ok(Some(Value::from(properties).to_string()))
+}
+
+/// A number or a truth value, if the text reads as JSON has them; else the text.
+fn value(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
+        _ => text.into(),
+    }
+}
+
+/// Whether a row of several lines can be one: only JSON has lines.
+pub(super) fn can_have_lines(columns: &Columns, row: &StringRecord) -> bool {
+    let plain = [Field::EventId, Field::UserId, Field::EventType, Field::OccurredAt];
+    let has_lines = |field| columns.field(row, field).is_some_and(|text| text.contains('\n'));
+    !plain.into_iter().any(has_lines) && properties(columns, row).is_ok()
+}
