@@ -23,12 +23,12 @@ pub fn start(logs: &Logs) {
     }
 }
 
-/// An error with its causes, as one line for a log.
+/// An error with its causes, as one line for a log or a terminal.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
+    let mut line = text(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
+        let text = text(error);
         // Libraries differ in whether they repeat their cause in their own text.
         if !line.ends_with(&text) {
             line.push_str(": ");
@@ -37,4 +37,16 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     line
+}
+
+/// What an error says. Of what PostgreSQL says only the sentence: sqlx adds a line of PostgreSQL's source.
+fn text(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(error)) => error.message().to_owned(),
+        Some(sqlx::Error::PoolTimedOut) => "no connection to the database came free in time".into(),
+        _ => match error.downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+            Some(error) => error.message().to_owned(),
+            None => error.to_string(),
+        },
+    }
 }

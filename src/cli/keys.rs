@@ -44,7 +44,7 @@ enum Command {
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<()> {
-    let pool = store::connect(&options.database)?;
+    let pool = store::open(&options.database).await?;
     match options.command {
         Command::Create { project, kind } => {
             let project = super::project_named(&pool, &project).await?;

@@ -1,10 +1,18 @@
 //! The command line. What a command says goes to standard output, what is wrong to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
+/// As std's, which panics where this ends the process: when nobody reads any more, or the disk is full.
+macro_rules! println {
+    ($($arguments:tt)*) => {
+        $crate::cli::output::line(format_args!($($arguments)*))
+    };
+}
+
 mod dlq;
 mod doctor;
 mod import;
 mod keys;
+mod output;
 mod projects;
 mod serve;
 
@@ -18,6 +26,7 @@ use weir::{
     config::{Database, Logs},
     project::Project,
     store::{self, migrate},
+    telemetry,
 };
 
 /// An event service: takes batches of events, keeps each exactly once, answers product questions in milliseconds.
@@ -52,7 +61,7 @@ enum Command {
 
 pub(crate) async fn run(options: Options) -> ExitCode {
     let result = match options.command {
-        Command::Serve(serve) => serve::run(*serve, &options.logs).await,
+        Command::Serve(serve) => Box::pin(serve::run(*serve, &options.logs)).await,
         Command::Migrate(database) => run_migrations(&database).await,
         Command::Import(import) => import::run(*import).await,
         Command::Project(project) => projects::run(project).await,
@@ -67,14 +76,14 @@ pub(crate) async fn run(options: Options) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weir: {error:#}");
+            eprintln!("weir: {}", telemetry::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run_migrations(config: &Database) -> anyhow::Result<()> {
-    let pool = store::connect(config)?;
+    let pool = store::open(config).await?;
     let done = migrate::migrate(&pool).await?;
     let what = if done.from == done.to { "was at version" } else { "is now at version" };
     println!("The database {what} {} ({:?} edition of TimescaleDB).", done.to, done.edition);

@@ -32,7 +32,7 @@ pub mod zones;
 use std::{borrow::Cow, str::FromStr};
 
 use sqlx::{
-    PgPool,
+    Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -50,6 +50,8 @@ const REFUSALS: &[&str] = &["22", "23", "44", "54", "P0"];
 pub enum StoreError {
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+    #[error("cannot connect to the database at {address} (DATABASE_URL)")]
+    Unreachable { address: String, source: sqlx::Error },
     #[error("a bitmap from the database cannot be read")]
     Bitmap(#[source] std::io::Error),
     #[error("project {project_id} has the time zone '{timezone}', which is unknown")]
@@ -85,7 +87,7 @@ impl StoreError {
                     | sqlx::Error::PoolClosed
                     | sqlx::Error::WorkerCrashed
             ),
-            Self::TimedOut | Self::NoTurn => true,
+            Self::TimedOut | Self::NoTurn | Self::Unreachable { .. } => true,
             Self::TooManyRows(_)
             | Self::Bitmap(_)
             | Self::Timezone { .. }
@@ -160,6 +162,22 @@ pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
             Box::pin(async move { sqlx::query(settle).execute(connection).await.map(drop) })
         })
         .connect_lazy_with(options))
+}
+
+/// The same, for who must have it now: fails with the reason if there is no database.
+pub async fn open(config: &Database) -> Result<PgPool, StoreError> {
+    let pool = connect(config)?;
+    let options = pool.connect_options();
+    let connecting = PgConnection::connect_with(&options);
+    let failed = |source| StoreError::Unreachable {
+        address: format!("{}:{}", options.get_host(), options.get_port()),
+        source,
+    };
+    match tokio::time::timeout(config.database_timeout, connecting).await {
+        Ok(connected) => drop(connected.map_err(failed)?.close().await),
+        Err(_) => return Err(StoreError::TimedOut),
+    }
+    Ok(pool)
 }
 
 /// Does something to its end, also if nobody waits for it any more. sqlx knows of a transaction only when the database has

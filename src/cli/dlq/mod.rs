@@ -65,7 +65,7 @@ enum Command {
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<()> {
-    let pool = store::connect(&options.database)?;
+    let pool = store::open(&options.database).await?;
     let stream = Stream::connect(&options.nats).await?;
     let letters = Letters::open(&stream).await?;
     match options.command {

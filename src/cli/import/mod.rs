@@ -126,7 +126,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         header.with_context(|| format!("{name} is empty: expected a line that names its columns"))?;
     let columns = Columns::of(&header, &options.columns, options.properties)?;
 
-    let pool = store::connect(&options.database)?;
+    let pool = store::open(&options.database).await?;
     let project = super::project_named(&pool, &options.project).await?;
     let stream = Stream::connect(&options.nats).await?;
     stream.attach().await?;

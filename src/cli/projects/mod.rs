@@ -130,7 +130,7 @@ fn weekday(text: &str) -> Result<Weekday, String> {
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<()> {
-    let pool = store::connect(&options.database)?;
+    let pool = store::open(&options.database).await?;
     let projects = match options.command {
         Command::Create { name, timezone, week_start, changes } => {
             let mut overrides = Overrides::default();
