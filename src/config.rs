@@ -20,7 +20,8 @@ pub struct Database {
         long,
         env = "DATABASE_URL",
         hide_env_values = true,
-        default_value = "postgres://weir@127.0.0.1:55432/weir"
+        default_value = "postgres://weir@127.0.0.1:55432/weir",
+        value_parser = database_url
     )]
     pub database_url: String,
     /// Most connections that this process opens
@@ -36,7 +37,7 @@ pub struct Database {
 #[command(next_help_heading = "NATS JetStream")]
 pub struct Nats {
     /// One or several addresses, separated by commas
-    #[arg(long, env = "NATS_URL", hide_env_values = true, default_value = "nats://127.0.0.1:54222")]
+    #[arg(long, env = "NATS_URL", hide_env_values = true, default_value = "nats://127.0.0.1:54222", value_parser = nats_url)]
     pub nats_url: String,
     /// Prefix of weir's streams, subjects and Redis keys, so that several weirs can share servers
     #[arg(long, env = "WEIR_NAMESPACE", default_value = "weir", value_parser = namespace)]
@@ -48,7 +49,7 @@ pub struct Nats {
 #[command(next_help_heading = "Stream")]
 pub struct StreamSettings {
     /// Size at which the stream of events is full, and `POST /events` answers 503
-    #[arg(long, env = "WEIR_STREAM_MAX_BYTES", default_value = "10GiB", value_parser = bytes)]
+    #[arg(long, env = "WEIR_STREAM_MAX_BYTES", default_value = "4GiB", value_parser = stream_bytes)]
     pub stream_max_bytes: ByteSize,
     /// Age at which the stream drops an event that no worker has stored; 0s keeps it until it is stored, which is
     /// what a 202 promises
@@ -61,7 +62,7 @@ pub struct StreamSettings {
     #[arg(long, env = "WEIR_STREAM_DUPLICATE_WINDOW", default_value = "2m", value_parser = duration)]
     pub stream_duplicate_window: Duration,
     /// How long a worker may take for a message before it comes again; workers prolong it while they try
-    #[arg(long, env = "WEIR_ACK_WAIT", default_value = "1m", value_parser = duration)]
+    #[arg(long, env = "WEIR_ACK_WAIT", default_value = "1m", value_parser = ack_wait)]
     pub ack_wait: Duration,
 }
 
@@ -95,7 +96,8 @@ pub struct Redis {
         env = "REDIS_URL",
         hide_env_values = true,
         default_value = "redis://127.0.0.1:56379",
-        help = "Redis or Valkey"
+        help = "Redis or Valkey",
+        value_parser = redis_url
     )]
     pub redis_url: String,
     #[command(flatten)]
@@ -115,6 +117,10 @@ pub struct Http {
     /// Connections that are open at a time; one more is answered with 503 and closed. Each takes a file descriptor
     #[arg(long, env = "WEIR_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
+    /// Connections of one address, or of 64 bits of IPv6, while `WEIR_CLIENT_ADDRESS` is `connection`: one address cannot take the
+    /// connections of all others
+    #[arg(long, env = "WEIR_ADDRESS_CONNECTIONS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub address_connections: u32,
     /// How long a connection may be without a whole head of a request, idle or sending slowly, before it is closed
     #[arg(long, env = "WEIR_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
     pub idle_timeout: Duration,
@@ -297,6 +303,51 @@ fn bytes(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "expected a size such as 512KiB, 5MiB or 10GB".into())
 }
 
+fn stream_bytes(text: &str) -> Result<ByteSize, String> {
+    let smallest = ByteSize::kib(64);
+    match bytes(text)? {
+        size if size < smallest => {
+            Err(format!("expected at least {smallest}: a stream without a bound fills the disk"))
+        }
+        size => Ok(size),
+    }
+}
+
+/// A worker tells four times as often that it works on a message.
+fn ack_wait(text: &str) -> Result<Duration, String> {
+    let shortest = Duration::from_secs(1);
+    match duration(text)? {
+        wait if wait < shortest => {
+            Err("expected at least 1s: a message would come again while it is stored".into())
+        }
+        wait => Ok(wait),
+    }
+}
+
+fn database_url(text: &str) -> Result<String, String> {
+    let is_one = (text.starts_with("postgres://") || text.starts_with("postgresql://"))
+        && text.parse::<sqlx::postgres::PgConnectOptions>().is_ok();
+    if is_one { Ok(text.into()) } else { Err("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE".into()) }
+}
+
+fn nats_url(text: &str) -> Result<String, String> {
+    let is_one = text
+        .split(',')
+        .all(|one| one.contains("://") && one.trim().parse::<async_nats::ServerAddr>().is_ok());
+    if is_one {
+        Ok(text.into())
+    } else {
+        Err("expected nats://HOST:PORT, or several of them separated by commas".into())
+    }
+}
+
+fn redis_url(text: &str) -> Result<String, String> {
+    match redis::Client::open(text) {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err("expected redis://HOST:PORT, or rediss:// with TLS".into()),
+    }
+}
+
 fn client_address(text: &str) -> Result<ClientAddress, String> {
     if text == "connection" {
         return Ok(ClientAddress::Connection);
@@ -352,7 +403,18 @@ fn wrong_variable(error: &clap::Error, command: &clap::Command) -> Option<String
         Some(source) => source.to_string(),
         None => format!("expected {}", possible_values(error)?),
     };
+    if is_secret(command, flag) {
+        return Some(format!("{variable} is not valid: {reason}"));
+    }
     Some(format!("{variable}: '{value}' is not valid: {reason}"))
+}
+
+/// Whether the value may hold a password.
+fn is_secret(command: &clap::Command, flag: &str) -> bool {
+    let of_this = command
+        .get_arguments()
+        .any(|argument| argument.get_long() == Some(flag) && argument.is_hide_env_values_set());
+    of_this || command.get_subcommands().any(|inner| is_secret(inner, flag))
 }
 
 fn possible_values(error: &clap::Error) -> Option<String> {

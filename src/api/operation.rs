@@ -99,8 +99,11 @@ impl OperationApi {
     }
 
     async fn readiness(&self, database: Option<CheckStatus>) -> ReadyResponse {
-        let checks =
-            Checks { database, nats: check(self.stream.is_ready()), redis: check(self.filter.is_up().await) };
+        let checks = Checks {
+            database,
+            nats: check(self.stream.has_room().await),
+            redis: check(self.filter.is_up().await),
+        };
         let status = if checks.nats == CheckStatus::Down || checks.database == Some(CheckStatus::Down) {
             ReadyStatus::Unavailable
         } else if checks.redis == CheckStatus::Down {

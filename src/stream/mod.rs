@@ -41,13 +41,15 @@ pub const LANES: u32 = 4;
 /// Messages of a lane that may be with workers at a time.
 const MAX_ACK_PENDING: i64 = 16_384;
 /// How much of what could not be stored is kept for a person to look at.
-const DEAD_MAX_BYTES: i64 = 1 << 30;
+const DEAD_MAX_BYTES: i64 = 256 << 20;
 /// Below this version NATS could lose a stream when a process dies.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 23);
 const CLIENT_CAPACITY: usize = 128;
 /// How long JetStream may take for what is not a publish.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long the stream may take to say whether it has room.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the stream cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,15 @@ pub enum StreamError {
     Disconnected,
     #[error("NATS {0} is too old: weir needs 2.10.23, because older servers can lose a stream when they die")]
     TooOld(String),
+    #[error(
+        "WEIR_STREAM_REPLICAS is {0}, and this NATS is one server, which would lose the stream when it restarts: expected 1"
+    )]
+    NoCluster(u16),
+    #[error(
+        "NATS has no room for the stream {name}: it reserves what WEIR_STREAM_MAX_BYTES says, and 256 MiB for what cannot be stored. Free \
+         disk, raise max_file_store of NATS, or lower WEIR_STREAM_MAX_BYTES"
+    )]
+    NoRoom { name: String, source: CreateStreamError },
     #[error("cannot create or update the stream {name}")]
     Create { name: String, source: CreateStreamError },
     #[error("cannot create or update the consumer {name}")]
@@ -170,6 +181,9 @@ impl Stream {
     /// one owner.
     pub async fn create(&self, settings: &StreamSettings) -> Result<(), StreamError> {
         self.check_server()?;
+        if settings.stream_replicas > 1 && self.context.client().server_info().cluster.is_none() {
+            return Err(StreamError::NoCluster(settings.stream_replicas));
+        }
         self.create_streams(settings).await?;
         self.create_writers(settings).await?;
         self.prepared.store(true, Ordering::Relaxed);
@@ -214,8 +228,8 @@ impl Stream {
         self.changes.disconnected.notified().await;
     }
 
-    /// The stream of events was found to be gone.
-    fn is_gone(&self) {
+    /// The stream of events was found to be gone, or may be.
+    pub fn is_gone(&self) {
         self.prepared.store(false, Ordering::Relaxed);
         self.changes.stream_gone.notify_one();
     }
@@ -228,6 +242,16 @@ impl Stream {
     /// Whether messages can be published and consumed now.
     pub fn is_ready(&self) -> bool {
         self.is_connected() && self.prepared.load(Ordering::Relaxed)
+    }
+
+    /// Whether a message can be published now: the stream is there, and not full.
+    pub async fn has_room(&self) -> bool {
+        let full = async || {
+            let info = self.events_info().await.ok()?;
+            let max_bytes = u64::try_from(info.config.max_bytes).ok();
+            Some(max_bytes.is_some_and(|max| info.state.bytes + (max / 100).max(1_024) > max))
+        };
+        self.is_ready() && tokio::time::timeout(ROOM_TIMEOUT, full()).await == Ok(Some(false))
     }
 
     /// The durable consumer that stores the events of a lane.
@@ -267,9 +291,10 @@ impl Stream {
             storage: StorageType::File,
             ..Default::default()
         };
-        for stream in [events, dead] {
+        // In this order: without a place for what cannot be stored, no event is taken.
+        for stream in [dead, events] {
             let name = stream.name.clone();
-            self.create_or_update(&stream).await.map_err(|source| StreamError::Create { name, source })?;
+            self.create_or_update(&stream).await.map_err(|source| not_created(name, source))?;
         }
         Ok(())
     }
@@ -294,14 +319,27 @@ impl Stream {
     }
 }
 
-/// Tries until it succeeds: servers that start together come up in any order. Only a server that is too old ends it.
+fn not_created(name: String, source: CreateStreamError) -> StreamError {
+    use jetstream::{ErrorCode, context::CreateStreamErrorKind};
+    match source.kind() {
+        CreateStreamErrorKind::JetStream(error)
+            if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED =>
+        {
+            StreamError::NoRoom { name, source }
+        }
+        _ => StreamError::Create { name, source },
+    }
+}
+
+/// Tries until it succeeds: servers that start together come up in any order. Only a server that can
+/// never do it ends it.
 pub async fn when_up<F: Future<Output = Result<(), StreamError>>>(
     prepare: impl Fn() -> F,
 ) -> Result<(), StreamError> {
     let mut told = String::new();
     loop {
         match prepare().await {
-            Err(error @ StreamError::TooOld(_)) => return Err(error),
+            Err(error @ (StreamError::TooOld(_) | StreamError::NoCluster(_))) => return Err(error),
             Err(error) => {
                 let error = crate::telemetry::chain(&error);
                 if error != told {

@@ -35,7 +35,7 @@ pub struct State {
 /// Why the state of a stream is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("the stream is not there: `weir serve` creates it")]
+    #[error("the stream is not there: `weir serve` creates it, or its log says why it cannot")]
     NoStream(#[from] GetStreamError),
     #[error("the stream does not tell its state")]
     Info(#[from] InfoError),
@@ -82,7 +82,7 @@ impl Stream {
         Ok(identity::created(&self.events_info().await?))
     }
 
-    async fn events_info(&self) -> Result<async_nats::jetstream::stream::Info, StateError> {
+    pub(super) async fn events_info(&self) -> Result<async_nats::jetstream::stream::Info, StateError> {
         Ok(self.context.get_stream(self.names.events_stream()).await?.get_info().await?)
     }
 }
