@@ -5,25 +5,31 @@ use poem::{Endpoint, IntoResponse, Response, Route, endpoint::make, get, http::S
 use sqlx::PgPool;
 use weir::{store, stream::Stream};
 
-/// `/health` while the process lives, `/ready` while database and NATS can be reached, `/metrics` for Prometheus.
+use crate::trouble::Trouble;
+
+/// `/health` while the process lives, `/ready` while database and NATS can be reached and events are stored, `/metrics` for
+/// Prometheus.
 pub(crate) fn routes(
     pool: PgPool,
     stream: Stream,
+    storing: Trouble,
     metrics: PrometheusHandle,
 ) -> impl Endpoint<Output = Response> {
     Route::new()
         .at("/health", get(make(|_| async { "ok" })))
-        .at("/ready", get(make(move |_| ready(pool.clone(), stream.clone()))))
+        .at("/ready", get(make(move |_| ready(pool.clone(), stream.clone(), storing.clone()))))
         .at("/metrics", get(make(move |_| std::future::ready(metrics.render()))))
 }
 
-async fn ready(pool: PgPool, stream: Stream) -> Response {
-    let (status, text) = match (store::is_up(&pool).await, stream.is_ready()) {
-        (true, true) => (StatusCode::OK, "ok"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached"),
-        (_, false) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "NATS cannot be reached, or the stream is not there yet")
-        }
+async fn ready(pool: PgPool, stream: Stream, storing: Trouble) -> Response {
+    let not_ready = if !store::is_up(&pool).await {
+        "the database cannot be reached".into()
+    } else if !stream.is_ready() {
+        "NATS cannot be reached, or the stream is not there yet".into()
+    } else if let Some(error) = storing.error() {
+        format!("events are not stored: {error}")
+    } else {
+        return "ok".into_response();
     };
-    text.with_status(status).into_response()
+    not_ready.with_status(StatusCode::SERVICE_UNAVAILABLE).into_response()
 }

@@ -2,6 +2,7 @@
 
 mod health;
 mod rollup;
+mod trouble;
 mod upkeep;
 mod visible;
 mod writer;
@@ -26,7 +27,7 @@ use weir::{
     telemetry,
 };
 
-use self::{visible::Visible, writer::Writer};
+use self::{trouble::Trouble, visible::Visible, writer::Writer};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -58,7 +59,7 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            error!(error = format!("{failure:#}"), "weir-worker cannot go on");
+            error!(error = telemetry::chain(failure.as_ref()), "weir-worker cannot go on");
             ExitCode::FAILURE
         }
     }
@@ -73,7 +74,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     })?;
     let pool = store::connect(&options.database)?;
     let stream = Stream::connect_when_up(&options.nats).await?;
-    let signs = health::routes(pool.clone(), stream.clone(), metrics);
+    let storing = Trouble::new("events are not stored");
+    let signs = health::routes(pool.clone(), stream.clone(), storing.clone(), metrics);
     info!(address = %listener.local_addr()?, "listening");
     let serving = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
     let served = ending.clone();
@@ -91,7 +93,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
     let visible = Visible::new(migrate::edition(&pool).await?);
     let writing = &options.writing;
-    let writer = Writer::new(stream.clone(), pool.clone(), visible.clone(), writing);
+    let writer = Writer::new(stream.clone(), pool.clone(), visible.clone(), storing, writing);
     for lane in 0..stream::LANES {
         tasks.spawn(writer.clone().run(lane, ending.clone()));
     }

@@ -12,18 +12,20 @@ use weir::{
     telemetry,
 };
 
-use crate::visible::Visible;
+use crate::{trouble::Trouble, visible::Visible};
 
 /// A roll-up rests this many times as long as it took: it never takes more than a fifth of a core.
 const REST: u32 = 4;
 
 pub(crate) async fn run(pool: PgPool, visible: Visible, interval: Duration, ending: CancellationToken) {
+    let trouble = Trouble::new("activity is not rolled up");
     loop {
         let begun = Instant::now();
         let late = visible.before_roll_up();
         match activity::roll_up(&pool).await {
             Ok(true) => {
                 metrics::roll_up(begun.elapsed());
+                trouble.is_over();
                 late.measure();
                 merge_settled(&pool).await;
             }
@@ -34,7 +36,7 @@ pub(crate) async fn run(pool: PgPool, visible: Visible, interval: Duration, endi
             Err(error) => {
                 visible.not_rolled_up(late);
                 metrics::roll_up_failed();
-                warn!(error = telemetry::chain(&error), "activity was not rolled up; trying again");
+                trouble.failed(&error);
             }
         }
         let rest = interval.max(begun.elapsed() * REST);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weir::{
     metrics,
-    store::{StoreError, deletions, expiry, merges, promotions::rebuild, recounts, zones},
+    store::{StoreError, deletions, expiry, merges, promotions::rebuild, recounts, settled, zones},
     stream::{Stream, state::State},
     telemetry,
     zone::rules,
@@ -152,6 +152,9 @@ pub(crate) async fn watch(pool: PgPool, stream: Stream, ending: CancellationToke
         // What keeps them from telling is told elsewhere.
         let Ok(state) = stream.state().await else { continue };
         metrics::stream(&state);
+        if let Err(error) = settled::note_stream(&pool, state.created, state.last_sequence).await {
+            warn!(error = telemetry::chain(&error), "the stream is not noted in the database; trying again");
+        }
         match stream.give_back_strays().await {
             Ok(0) => {}
             Ok(strays) => {

@@ -47,6 +47,7 @@ impl Writer {
                 match write::write(&self.pool, &self.dictionaries, self.window, stream, &parts).await {
                     Ok(written) => {
                         metrics::write(begun.elapsed());
+                        self.trouble.is_over();
                         count(written);
                         self.visible.stored(&parts);
                         parts.iter().for_each(log_stored);
@@ -58,7 +59,7 @@ impl Writer {
                 };
             let is_refusal = error.is_refusal();
             if error.is_operational() || (!is_refusal && tries < TRIES) {
-                pause.later(&error, ending).await?;
+                pause.later(&self.trouble, &error, ending).await?;
                 waiting.push(Work { parts, tries: tries + 1 });
                 continue;
             }
@@ -73,7 +74,7 @@ impl Writer {
                 }
                 // What fails for no clear reason is given up only if others get through.
                 Ok(part) if !is_refusal && !anything_stored => {
-                    pause.later(&error, ending).await?;
+                    pause.later(&self.trouble, &error, ending).await?;
                     aside.postponed.insert(part.sequence);
                 }
                 Ok(part) => {

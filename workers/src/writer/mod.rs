@@ -30,7 +30,7 @@ use weir::{
     telemetry,
 };
 
-use crate::visible::Visible;
+use crate::{trouble::Trouble, visible::Visible};
 
 type Writers = Consumer<pull::Config>;
 
@@ -55,6 +55,7 @@ pub(crate) struct Writer {
     pool: PgPool,
     dictionaries: Dictionaries,
     visible: Visible,
+    trouble: Trouble,
     /// Transactions side by side, for all lanes: who waits longest is next.
     turns: Arc<Semaphore>,
     /// Events at which a transaction is full.
@@ -68,12 +69,19 @@ pub(crate) struct Writer {
 struct Ended;
 
 impl Writer {
-    pub(crate) fn new(stream: Stream, pool: PgPool, visible: Visible, writing: &Writing) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        pool: PgPool,
+        visible: Visible,
+        trouble: Trouble,
+        writing: &Writing,
+    ) -> Self {
         Self {
             stream,
             pool,
             dictionaries: Dictionaries::default(),
             visible,
+            trouble,
             turns: Arc::new(Semaphore::new(writing.writers.into())),
             events: writing.write_events as usize,
             wait: writing.write_wait,
@@ -277,11 +285,14 @@ impl Default for Pause {
 }
 
 impl Pause {
-    async fn later(&mut self, error: &StoreError, ending: &CancellationToken) -> Result<(), Ended> {
+    async fn later(
+        &mut self,
+        trouble: &Trouble,
+        error: &StoreError,
+        ending: &CancellationToken,
+    ) -> Result<(), Ended> {
         metrics::write_retry();
-        if self.0 < LONGEST_PAUSE {
-            warn!(error = telemetry::chain(error), "not stored yet; trying again");
-        }
+        trouble.failed(error);
         tokio::select! {
             () = tokio::time::sleep(self.0) => {}
             () = ending.cancelled() => return Err(Ended),

@@ -100,7 +100,7 @@ impl Writer {
                 Err(error @ (StoreError::NoProject(_) | StoreError::Timezone { .. })) => {
                     return Ok(Err(error));
                 }
-                Err(error) => pause.later(&error, ending).await?,
+                Err(error) => pause.later(&self.trouble, &error, ending).await?,
             }
         }
     }
@@ -146,7 +146,7 @@ impl Writer {
         while !sequences.is_empty() {
             match settled::add_set_aside(&self.pool, stream, sequences.iter().copied()).await {
                 Ok(()) => break,
-                Err(error) => pause.later(&error, ending).await?,
+                Err(error) => pause.later(&self.trouble, &error, ending).await?,
             }
         }
         Ok(())
