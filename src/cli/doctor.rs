@@ -12,7 +12,9 @@ use weir::{
     store::{
         self, StoreError, deletions,
         inspection::{self, Counts},
-        merges, migrate, projects, recounts, settled, zones,
+        merges, migrate, projects, recounts,
+        settled::{self, Loss},
+        zones,
     },
     stream::{Stream, state::State},
     telemetry,
@@ -37,6 +39,9 @@ pub(super) struct Options {
     /// Days whose events are compared with what statistics count, in each project
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=4000))]
     days: u32,
+    /// You know of the messages that are missing: from now on only others are told
+    #[arg(long)]
+    acknowledge: bool,
     #[command(flatten)]
     database: config::Database,
     #[command(flatten)]
@@ -78,12 +83,15 @@ impl Findings {
 pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let mut findings = Findings::default();
     let pool = store::connect(&options.database)?;
-    let has_database = database(&pool, &mut findings).await;
+    let has_database = database(&pool, &options.database, &mut findings).await;
     redis(&options, &mut findings).await?;
     let state = match tokio::time::timeout(PATIENCE, stream_state(&options.nats)).await {
         Ok(Ok(state)) => Some(state),
         Ok(Err(error)) => {
-            findings.wrong("stream", format!("{error:#}: events are answered with 503"));
+            findings.wrong(
+                "stream",
+                format!("{}: events are answered with 503", telemetry::chain(error.as_ref())),
+            );
             None
         }
         Err(_) => {
@@ -96,7 +104,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     }
     if has_database {
         if let Some(state) = &state {
-            accepted_and_stored(&pool, state, &mut findings).await?;
+            accepted_and_stored(&pool, state, options.acknowledge, &mut findings).await?;
         }
         stored_and_counted(&pool, options.days, &mut findings).await?;
         waiting("deletions", deletions::waiting(&pool).await?, &mut findings);
@@ -112,7 +120,10 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 /// Whether the database can be asked further.
-async fn database(pool: &PgPool, findings: &mut Findings) -> bool {
+async fn database(pool: &PgPool, config: &config::Database, findings: &mut Findings) -> bool {
+    if let Err(error) = store::open(config).await {
+        return unanswered(findings, &error);
+    }
     if let Err(error) = migrate::check(pool).await {
         let error = telemetry::chain(&error);
         findings.wrong("database", format!("{error}: the stream holds the events meanwhile"));
@@ -217,27 +228,56 @@ fn stream(state: &State, findings: &mut Findings) {
     );
 }
 
-/// What the stream has given away must have arrived in the database.
+/// What the stream has given away must have arrived in the database; and what former streams had.
 async fn accepted_and_stored(
     pool: &PgPool,
     state: &State,
+    acknowledge: bool,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     let settled = state.settled_up_to;
-    match settled::missing(pool, state.created, settled).await? {
-        None => Findings::good(
+    settled::note_stream(pool, state.created, state.last_sequence).await?;
+    let losses = settled::losses(pool, state.created, settled).await?;
+    if acknowledge {
+        settled::acknowledge(pool, &losses).await?;
+    }
+    let is_known = |loss: &&Loss| acknowledge || loss.missing <= loss.acknowledged;
+    for loss in losses.iter().filter(|loss| !is_known(loss)) {
+        findings.wrong("accepted", lost(loss, state.created));
+    }
+    let known: i64 = losses.iter().filter(is_known).map(|loss| loss.missing).sum();
+    let text = format!(
+        "{} messages; all {settled} that left the stream are settled in the database",
+        state.last_sequence
+    );
+    match known {
+        0 if losses.is_empty() => Findings::good("accepted", text),
+        0 => {}
+        known => Findings::good(
             "accepted",
-            format!("{} messages; all {settled} that left the stream are settled in the database", state.last_sequence),
-        ),
-        Some((missing, first)) => findings.wrong(
-            "accepted",
-            format!(
-                "{missing} of {settled} messages left the stream without being settled here, the first is {first}: the \
-                 stream was purged or has an age (WEIR_STREAM_MAX_AGE), or the database is an older copy"
-            ),
+            format!("{known} messages are missing, of which you know; nothing else is lost"),
         ),
     }
     Ok(())
+}
+
+fn lost(loss: &Loss, present: DateTime<Utc>) -> String {
+    let Loss { created, seen_at, missing, first, acknowledged } = loss;
+    let known = if *acknowledged > 0 { format!(", {acknowledged} of which you know") } else { String::new() };
+    let why = if *created == present {
+        "left the stream without being settled here: the stream was purged or has an age (WEIR_STREAM_MAX_AGE), or the database is an \
+         older copy"
+            .to_owned()
+    } else {
+        format!(
+            "of the stream that was last seen at {} UTC did not come here: it is gone, or WEIR_NAMESPACE was another",
+            seen_at.format("%Y-%m-%d %H:%M:%S")
+        )
+    };
+    format!(
+        "{missing} messages{known}, the first is {first}, {why}. Events that are sent again are taken; then \
+         `weir doctor --acknowledge`"
+    )
 }
 
 /// What is stored must be what statistics count.

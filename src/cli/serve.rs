@@ -1,6 +1,6 @@
 //! `weir serve`.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -8,19 +8,28 @@ use sqlx::PgPool;
 use tracing::{info, warn};
 use weir::{
     api, config,
-    ingest::{Ingest, admission::Admission, event_types::EventTypes, filter::Filter, rate::local},
+    ingest::{
+        Ingest,
+        admission::Admission,
+        event_types::EventTypes,
+        filter::{Filter, History},
+        rate::local,
+    },
     metrics, server, shutdown,
     store::{
         self, inspection,
         migrate::{self, SchemaError},
+        settled,
         snapshot::Reader,
     },
-    stream::{self, Stream, StreamError, publish::Publisher},
+    stream::{self, Stream, StreamError, publish::Publisher, state::StateError},
     telemetry,
 };
 
 /// Connections to the database for what is not a question about statistics.
 const BESIDE: u32 = 4;
+/// How often is looked whether stream and database are those of before.
+const HISTORY: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -60,6 +69,13 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
         options.load.body_memory,
         bytesize::ByteSize(2 * largest),
     );
+    let stream = &options.stream;
+    ensure!(
+        stream.stream_max_age.is_zero() || stream.stream_max_age >= stream.stream_duplicate_window,
+        "WEIR_STREAM_MAX_AGE is {}: expected 0s, or at least WEIR_STREAM_DUPLICATE_WINDOW, which is {}",
+        humantime::format_duration(stream.stream_max_age),
+        humantime::format_duration(stream.stream_duplicate_window),
+    );
     let address = options.http.http_addr;
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; set WEIR_HTTP_ADDR to an address that is free")
@@ -88,6 +104,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let http = options.http;
     let reader = Reader::new(store::connect(&options.database)?, &options.questions);
     let keeping = keep_stream(stream.clone(), options.stream, ingest.filter.clone(), pool.clone());
+    let following = follow_history(stream.clone(), ingest.filter.clone(), pool.clone());
     let parts =
         api::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
     let app = api::app(parts);
@@ -98,9 +115,35 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     tokio::select! {
         served = &mut serving => served?,
         failed = keeping => failed?,
+        () = following => {}
     }
     info!("ended");
     Ok(())
+}
+
+/// Has ids forgotten that are no longer durable, because stream or database are others than before. Never ends.
+async fn follow_history(stream: Stream, filter: Filter, pool: PgPool) {
+    loop {
+        look_at_history(&stream, &filter, &pool).await;
+        tokio::time::sleep(HISTORY).await;
+    }
+}
+
+async fn look_at_history(stream: &Stream, filter: &Filter, pool: &PgPool) {
+    let state = match stream.state().await {
+        Ok(state) => state,
+        // Nobody may send anything, who would find it.
+        Err(StateError::NoStream(_)) => return stream.is_gone(),
+        // What keeps them from telling is told elsewhere.
+        Err(_) => return,
+    };
+    let Ok(missing) = settled::missing(pool, state.created, state.settled_up_to).await else { return };
+    let history = History { stream: state.created, lost: missing.map_or(0, |(lost, _)| lost) };
+    if filter.stands_on(history).await {
+        warn!(
+            "stream or database are not those of before: ids are forgotten, and events that are sent again are looked up"
+        );
+    }
 }
 
 /// Creates the stream, and again whenever it is gone or may be: a server that comes back may have lost its disk. Ends only
@@ -113,6 +156,7 @@ async fn keep_stream(
 ) -> Result<(), StreamError> {
     loop {
         stream::when_up(|| stream.create(&settings)).await?;
+        look_at_history(&stream, &filter, &pool).await;
         if stream.state().await.is_ok_and(|state| state.last_sequence == 0)
             && inspection::has_events(&pool).await.is_ok_and(|has_events| !has_events)
         {

@@ -269,8 +269,10 @@ impl Ingest {
         let mut failure = None;
         for (event_ids, result) in published {
             match result {
-                Ok(Published { duplicate, .. }) => {
-                    *(if duplicate { &mut duplicates } else { &mut accepted }) += event_ids.len();
+                // It has had them, which does not say that they are durable still: see [`filter::History`].
+                Ok(Published { duplicate: true, .. }) => duplicates += event_ids.len(),
+                Ok(Published { duplicate: false, .. }) => {
+                    accepted += event_ids.len();
                     durable.extend(event_ids);
                 }
                 Err(error) => {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
-use super::support::{Weir, drop_database, server};
+use super::support::{Project, Weir, drop_database, eventually, server};
 
 /// An event of each user, with ids of their own.
 fn events(of: &str, users: &[&str]) -> Value {
@@ -75,6 +75,68 @@ async fn events_go_to_their_own_users_when_a_copy_takes_the_place_of_the_databas
     assert_eq!(users, ["ann", "bob", "carol"]);
     let of_bob = weir.get(&project, "/users/bob").send().await.unwrap();
     assert_eq!(of_bob.status(), 200);
+    let old = format!("{}_old", weir.database_url());
+    weir.stop().await;
+    drop_database(&old).await;
+}
+
+/// Sends events until they are taken as new ones.
+async fn take_again(weir: &Weir, project: &Project, events: &Value) {
+    let answer = || async { weir.send(project, events).await.1 };
+    eventually("what was lost is taken again", answer, |answer| answer["accepted"] == 1).await;
+}
+
+#[tokio::test]
+async fn what_a_stream_or_a_database_has_lost_is_told_and_taken_again() {
+    // Or the stream recognises the messages for two minutes.
+    let mut weir = Weir::start_with(&[("WEIR_STREAM_DUPLICATE_WINDOW", "1s")]).await;
+    let project = weir.project("p", "UTC").await;
+    assert_eq!(weir.send(&project, &events("kept", &["ann"])).await.0, 202);
+    weir.wait_for_events(1).await;
+    weir.wait_until_drained().await;
+
+    weir.worker.kill().await;
+    assert_eq!(weir.send(&project, &events("lost", &["ann"])).await.0, 202);
+    weir.run(&["doctor"]).await; // knows what the stream has had
+    let nats = async_nats::connect(server("NATS_URL")).await.unwrap();
+    let stream = format!("{}-events", weir.namespace());
+    async_nats::jetstream::new(nats).delete_stream(stream).await.unwrap();
+    take_again(&weir, &project, &events("lost", &["ann"])).await;
+    // What is stored is not forgotten.
+    assert_eq!(weir.send(&project, &events("kept", &["ann"])).await.0, 202);
+    weir.start_worker().await;
+    weir.wait_until_drained().await;
+    weir.wait_for_events(2).await;
+    let doctor = weir.run(&["doctor"]).await;
+    assert!(
+        doctor.stdout.contains("1 messages, the first is 2, of the stream that was last seen at"),
+        "{doctor:?}"
+    );
+    assert!(!doctor.status.success());
+    weir.run(&["doctor", "--acknowledge"]).await.succeeded();
+    let doctor = weir.run(&["doctor"]).await.succeeded();
+    assert!(
+        doctor.stdout.contains("1 messages are missing, of which you know; nothing else is lost"),
+        "{doctor:?}"
+    );
+
+    let mut admin = PgConnection::connect(&server("DATABASE_URL")).await.unwrap();
+    let name = weir.database_name().to_owned();
+    shut(&mut admin, &name).await;
+    execute(&mut admin, format!("create database {name}_copy template {name}")).await;
+    execute(&mut admin, format!("alter database {name} allow_connections true")).await;
+    assert_eq!(weir.send(&project, &events("later", &["ann"])).await.0, 202);
+    weir.wait_for_events(3).await;
+    weir.wait_until_drained().await;
+    shut(&mut admin, &name).await;
+    execute(&mut admin, format!("alter database {name} rename to {name}_old")).await;
+    execute(&mut admin, format!("alter database {name}_copy rename to {name}")).await;
+    execute(&mut admin, format!("alter database {name} allow_connections true")).await;
+    take_again(&weir, &project, &events("later", &["ann"])).await;
+    weir.wait_until_drained().await;
+    weir.wait_for_events(3).await;
+    let doctor = weir.run(&["doctor"]).await;
+    assert!(doctor.stdout.contains("left the stream without being settled here"), "{doctor:?}");
     let old = format!("{}_old", weir.database_url());
     weir.stop().await;
     drop_database(&old).await;

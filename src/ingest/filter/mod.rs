@@ -7,21 +7,27 @@
 //! remembered for one to two buckets. Who takes an id that is in none of them, as far back as Redis remembers ([`memory`]), has
 //! the only copy of the event, and the store need not look for others. The same round trip asks for the project's rate.
 //!
-//! One task talks with Redis. What requests ask and mark while it waits for an answer goes together in its next round trip
+//! One task talks with Redis. What requests ask and mark while two round trips are under way goes together in the next one
 //! ([`exchange`]), so that many small requests cost as little as one.
 
 mod exchange;
+mod history;
 mod link;
 mod memory;
 
 use std::{num::NonZeroU32, time::Duration};
 
 use chrono::{DateTime, Utc};
-use redis::RedisError;
+use futures::{StreamExt, stream::FuturesOrdered};
+use redis::{Pipeline, RedisError, Value};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use self::{exchange::Exchange, link::Link};
+pub use self::history::History;
+use self::{
+    exchange::{Exchange, Sent},
+    link::Link,
+};
 use super::{
     idempotency::Claim,
     rate::{Allowance, OverRate, Rate},
@@ -29,7 +35,10 @@ use super::{
 use crate::{config, event::Copies, metrics, project::ProjectId};
 
 /// Ids that go to Redis together at most, unless a single request has more.
-const TOGETHER: usize = 10_000;
+const TOGETHER: usize = 5_000;
+
+/// Round trips at a time: Redis works on one while the answer to another is read, and a third is put together.
+const SIDE_BY_SIDE: usize = 2;
 
 /// Remembers accepted ids in Redis.
 #[derive(Clone)]
@@ -142,9 +151,44 @@ impl Filter {
 
     /// Says that nothing was taken before: there is no event in the stream nor in the database.
     pub async fn remembers_all(&self) {
+        let key = memory::key(&self.namespace);
+        let Some(found) = self.memory(&key).await else { return };
         let mut pipeline = redis::pipe();
-        memory::begin_complete(&mut pipeline, &memory::key(&self.namespace));
+        memory::complete(&mut pipeline, &key, &found);
+        self.link.run::<Vec<Value>>(&pipeline).await;
+    }
+
+    /// Forgets which ids are durable, if that stands on another history; true, if it did.
+    pub async fn stands_on(&self, history: History) -> bool {
+        let key = format!("{}:history", self.namespace);
+        let Some((noted,)) = self.link.run::<(Option<String>,)>(redis::pipe().get(&key)).await else {
+            return false;
+        };
+        let noted = noted.as_deref().and_then(History::parse);
+        if noted == Some(history) {
+            return false;
+        }
+        let is_another = noted.is_some_and(|noted| !history.continues(&noted));
+        if is_another {
+            let memory = memory::key(&self.namespace);
+            let Some(found) = self.memory(&memory).await else { return false };
+            let mut pipeline = redis::pipe();
+            memory::begin(&mut pipeline, &memory, &found, Utc::now());
+            if self.link.run::<Vec<Value>>(&pipeline).await.is_none() {
+                return false;
+            }
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.set(&key, history.to_string()).ignore();
         self.link.run::<()>(&pipeline).await;
+        is_another
+    }
+
+    async fn memory(&self, key: &str) -> Option<memory::Found> {
+        let mut pipeline = redis::pipe();
+        memory::ask(&mut pipeline, key);
+        let values = self.link.run::<Vec<Value>>(&pipeline).await?;
+        memory::read(&mut values.into_iter()).ok()
     }
 
     /// Whether Redis takes marks now.
@@ -164,16 +208,37 @@ impl Filter {
 
 /// Answers until nobody can ask any more.
 async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: Link, mut exchange: Exchange) {
-    while let Some(first) = asks.recv().await {
-        let mut ids = first.ids();
-        let mut together = vec![first];
-        while ids < TOGETHER
-            && let Ok(ask) = asks.try_recv()
-        {
-            ids += ask.ids();
-            together.push(ask);
+    let run = |(pipeline, sent): (Pipeline, Sent)| {
+        let link = link.clone();
+        async move { (link.run::<Vec<Value>>(&pipeline).await, sent) }
+    };
+    // Redis answers in order, so a check finds what was marked before it.
+    let mut running = FuturesOrdered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some((values, sent)) = running.next() => {
+                if let Some(again) = exchange.finish(&link, sent, values).await {
+                    running.push_back(run(again));
+                }
+            }
+            first = asks.recv(), if running.len() < SIDE_BY_SIDE => {
+                let Some(first) = first else { return };
+                running.push_back(run(exchange.begin(collect(first, &mut asks))));
+            }
         }
-        // Those who ask see that there is no answer when theirs is dropped.
-        exchange.run(&link, together).await;
     }
+}
+
+/// What goes together.
+fn collect(first: Ask, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Vec<Ask> {
+    let mut ids = first.ids();
+    let mut together = vec![first];
+    while ids < TOGETHER
+        && let Ok(ask) = asks.try_recv()
+    {
+        ids += ask.ids();
+        together.push(ask);
+    }
+    together
 }

@@ -1,0 +1,51 @@
+//! What the durable ids stand on: a stream, and a database that has all that left it. When one of them is lost, or goes back to an
+//! older copy, ids are no longer durable, and must be forgotten: or events that are sent again would be taken for duplicates.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+/// A stream, and how many of its messages the database has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// When the stream was created.
+    pub stream: DateTime<Utc>,
+    /// Messages that have left the stream and are not settled in the database.
+    pub lost: u64,
+}
+
+impl History {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (stream, lost) = text.split_once(':')?;
+        Some(Self {
+            stream: DateTime::from_timestamp_micros(stream.parse().ok()?)?,
+            lost: lost.parse().ok()?,
+        })
+    }
+
+    /// Whether all that was durable before is still.
+    pub(super) fn continues(&self, before: &Self) -> bool {
+        self.stream == before.stream && self.lost <= before.lost
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.stream.timestamp_micros(), self.lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_continues_until_something_of_it_is_lost() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).expect("a time");
+        let history = |seconds, lost| History { stream: at(seconds), lost };
+        let before = history(1, 5);
+        assert_eq!(History::parse(&before.to_string()), Some(before));
+        assert!(history(1, 5).continues(&before) && history(1, 0).continues(&before));
+        assert!(!history(1, 6).continues(&before) && !history(2, 0).continues(&before));
+    }
+}
