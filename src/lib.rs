@@ -45,6 +45,7 @@
 
 pub mod api;
 pub mod config;
+mod connections;
 pub mod event;
 pub mod ingest;
 pub mod key;

@@ -12,19 +12,25 @@ use poem::{
     http::uri::Scheme,
     web::{LocalAddr, RemoteAddr},
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{config::Http, metrics};
+use crate::{
+    config::{ClientAddress, Http},
+    connections::{NoPlace, Place, Places},
+    metrics,
+};
 
 /// Bytes of a request's head.
 const HEAD: usize = 32 << 10;
+/// Bytes that the kernel holds of answers to a client that does not read; it grows to megabytes by itself.
+const SEND_BUFFER: usize = 128 << 10;
 /// A client that takes nothing of its answer for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// File descriptors besides those of connections: the database's, the servers', the log's.
@@ -48,9 +54,12 @@ where
     E: Endpoint<Output = Response> + 'static,
 {
     raise_file_limit(http.max_connections.into());
+    // Sockets have it from the one that listens.
+    SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER)?;
     let endpoint = Arc::new(endpoint);
     let local = listener.local_addr()?;
-    let room = Arc::new(Semaphore::new(http.max_connections as usize));
+    let share = matches!(http.client_address, ClientAddress::Connection).then_some(http.address_connections);
+    let places = Places::new(http.max_connections, share);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -58,15 +67,14 @@ where
             () = ending.cancelled() => break,
         };
         match accepted {
-            Ok((socket, remote)) => match room.clone().try_acquire_owned() {
+            Ok((socket, remote)) => match places.take(remote.ip()) {
                 Ok(place) => {
-                    let connection =
-                        Connection { local, remote, idle: http.idle_timeout, _place: Place::new(place) };
+                    let connection = Connection { local, remote, idle: http.idle_timeout, _place: place };
                     let serving =
                         connection.serve(socket, endpoint.clone(), ending.clone(), http.shutdown_grace);
                     connections.spawn(serving);
                 }
-                Err(_) => refuse(&socket),
+                Err(no_place) => refuse(&socket, no_place),
             },
             // A client that went away at once is its own business; no file descriptors are ours.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -87,24 +95,6 @@ struct Connection {
     remote: SocketAddr,
     idle: Duration,
     _place: Place,
-}
-
-/// The place of a connection, which is counted while it is held.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        metrics::connection_opened();
-        Self { _permit: permit }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        metrics::connection_closed();
-    }
 }
 
 impl Connection {
@@ -153,19 +143,23 @@ async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 }
 
 /// Tells a client that there is no room, as far as that goes without waiting for it.
-fn refuse(socket: &TcpStream) {
+fn refuse(socket: &TcpStream, no_place: NoPlace) {
     metrics::connection_refused();
-    socket.try_write(refusal(&uuid::Uuid::now_v7().to_string()).as_bytes()).ok();
+    let detail = match no_place {
+        NoPlace::Full => "Too many connections are open.",
+        NoPlace::OfAddress => "Too many connections from this address are open.",
+    };
+    socket.try_write(refusal(&uuid::Uuid::now_v7().to_string(), detail).as_bytes()).ok();
 }
 
 /// The whole answer, as it goes over the wire: nobody has read a request yet.
-fn refusal(request_id: &str) -> String {
+fn refusal(request_id: &str, detail: &str) -> String {
     let body = serde_json::json!({
         "type": "https://weir.dev/problems/overloaded",
         "title": "Too much to do",
         "status": 503,
         "code": "overloaded",
-        "detail": "Too many connections are open.",
+        "detail": detail,
         "request_id": request_id,
     })
     .to_string();

@@ -3,15 +3,20 @@
 use std::{
     marker::PhantomData,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use poem::{Addr, Request, RequestBody, http::header};
+use poem::{
+    Addr, Request, RequestBody,
+    http::{HeaderName, HeaderValue, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
 };
+use tracing::{Span, warn};
 
 use super::{
     keys::{Holder, Keys},
@@ -37,6 +42,8 @@ pub struct Gate {
     client_address: ClientAddress,
     /// Of web pages, for projects that have none of their own.
     allowed_origins: Arc<Origins>,
+    /// When it was told that the proxy does not say who its clients are.
+    told: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Gate {
@@ -46,6 +53,7 @@ impl Gate {
             addresses: Addresses::new(Rate::of_addresses(rates)),
             client_address: http.client_address.clone(),
             allowed_origins: Arc::new(http.allowed_origins.clone()),
+            told: Arc::default(),
         }
     }
 
@@ -57,12 +65,13 @@ impl Gate {
         let (key, in_query) = presented::<N>(request).ok_or_else(|| {
             unauthorized("Send a key of the project as `X-API-Key: KEY` or `Authorization: Bearer KEY`.")
         })?;
-        let Holder { project, kind } = self
+        let Holder { project, key_id, kind } = self
             .keys
             .holder(&key)
             .await
             .map_err(Problem::key_not_looked_up)?
             .ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
+        Span::current().record("project_id", project.id.get()).record("key_id", key_id);
         if !kind.allows(N::KIND) {
             let needed = if N::KIND == KeyKind::Admin { "" } else { " or admin" };
             let detail = format!("This needs a key of kind {}{needed}, not {}.", N::KIND.name(), kind.name());
@@ -94,6 +103,19 @@ impl Gate {
         Err(Problem::new(Code::OriginNotAllowed, detail))
     }
 
+    /// Tells that clients share one bucket, which their operator does not want.
+    fn not_understood(&self, name: &HeaderName, value: Option<&HeaderValue>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TOLD) {
+            *told = Some(Instant::now());
+            warn!(
+                header = name.as_str(),
+                ?value,
+                "the header of WEIR_CLIENT_ADDRESS names no address: clients share the rate of the proxy's"
+            );
+        }
+    }
+
     /// The address that a request comes from; the connection's, if the proxy tells none.
     fn address(&self, request: &Request) -> IpAddr {
         let told = match &self.client_address {
@@ -101,7 +123,11 @@ impl Gate {
             ClientAddress::Header(name) => {
                 // A client may have sent the header too: what the proxy adds, to its line or in another, stands last.
                 let last = request.headers().get_all(name).iter().next_back();
-                last.and_then(|line| address_in(line.to_str().ok()?.rsplit(',').next()?.trim()))
+                let told = last.and_then(|line| address_in(line.to_str().ok()?.rsplit(',').next()?.trim()));
+                if told.is_none() {
+                    self.not_understood(name, last);
+                }
+                told
             }
         };
         told.unwrap_or(match &request.remote_addr().0 {
@@ -110,6 +136,9 @@ impl Gate {
         })
     }
 }
+
+/// Once in this time is told that a proxy does not say who its clients are.
+const TOLD: Duration = Duration::from_mins(1);
 
 /// What an operation needs of a key.
 pub trait Needs {
@@ -251,6 +280,7 @@ fn presented<N: Needs>(request: &Request) -> Option<(Key, bool)> {
     }
     None
 }
+
 /// An address as proxies write it: bare, in brackets, or with a port.
 fn address_in(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);

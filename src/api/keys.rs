@@ -13,7 +13,7 @@ use tracing::warn;
 use crate::{
     key::{Key, KeyHash, KeyKind},
     project::Project,
-    store::{self, StoreError},
+    store::{self, StoreError, keys::Held},
     telemetry,
 };
 
@@ -34,6 +34,8 @@ const WAITING: usize = 10_000;
 #[derive(Clone)]
 pub struct Holder {
     pub project: Arc<Project>,
+    /// The key's number, by which lists and logs name it.
+    pub key_id: i32,
     pub kind: KeyKind,
 }
 
@@ -109,7 +111,9 @@ async fn look_up(pool: PgPool, mut waiting: mpsc::Receiver<Lookup>) {
         let hashes: Vec<KeyHash> = batch.iter().map(|lookup| lookup.hash).collect();
         let found = tokio::time::timeout(PATIENCE, store::keys::lookup(&pool, &hashes)).await;
         let found = found.unwrap_or(Err(StoreError::TimedOut)).map_err(Arc::new).map(|found| {
-            let holder = |(hash, (project, kind))| (hash, Holder { project: Arc::new(project), kind });
+            let holder = |(hash, Held { project, key_id, kind })| {
+                (hash, Holder { project: Arc::new(project), key_id, kind })
+            };
             found.into_iter().map(holder).collect::<std::collections::HashMap<_, _>>()
         });
         for Lookup { hash, answer } in batch.drain(..) {

@@ -51,6 +51,13 @@ impl Known {
         self.find(path).map(|(path, _)| path)
     }
 
+    /// The path that was probably meant: the same but for a slash too many.
+    pub fn meant(&self, path: &str) -> Option<String> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let meant = format!("/{}", parts.join("/"));
+        (meant != path && self.path(&meant).is_some()).then_some(meant)
+    }
+
     /// The methods of a path, as in the header `Allow`.
     pub fn methods(&self, path: &str) -> &str {
         self.find(path).map_or(OTHER_METHODS, |(_, path)| &path.methods)

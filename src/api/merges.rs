@@ -2,6 +2,7 @@
 
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, payload::Json, types::Example};
 use sqlx::PgPool;
+use tracing::info;
 
 use super::{
     Tag,
@@ -83,6 +84,7 @@ impl MergesApi {
         let (from, into) = checks.finish(from.zip(into))?;
         match merges::request(&self.pool, caller.project.id, &from, &into).await? {
             Merge::Accepted { into } => {
+                info!("a user is merged into another");
                 let status = MergeStatus::Accepted;
                 Ok(MergeResponse::Accepted(Json(UserMerged { status, from, into })))
             }

@@ -14,6 +14,7 @@ mod keys;
 mod known;
 mod merges;
 mod operation;
+mod page;
 mod parameters;
 mod problem;
 mod receiver;
@@ -27,14 +28,12 @@ use futures::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Route,
-    endpoint::make_sync,
-    get,
-    http::{HeaderValue, header},
-    web::Html,
+    http::{HeaderValue, Method, Version, header},
+    web::Redirect,
 };
 use poem_openapi::Tags;
 use sqlx::PgPool;
-use tracing::{Instrument, Span, debug, error, info, info_span, warn};
+use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use self::{
     auth::Gate,
@@ -133,25 +132,16 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let spec = service.spec();
     let document = document::complete(&spec);
     let known = Arc::new(Known::from_document(&document));
-    let page = document::page(&service.swagger_ui_html(), &spec, &document);
+    let swagger = document::page(&service.swagger_ui_html(), &spec, &document);
     let json = serde_json::to_string_pretty(&document).expect("a document can be written");
     let yaml = serde_yaml_ng::to_string(&document).expect("a document can be written");
     Route::new()
-        .at("/docs", constant(page, |page| Html(page).into_response()))
-        .at("/openapi.json", constant(json, |json| typed("application/json", json)))
-        .at("/openapi.yaml", constant(yaml, |yaml| typed("application/yaml", yaml)))
+        .at("/docs", page::page("text/html; charset=utf-8", swagger))
+        .at("/openapi.json", page::page("application/json", json))
+        .at("/openapi.yaml", page::page("application/yaml", yaml))
         .nest("/", service)
         .data(gate)
         .around(move |endpoint, request| handle(endpoint, request, known.clone()))
-}
-
-/// A text that was made once: Swagger's page is 1.6 MB.
-fn constant(text: String, answer: impl Fn(String) -> Response + Send + Sync + 'static) -> impl Endpoint {
-    get(make_sync(move |_| answer(text.clone())))
-}
-
-fn typed(content_type: &str, text: String) -> Response {
-    Response::builder().content_type(content_type).body(text)
 }
 
 /// What every request has in common: an id, known parameters, a problem document for every error, a line in the log,
@@ -166,11 +156,21 @@ async fn handle<E: Endpoint>(
     request.set_data(request_id.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let from_page = request.headers().contains_key(header::ORIGIN);
-    let span = info_span!("request", request_id = request_id.as_str());
+    // Project and key are known when the key is looked up.
+    let span = info_span!(
+        "request",
+        request_id = request_id.as_str(),
+        project_id = field::Empty,
+        key_id = field::Empty
+    );
 
     let answer = async {
+        one_host(&request)?;
         if let Some(preflight) = cors::preflight(&request, known.methods(&path)) {
             return Ok(preflight);
+        }
+        if path == "/" && method == Method::GET {
+            return Ok(Redirect::temporary("/docs").into_response()); // who comes with a browser wants to read
         }
         known.check(&method, &path, request.uri().query())?;
         match AssertUnwindSafe(endpoint.call(request)).catch_unwind().await {
@@ -187,6 +187,13 @@ async fn handle<E: Endpoint>(
                 problem.detail = format!("this path has {methods}").into();
                 problem.headers.push((header::ALLOW, methods.to_owned()));
             }
+            if problem.code == Code::NotFound && known.path(&path).is_none() {
+                problem.detail = match known.meant(&path) {
+                    Some(meant) => format!("There is nothing at this path. Did you mean {meant}?"),
+                    None => "There is nothing at this path. All endpoints are listed at /docs.".into(),
+                }
+                .into();
+            }
             log_problem(&problem, &span);
             problem.to_response(request_id.as_str())
         }
@@ -194,14 +201,18 @@ async fn handle<E: Endpoint>(
     if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
         response.headers_mut().entry(request_id::HEADER).or_insert(id);
     }
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Answers are about persons, or of the moment.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));
     if from_page {
-        cors::expose(response.headers_mut());
+        cors::expose(headers);
     }
     let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
     let documented = known.path(&path);
     metrics::api_request(documented.unwrap_or("other"), status, elapsed);
     // A path may hold a user's id, which has no place in logs.
-    let path = documented.unwrap_or(&path);
+    let path = documented.unwrap_or_else(|| first_part(&path));
     let microseconds = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     span.in_scope(|| {
         if PROBED.contains(&path) {
@@ -211,6 +222,21 @@ async fn handle<E: Endpoint>(
         }
     });
     Ok(response)
+}
+
+/// RFC 9112: a request says once for whom it is. Who says it twice may be understood differently by a proxy.
+fn one_host(request: &Request) -> Result<(), Problem> {
+    match request.headers().get_all(header::HOST).iter().count() {
+        1 => Ok(()),
+        0 if request.version() == Version::HTTP_10 => Ok(()),
+        hosts => Err(Problem::new(Code::BadRequest, format!("expected one Host header, got {hosts}"))),
+    }
+}
+
+/// `/users` of `/users/17/friends`.
+fn first_part(path: &str) -> &str {
+    let end = path.get(1..).and_then(|rest| rest.find('/')).map_or(path.len(), |at| at + 1);
+    &path[..end]
 }
 
 fn log_problem(problem: &Problem, span: &Span) {

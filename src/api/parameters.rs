@@ -285,6 +285,8 @@ impl Value for String {
     }
 
     fn parse(text: &str) -> Option<Self> {
+        // As in events, blanks around it mean nothing.
+        let text = text.trim();
         ((1..=200).contains(&text.chars().count()) && !text.contains('\0')).then(|| text.to_owned())
     }
 

@@ -4,6 +4,7 @@ use chrono::{SubsecRound, Utc};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, param::Path, payload::Json};
 use serde::Serialize;
 use sqlx::PgPool;
+use tracing::info;
 
 use super::{
     Tag,
@@ -138,6 +139,7 @@ impl UsersApi {
         let user_id = checks.finish(user_id)?;
         let deleted_at = Utc::now().trunc_subsecs(6);
         deletions::request(&self.pool, caller.project.id, &user_id, deleted_at).await?;
+        info!("a user is deleted");
         let deletion = UserDeletion { status: DeletionStatus::Accepted, deleted_at: Instant(deleted_at) };
         Ok(DeletionResponse::Accepted(Json(deletion)))
     }

@@ -71,13 +71,18 @@ pub async fn revoke(pool: &PgPool, project_id: ProjectId, key_id: i32) -> Result
     Ok(done.rows_affected() == 1)
 }
 
+/// A key that is known and not revoked.
+#[derive(Debug)]
+pub struct Held {
+    pub project: Project,
+    pub key_id: i32,
+    pub kind: KeyKind,
+}
+
 /// Of each of these keys that is known and not revoked: its project and its kind.
-pub async fn lookup(
-    pool: &PgPool,
-    hashes: &[KeyHash],
-) -> Result<HashMap<KeyHash, (Project, KeyKind)>, StoreError> {
+pub async fn lookup(pool: &PgPool, hashes: &[KeyHash]) -> Result<HashMap<KeyHash, Held>, StoreError> {
     let statement = format!(
-        "select key_hash, kind, {} from api_keys join projects using (project_id)
+        "select key_id, key_hash, kind, {} from api_keys join projects using (project_id)
          where key_hash = any($1) and revoked_at is null",
         *projects::COLUMNS
     );
@@ -89,7 +94,10 @@ pub async fn lookup(
         // The columns are checked to hold these.
         if let Some((hash, kind)) = KeyHash::from_stored(&hash).zip(KeyKind::from_name(&kind)) {
             match projects::from_row(row) {
-                Ok(project) => drop(holders.insert(hash, (project, kind))),
+                Ok(project) => {
+                    let key_id = row.try_get("key_id")?;
+                    holders.insert(hash, Held { project, key_id, kind });
+                }
                 // A newer weir made it: its keys are refused, those of others are not.
                 Err(error @ StoreError::Timezone { .. }) => {
                     warn!(error = error.to_string(), "a key is refused");

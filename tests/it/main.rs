@@ -29,6 +29,7 @@ mod imports;
 mod ingest;
 mod isolation;
 mod late_events;
+mod manners;
 mod merges;
 mod nasty;
 mod older_copies;

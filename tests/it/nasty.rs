@@ -220,7 +220,8 @@ struct User {
 }
 
 fn user_of(line: &str) -> Option<String> {
-    serde_json::from_str::<User>(line).ok()?.user_id
+    // Blanks around it mean nothing.
+    Some(serde_json::from_str::<User>(line).ok()?.user_id?.trim().to_owned())
 }
 
 fn rand_seed() -> u64 {

@@ -173,7 +173,10 @@ class Asked:
         rng, q = self.rng, {}
         self.add_range()
         window_type = rng.choice(list(UNITS))
-        q["unit"], q["first"], q["last"] = UNITS[window_type], self.first, self.last
+        calendar, unit = self.history.calendar, UNITS[window_type]
+        # Cohorts are whole periods.
+        first, last = calendar.period(self.first, unit), calendar.next(calendar.period(self.last, unit), unit) - timedelta(days=1)
+        q["unit"], q["first"], q["last"] = unit, first, last
         q["window"] = rng.choice(["calendar", "calendar", "elapsed"])
         q["cohort"] = rng.choice(["first_time", "first_ever", "recurring"])
         q["mean"] = rng.choice(["pooled", "pooled", "simple"])

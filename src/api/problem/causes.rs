@@ -101,12 +101,20 @@ impl From<BodyError> for Problem {
         let code = match &error {
             BodyError::Empty => Code::EmptyBatch,
             BodyError::TooManyEvents { .. } => Code::TooManyEvents,
-            BodyError::NotUtf8(_)
-            | BodyError::NotJson(_)
+            BodyError::NotUtf8 { .. }
+            | BodyError::NotJson { .. }
             | BodyError::WrongShape { .. }
             | BodyError::Compressed => Code::InvalidJson,
         };
-        Self::new(code, error.to_string())
+        let message = error.to_string();
+        let place = error.index().map(|index| FieldError {
+            index: u32::try_from(index).ok(),
+            event_id: None,
+            field: None,
+            code: code.name().into(),
+            message: message.clone(),
+        });
+        Self::invalid(code, message, place.into_iter().collect())
     }
 }
 

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use super::{RawEvent, put};
 
-/// Members of unknown name that are kept, to be judged: the first unknown one is told of, so more are of no use.
-const MAX_OTHERS: usize = 4;
+/// Members of unknown name that are kept, to be judged and told of.
+const MAX_OTHERS: usize = 6;
 
 /// What collects the members of an event's object.
 pub(super) trait Members<'a>: Default {

@@ -1,6 +1,6 @@
 //! JSON texts of events, by visitors: nothing is built but what is borrowed.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, cell::Cell, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -17,7 +17,9 @@ pub(super) enum Body<'a> {
 /// `{"events":[E,…]}`, `[E,…]` or `E`.
 pub(super) fn body(text: &str, max_events: usize) -> Result<Body<'_>, BodyError> {
     check_kind(text, "an event, a list of events or {\"events\": […]}", &["an object", "a list"])?;
-    Ok(whole(text, BodyVisitor { max_events })?)
+    let reached = Cell::new(None);
+    whole(text, BodyVisitor { max_events, reached: &reached })
+        .map_err(|error| BodyError::NotJson { index: reached.get(), error })
 }
 
 /// One CloudEvent.
@@ -29,7 +31,9 @@ pub(super) fn cloud_event(text: &str) -> Result<RawEvent<'_>, BodyError> {
 /// A list of CloudEvents.
 pub(super) fn cloud_events(text: &str, max_events: usize) -> Result<List<'_>, BodyError> {
     check_kind(text, "a list of CloudEvents", &["a list"])?;
-    Ok(whole(text, ListVisitor { max_events, members: PhantomData::<RawCloudEvent<'_>> })?)
+    let reached = Cell::new(None);
+    whole(text, ListVisitor { max_events, reached: &reached, members: PhantomData::<RawCloudEvent<'_>> })
+        .map_err(|error| BodyError::NotJson { index: reached.get(), error })
 }
 
 /// A text that is one event, or none.
@@ -57,17 +61,18 @@ fn check_kind(text: &str, expected: &'static str, kinds: &[&str]) -> Result<(), 
     Err(BodyError::WrongShape { expected, got })
 }
 
-struct BodyVisitor {
+struct BodyVisitor<'r> {
     max_events: usize,
+    reached: &'r Cell<Option<usize>>,
 }
 
-impl BodyVisitor {
-    fn list<'a>(&self) -> ListVisitor<RawFields<'a>> {
-        ListVisitor { max_events: self.max_events, members: PhantomData }
+impl<'r> BodyVisitor<'r> {
+    fn list<'a>(&self) -> ListVisitor<'r, RawFields<'a>> {
+        ListVisitor { max_events: self.max_events, reached: self.reached, members: PhantomData }
     }
 }
 
-impl<'de> Visitor<'de> for BodyVisitor {
+impl<'de> Visitor<'de> for BodyVisitor<'_> {
     type Value = Body<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,12 +101,14 @@ impl<'de> Visitor<'de> for BodyVisitor {
     }
 }
 
-struct ListVisitor<M> {
+struct ListVisitor<'r, M> {
     max_events: usize,
+    /// The place of the event that is being read.
+    reached: &'r Cell<Option<usize>>,
     members: PhantomData<M>,
 }
 
-impl<'de, M: Members<'de>> DeserializeSeed<'de> for ListVisitor<M> {
+impl<'de, M: Members<'de>> DeserializeSeed<'de> for ListVisitor<'_, M> {
     type Value = List<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List<'de>, D::Error> {
@@ -109,7 +116,7 @@ impl<'de, M: Members<'de>> DeserializeSeed<'de> for ListVisitor<M> {
     }
 }
 
-impl<'de, M: Members<'de>> Visitor<'de> for ListVisitor<M> {
+impl<'de, M: Members<'de>> Visitor<'de> for ListVisitor<'_, M> {
     type Value = List<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,15 +126,18 @@ impl<'de, M: Members<'de>> Visitor<'de> for ListVisitor<M> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<'de>, A::Error> {
         let mut events = Vec::new();
         while events.len() < self.max_events {
-            match list.next_element_seed(EventVisitor(PhantomData::<M>))? {
-                Some(event) => events.push(event),
-                None => return Ok(List { sent: events.len(), events }),
-            }
+            self.reached.set(Some(events.len()));
+            let Some(event) = list.next_element_seed(EventVisitor(PhantomData::<M>))? else {
+                self.reached.set(None);
+                return Ok(List { sent: events.len(), events });
+            };
+            events.push(event);
         }
         let mut sent = events.len();
         while list.next_element::<IgnoredAny>()?.is_some() {
             sent += 1;
         }
+        self.reached.set(None);
         Ok(List { events, sent })
     }
 }

@@ -50,10 +50,10 @@ pub enum RawEvent<'a> {
 /// Why a body as a whole cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    #[error("the body is not UTF-8: {0}")]
-    NotUtf8(#[from] std::str::Utf8Error),
-    #[error("the body is not valid JSON: {0}")]
-    NotJson(#[from] serde_json::Error),
+    #[error("the body is not UTF-8{}: {error}", in_event(*index))]
+    NotUtf8 { index: Option<usize>, error: std::str::Utf8Error },
+    #[error("the body is not valid JSON{}: {error}", in_event(*index))]
+    NotJson { index: Option<usize>, error: serde_json::Error },
     #[error("expected {expected}, got {got}")]
     WrongShape { expected: &'static str, got: &'static str },
     #[error("the body looks like gzip: send it with `Content-Encoding: gzip`")]
@@ -76,16 +76,16 @@ pub fn decode(body: &[u8], format: Format, max_events: usize) -> Result<Decoded<
     }
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let (single, list) = match format {
-        Format::Json => match json::body(std::str::from_utf8(body)?, max_events)? {
+        Format::Json => match whole(body, |text| json::body(text, max_events))? {
             Body::Single(event) => (true, List { events: vec![event], sent: 1 }),
             Body::List(list) => (false, list),
         },
         Format::NdJson => (false, lines(body, max_events)),
         Format::CloudEvent => {
-            let event = json::cloud_event(std::str::from_utf8(body)?)?;
+            let event = whole(body, json::cloud_event)?;
             (true, List { events: vec![event], sent: 1 })
         }
-        Format::CloudEventBatch => (false, json::cloud_events(std::str::from_utf8(body)?, max_events)?),
+        Format::CloudEventBatch => (false, whole(body, |text| json::cloud_events(text, max_events))?),
     };
     // A batch of no CloudEvents is a batch, says their specification.
     if list.sent == 0 && format != Format::CloudEventBatch {
@@ -95,6 +95,41 @@ pub fn decode(body: &[u8], format: Format, max_events: usize) -> Result<Decoded<
         return Err(BodyError::TooManyEvents { sent: list.sent, limit: max_events });
     }
     Ok(Decoded { single, events: list.events })
+}
+
+/// Reads a body of one JSON text. What is not UTF-8 is told by the event in which it is.
+fn whole<'a, T>(body: &'a [u8], read: impl Fn(&'a str) -> Result<T, BodyError>) -> Result<T, BodyError> {
+    let error = match std::str::from_utf8(body) {
+        Ok(text) => return read(text),
+        Err(error) => error,
+    };
+    let before = std::str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default();
+    match read(before) {
+        Err(BodyError::NotJson { index, .. }) => Err(BodyError::NotUtf8 { index, error }),
+        _ => Err(BodyError::NotUtf8 { index: None, error }),
+    }
+}
+
+fn in_event(index: Option<usize>) -> String {
+    index.map_or_else(String::new, |index| {
+        format!(" in the event at index {index}, so no event of it was taken")
+    })
+}
+
+impl BodyError {
+    /// The place of the event in which the fault is, if it is in one of a list.
+    pub fn index(&self) -> Option<usize> {
+        match self {
+            Self::NotUtf8 { index, .. } | Self::NotJson { index, .. } => *index,
+            _ => None,
+        }
+    }
+}
+
+impl From<serde_json::Error> for BodyError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::NotJson { index: None, error }
+    }
 }
 
 struct List<'a> {

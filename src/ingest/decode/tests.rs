@@ -50,6 +50,8 @@ fn what_is_no_event_stands_in_its_place() {
 fn a_body_that_cannot_be_read_says_where_and_why() {
     assert!(refused(b"").contains("not valid JSON: EOF"));
     assert!(refused(br#"{"events":[{"a":}]}"#).contains("line 1 column 17"));
+    assert!(refused(br#"{"events":[{"a":1},{"a":NaN}]}"#).contains("not valid JSON in the event at index 1"));
+    assert!(refused(b"[{\"a\":1},{\"a\":\"\xff\"}]").contains("not UTF-8 in the event at index 1"));
     assert!(refused(br#"{"events":[]}"#).contains("no events"));
     assert!(refused(br"[]").contains("no events"));
     assert!(refused(br#"{"events":{}}"#).contains("expected a list of events"));

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use self::rejection::{Reason, Rejection};
-use self::text::{bounded, shortened, string};
+use self::text::{bounded, shortened, string, trimmed};
 use super::{
     decode::{Decoded, FIELD_NAMES, RawEvent, RawFields, kind},
     properties::{self, Fault},
@@ -158,8 +158,14 @@ impl Rules<'_> {
 
     fn fields<'a>(&self, fields: &RawFields<'a>, index: usize) -> Result<Texts<'a>, Rejection> {
         let known = self.dialect.others();
-        if let Some((name, _)) = fields.others.iter().find(|(name, _)| !known.contains(&&**name)) {
-            return Err(unknown_field(name, known));
+        let mut unknown = fields.others.iter().filter(|(name, _)| !known.contains(&&**name));
+        if let Some((name, _)) = unknown.next() {
+            let mut first = unknown_field(name, known);
+            // All at once, so that nobody has to send once for each.
+            for (name, _) in unknown {
+                first.message = format!("{}; {}", first.message, unknown_field(name, known).message);
+            }
+            return Err(first);
         }
         if let Some(name) = fields.repeated {
             return Err(repeated(name));
@@ -188,9 +194,9 @@ impl Rules<'_> {
     pub fn texts<'a>(&self, texts: Texts<'a>) -> Result<Valid<'a>, Rejection> {
         let names = texts.names;
         let sent_id = bounded(names.event_id, texts.event_id)?;
-        let event_type = bounded(names.event_type, texts.event_type)?
+        let event_type = bounded(names.event_type, texts.event_type.map(trimmed))?
             .ok_or_else(|| Rejection::missing(names.event_type, "the type of the event"))?;
-        let user_id = bounded(names.user_id, texts.user_id)?;
+        let user_id = bounded(names.user_id, texts.user_id.map(trimmed))?;
         let occurred_at = texts.occurred_at.map(|text| self.time(names, &text)).transpose()?;
         let properties = match texts.properties {
             Some(properties) => {
@@ -287,7 +293,7 @@ fn unknown_field(name: &str, others: &[&'static str]) -> Rejection {
     let name = shortened(name);
     let message = match known {
         Some(known) => format!("'{name}' is not a field of an event; did you mean '{known}'?"),
-        None => format!("'{name}' is not a field of an event; what is your own belongs into 'properties'"),
+        None => format!("'{name}' is not a field of an event; put your own fields inside 'properties'"),
     };
     Rejection { field: Some(name.into()), reason: Reason::UnknownField, message }
 }

@@ -100,7 +100,7 @@ fn every_rule_names_field_and_reason() {
 fn a_message_says_what_was_expected_and_what_came() {
     let message = |event: &str| refused(event).2;
     assert!(message(r#"{"event":"a","occured_at":"x"}"#).contains("did you mean 'occurred_at'?"));
-    assert!(message(r#"{"event":"a","country":"UA"}"#).contains("belongs into 'properties'"));
+    assert!(message(r#"{"event":"a","country":"UA"}"#).contains("inside 'properties'"));
     assert!(message(r#"{"event":"a","timestamp":"2024-13-01"}"#).contains("got '2024-13-01'"));
     assert!(message(&format!(r#"{{"event":"{}"}}"#, "é".repeat(201))).contains("got 201"));
     assert!(message(r#"{"event":["a"]}"#).contains("expected a string, got a list"));

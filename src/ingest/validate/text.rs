@@ -18,8 +18,9 @@ pub(super) fn bounded<'a>(
     let Some(text) = text else { return Ok(None) };
     let refused = |reason, message| Err(Rejection::new(field, reason, message));
     let characters = text.chars().count();
-    if characters == 0 {
-        return refused(Reason::Empty, format!("expected 1 to {MAX_TEXT} characters, got none"));
+    if text.trim().is_empty() {
+        let got = if characters == 0 { "none" } else { "only blanks" };
+        return refused(Reason::Empty, format!("expected 1 to {MAX_TEXT} characters, got {got}"));
     }
     if characters > MAX_TEXT {
         return refused(Reason::TooLong, format!("expected 1 to {MAX_TEXT} characters, got {characters}"));
@@ -28,6 +29,15 @@ pub(super) fn bounded<'a>(
         return refused(Reason::InvalidText, "the character \\u0000 cannot be stored".into());
     }
     Ok(Some(text))
+}
+
+/// Without the blanks around it, which nobody means.
+pub(super) fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => text.trim().into(),
+        Cow::Owned(text) if text.trim().len() < text.len() => text.trim().to_owned().into(),
+        text @ Cow::Owned(_) => text,
+    }
 }
 
 /// A JSON string's text. Null is as good as absent.

@@ -46,10 +46,10 @@ impl RetentionApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// The first day on which users of the cohorts began.
+        /// The first day on which users of the cohorts began; the week or month in which it lies is told in full.
         #[oai(example = "example_from::<false>")]
         from: Query<Param<NaiveDate>>,
-        /// The last such day.
+        /// The last such day, likewise.
         #[oai(example = "example_to::<false>")]
         to: Query<Param<NaiveDate>>,
         /// Instead of `from` and `to`: the cohorts are the first `windows` periods from this day on.
@@ -129,10 +129,10 @@ impl RetentionApi {
         limit: Query<Param<UpTo<MAX_LIMIT>>>,
         /// The `next` of the page before.
         cursor: Query<Param<Cursor>>,
-        /// The first day on which users of the cohorts began.
+        /// The first day on which users of the cohorts began; the week or month in which it lies is told in full.
         #[oai(example = "example_from::<false>")]
         from: Query<Param<NaiveDate>>,
-        /// The last such day.
+        /// The last such day, likewise.
         #[oai(example = "example_to::<false>")]
         to: Query<Param<NaiveDate>>,
         /// Instead of `from` and `to`: the cohorts are the first `windows` periods from this day on.

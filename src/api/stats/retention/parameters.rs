@@ -118,6 +118,9 @@ impl Sent {
                 Some((start, unit.after(unit.period_of(start), windows) - Days::new(1)))
             }
         };
+        // As everywhere: a cohort that is told is told in full.
+        let last_of = |day| unit.after(unit.period_of(day), 1) - Days::new(1);
+        let range = range.map(|(from, to)| (unit.period_of(from), last_of(to)));
         let common = checks.segments("segment", self.segment);
         let start = checks.segments("start_segment", self.start_segment);
         let back = checks.segments("return_segment", self.return_segment);
