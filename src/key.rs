@@ -10,7 +10,7 @@ pub enum KeyKind {
     Write,
     /// Asks questions.
     Read,
-    /// Does both, and manages the project.
+    /// Does both, and merges and deletes users.
     Admin,
 }
 

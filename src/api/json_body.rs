@@ -5,14 +5,17 @@ use std::time::Duration;
 use poem::{Request, RequestBody, error::ReadBodyError};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    error::{ContentTypeError, ParseRequestPayloadError},
+    error::ParseRequestPayloadError,
     payload::{Json, Payload},
     registry::{MetaMediaType, MetaRequest, Registry},
     types::{ParseFromJSON, Type},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::problem::{Code, FieldError, Problem};
+use super::{
+    body_schema,
+    problem::{Code, Problem},
+};
 
 const MAX_BYTES: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,10 +42,10 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let content_type = request.content_type().ok_or(ContentTypeError::ExpectContentType)?;
+        let content_type = request.content_type().unwrap_or_default();
         if !Json::<T>::check_content_type(content_type) {
-            let content_type = content_type.to_owned();
-            return Err(ContentTypeError::NotSupported { content_type }.into());
+            let detail = format!("expected a Content-Type of application/json; got '{content_type}'");
+            return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
         }
         let reading = tokio::time::timeout(PATIENCE, body.take()?.into_bytes_limit(MAX_BYTES));
         let bytes = match reading.await {
@@ -57,24 +60,18 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
                 return Err(Problem::new(Code::BodyTimeout, detail).into());
             }
         };
-        let invalid = |reason: String| ParseRequestPayloadError { reason };
-        let value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-        T::parse_from_json(Some(value)).map(Self).map_err(|error| {
-            let errors = missing::<T>(&bytes);
-            if errors.is_empty() {
-                return invalid(error.into_message()).into();
-            }
-            Problem::invalid(Code::ValidationFailed, "the body lacks what it must have", errors).into()
-        })
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+            Problem::new(Code::InvalidJson, format!("the body is not valid JSON: {error}"))
+        })?;
+        let mut registry = Registry::new();
+        T::register(&mut registry);
+        let errors = body_schema::faults(&registry, &<T as Type>::schema_ref(), &value);
+        if !errors.is_empty() {
+            let detail = "the body is not what it must be";
+            return Err(Problem::invalid(Code::ValidationFailed, detail, errors).into());
+        }
+        T::parse_from_json(Some(value))
+            .map(Self)
+            .map_err(|error| ParseRequestPayloadError { reason: error.into_message() }.into())
     }
-}
-
-/// The fields that a body must have and has not. What poem-openapi says of them does not name them.
-fn missing<T: ParseFromJSON>(body: &[u8]) -> Vec<FieldError> {
-    let mut registry = Registry::new();
-    T::register(&mut registry);
-    let sent: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
-    let required = registry.schemas.get(&*T::name()).map_or(&[][..], |schema| &schema.required);
-    let missing = required.iter().filter(|field| !sent.contains_key(**field));
-    missing.map(|field| FieldError::new(*field, "missing", "this field is required")).collect()
 }

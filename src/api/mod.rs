@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod body;
+mod body_schema;
 mod cors;
 mod counts;
 mod document;

@@ -183,15 +183,12 @@ async fn a_merge_says_what_it_did_or_what_to_do() {
         (json!({"from": "b\0", "into": "b"}), "from"),
         (json!({"from": "b"}), "into"),
         (json!({}), "from"),
+        (json!({"from": "a", "into": 1}), "into"),
+        (json!({"from": "a", "into": "b", "x": 1}), "x"),
     ] {
         let request = weir.http.post(weir.url("/merges")).header("X-API-Key", &project.admin);
         let (status, problem) = json_of(request.json(&body).send().await.unwrap()).await;
         assert_eq!((status.as_u16(), &problem["errors"][0]["field"]), (400, &json!(field)), "{problem}");
-    }
-    for body in [json!({"from": "a", "into": 1}), json!({"from": "a", "into": "b", "x": 1})] {
-        let request = weir.http.post(weir.url("/merges")).header("X-API-Key", &project.admin);
-        let (status, problem) = json_of(request.json(&body).send().await.unwrap()).await;
-        assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("bad_request")), "{problem}");
     }
     weir.stop().await;
 }

@@ -230,8 +230,23 @@ async fn a_funnel_that_is_not_one_is_told_why() {
     let project = weir.project("p", "UTC").await;
     let steps = json!([{"event_type": "a"}, {"event_type": "b"}]);
     for (question, status, field) in [
-        (json!({"from": "2024-03-01", "to": "2024-03-31", "steps": [{"event_type": "a"}]}), 400, None),
-        (json!({"from": "2024-03-01", "to": "2024-03-31", "steps": steps, "within": "1h"}), 400, None),
+        (
+            json!({"from": "2024-03-01", "to": "2024-03-31", "steps": [{"event_type": "a"}]}),
+            400,
+            Some("steps"),
+        ),
+        (
+            json!({"from": "2024-03-01", "to": "2024-03-31", "steps": steps, "windw": "1h"}),
+            400,
+            Some("windw"),
+        ),
+        (
+            json!({"from": "2024-03-01", "to": "2024-03-31", "steps": [{"event_type": "a"}, {"event": "b"}]}),
+            400,
+            Some("steps[1].event"),
+        ),
+        (json!({"from": "2024-03-01", "to": "2024-03-31", "steps": ["a", "b"]}), 400, Some("steps[0]")),
+        (json!({"from": 1, "to": "2024-03-31", "steps": steps, "limit": 1_000}), 400, Some("from")),
         (json!({"from": "2024-03-02", "to": "2024-03-01", "steps": steps}), 400, Some("to")),
         (
             json!({"from": "2024-03-01", "to": "2024-03-31", "steps": steps, "window": "2years"}),
@@ -256,6 +271,10 @@ async fn a_funnel_that_is_not_one_is_told_why() {
             assert_eq!(problem["errors"][0]["field"], field, "{problem}");
         }
     }
+    let asked = weir.http.post(weir.url("/stats/funnel")).header("X-API-Key", &project.read).body("{}");
+    let (status, problem) = json_of(asked.send().await.unwrap()).await;
+    assert_eq!(status, 415);
+    assert!(problem["detail"].as_str().unwrap().contains("application/json"), "{problem}");
     weir.stop().await;
 }
 

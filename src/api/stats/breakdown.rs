@@ -23,12 +23,14 @@ impl Value for Breakdown {
     const INVALID: &'static str = "invalid_breakdown";
 
     fn expected() -> String {
-        "event_type or properties.NAME".into()
+        "event_type or properties.NAME, one of them; a name with a comma stands in quotes".into()
     }
 
     fn parse(text: &str) -> Option<Self> {
         match text {
             "event_type" => Some(Self::EventType),
+            // One at a time: what has a comma may be two names.
+            text if text.contains(',') && !text.starts_with("properties.\"") => None,
             text => Property::parse(text).map(Self::Property),
         }
     }
