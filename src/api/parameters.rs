@@ -286,8 +286,8 @@ impl Value for String {
 
     fn parse(text: &str) -> Option<Self> {
         // As in events, blanks around it mean nothing.
-        let text = text.trim();
-        ((1..=200).contains(&text.chars().count()) && !text.contains('\0')).then(|| text.to_owned())
+        let is_one = text.chars().count() <= 200 && !text.contains('\0') && !text.trim().is_empty();
+        is_one.then(|| text.trim().to_owned())
     }
 
     fn schema() -> MetaSchema {

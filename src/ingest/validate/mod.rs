@@ -194,9 +194,10 @@ impl Rules<'_> {
     pub fn texts<'a>(&self, texts: Texts<'a>) -> Result<Valid<'a>, Rejection> {
         let names = texts.names;
         let sent_id = bounded(names.event_id, texts.event_id)?;
-        let event_type = bounded(names.event_type, texts.event_type.map(trimmed))?
+        let event_type = bounded(names.event_type, texts.event_type)?
+            .map(trimmed)
             .ok_or_else(|| Rejection::missing(names.event_type, "the type of the event"))?;
-        let user_id = bounded(names.user_id, texts.user_id.map(trimmed))?;
+        let user_id = bounded(names.user_id, texts.user_id)?.map(trimmed);
         let occurred_at = texts.occurred_at.map(|text| self.time(names, &text)).transpose()?;
         let properties = match texts.properties {
             Some(properties) => {
