@@ -40,10 +40,11 @@ fn judge(
                     Some((_, schema)) => judge(registry, schema, member, &place, faults),
                     None => {
                         let names = known().collect::<Vec<_>>().join(", ");
-                        let message = nearest(name, known()).map_or_else(
-                            || format!("expected one of {names}"),
-                            |known| format!("did you mean '{known}'?"),
-                        );
+                        let meant = known().find(|known| known.starts_with(name.as_str()));
+                        let message = match meant.or_else(|| nearest(name, known())) {
+                            Some(known) => format!("did you mean '{known}'?"),
+                            None => format!("expected one of {names}"),
+                        };
                         faults.push(FieldError::new(place, "unknown_field", message));
                     }
                 }

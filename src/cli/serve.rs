@@ -124,8 +124,8 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
 /// Has ids forgotten that are no longer durable, because stream or database are others than before. Never ends.
 async fn follow_history(stream: Stream, filter: Filter, pool: PgPool) {
     loop {
-        look_at_history(&stream, &filter, &pool).await;
         tokio::time::sleep(HISTORY).await;
+        look_at_history(&stream, &filter, &pool).await;
     }
 }
 
