@@ -137,6 +137,8 @@ async fn look_at_history(stream: &Stream, filter: &Filter, pool: &PgPool) {
         // What keeps them from telling is told elsewhere.
         Err(_) => return,
     };
+    // While no worker runs nobody else notes what the stream has had.
+    settled::note_stream(pool, state.created, state.last_sequence).await.ok();
     let Ok(missing) = settled::missing(pool, state.created, state.settled_up_to).await else { return };
     let history = History { stream: state.created, lost: missing.map_or(0, |(lost, _)| lost) };
     if filter.stands_on(history).await {

@@ -137,6 +137,7 @@ async fn what_a_stream_or_a_database_has_lost_is_told_and_taken_again() {
     weir.wait_for_events(3).await;
     let doctor = weir.run(&["doctor"]).await;
     assert!(doctor.stdout.contains("left the stream without being settled here"), "{doctor:?}");
+    assert!(!doctor.stdout.contains("nothing else is lost"), "{doctor:?}");
     let old = format!("{}_old", weir.database_url());
     weir.stop().await;
     drop_database(&old).await;
