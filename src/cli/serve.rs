@@ -140,7 +140,7 @@ async fn look_at_history(stream: &Stream, filter: &Filter, pool: &PgPool) {
     // While no worker runs nobody else notes what the stream has had.
     settled::note_stream(pool, state.created, state.last_sequence).await.ok();
     let Ok(missing) = settled::missing(pool, state.created, state.settled_up_to).await else { return };
-    let history = History { stream: state.created, lost: missing.map_or(0, |(lost, _)| lost) };
+    let history = History { stream: state.created, lost: missing.unwrap_or_default() };
     if filter.stands_on(history).await {
         warn!(
             "stream or database are not those of before: ids are forgotten, and events that are sent again are looked up"

@@ -38,7 +38,6 @@ pub(super) struct Sent {
     /// Under whose names; nothing: only the memory was asked for.
     memory: Option<Memory>,
     asked_at: DateTime<Utc>,
-    marks: Ids,
     checks: Checks,
 }
 
@@ -56,18 +55,18 @@ impl Exchange {
     /// What goes to Redis for some asks. The answer is for [`Exchange::finish`].
     pub(super) fn begin(&mut self, asks: Vec<Ask>) -> (Pipeline, Sent) {
         let (marks, checks) = sorted(asks);
-        self.pipeline(marks, checks)
+        self.pipeline(&marks, checks)
     }
 
-    fn pipeline(&mut self, marks: Ids, checks: Checks) -> (Pipeline, Sent) {
+    fn pipeline(&mut self, marks: &Ids, checks: Checks) -> (Pipeline, Sent) {
         let mut pipeline = redis::pipe();
         memory::ask(&mut pipeline, &memory::key(&self.namespace));
         let memory = self.memory.clone();
         if let Some(memory) = &memory {
-            self.ask(&mut pipeline, memory, &marks, &checks);
+            self.ask(&mut pipeline, memory, marks, &checks);
             self.taken_again.clear();
         }
-        (pipeline, Sent { memory, asked_at: Utc::now(), marks, checks })
+        (pipeline, Sent { memory, asked_at: Utc::now(), checks })
     }
 
     /// Answers the checks by what Redis has answered; or says what must be sent again, because Redis had another memory than was
@@ -78,7 +77,7 @@ impl Exchange {
         sent: Sent,
         values: Option<Vec<Value>>,
     ) -> Option<(Pipeline, Sent)> {
-        let Sent { memory, asked_at, marks, checks } = sent;
+        let Sent { memory, asked_at, checks } = sent;
         let mut values = values?.into_iter();
         let found = memory::read(&mut values).ok()?;
         match memory {
@@ -93,7 +92,8 @@ impl Exchange {
                     Some(memory) => Some(memory),
                     None => begin(link, &memory::key(&self.namespace), &found, asked_at).await,
                 };
-                self.memory.is_some().then(|| self.pipeline(marks, checks))
+                // Marks are not for it: what they say may be what is lost.
+                self.memory.is_some().then(|| self.pipeline(&Ids::new(), checks))
             }
         }
     }
