@@ -204,11 +204,19 @@ async fn a_worker_killed_in_the_middle_of_an_import_loses_and_doubles_nothing() 
     let project = weir.project("shop", "UTC").await;
     let directory = tempfile::tempdir().unwrap();
     let file = clickstream(directory.path());
+    for batch in batches(&file).iter().take(3) {
+        assert_eq!(weir.send(&project, batch).await.0, 202);
+    }
+    weir.wait_for_events(300).await;
+    // The worker holds events and cannot store them.
+    let mut transaction = weir.pool.begin().await.unwrap();
+    sqlx::query("lock table events in share mode").execute(&mut *transaction).await.unwrap();
     weir.run(&["import", &file, "--project", "shop", "--no-wait"]).await.succeeded();
-    super::support::eventually("the worker has begun", || weir.counts(), |counts| counts.0 > 0).await;
+    let waits = "select count(*) from pg_locks where not granted and relation = 'events'::regclass";
+    let waiting = async || sqlx::query_scalar::<_, i64>(waits).fetch_one(&weir.pool).await.unwrap();
+    super::support::eventually("the worker waits", waiting, |waiting| *waiting > 0).await;
     weir.worker.kill().await;
-    let (killed_at, ..) = weir.counts().await;
-    assert!(killed_at < EVENTS, "the worker was done before it was killed");
+    transaction.rollback().await.unwrap();
 
     weir.start_worker().await;
     // What the dead worker held comes again when its time is over.
