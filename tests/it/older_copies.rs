@@ -25,6 +25,21 @@ async fn execute(admin: &mut PgConnection, statement: String) {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(admin).await.unwrap();
 }
 
+/// Makes a copy of a database as it is now.
+async fn copy(admin: &mut PgConnection, name: &str) {
+    shut(admin, name).await;
+    execute(admin, format!("create database {name}_copy template {name}")).await;
+    execute(admin, format!("alter database {name} allow_connections true")).await;
+}
+
+/// Puts the copy in the place of the database, under running processes.
+async fn swap_in_copy(admin: &mut PgConnection, name: &str) {
+    shut(admin, name).await;
+    execute(admin, format!("alter database {name} rename to {name}_old")).await;
+    execute(admin, format!("alter database {name}_copy rename to {name}")).await;
+    execute(admin, format!("alter database {name} allow_connections true")).await;
+}
+
 /// Whose each stored event is.
 async fn owners(pool: &PgPool) -> Vec<(String, String)> {
     let query = "select event_type, user_id from events join users using (project_id, user_no) order by 1, 2";
@@ -53,18 +68,13 @@ async fn events_go_to_their_own_users_when_a_copy_takes_the_place_of_the_databas
     weir.wait_until_drained().await;
     let mut admin = PgConnection::connect(&server("DATABASE_URL")).await.unwrap();
     let name = weir.database_name().to_owned();
-    shut(&mut admin, &name).await;
-    execute(&mut admin, format!("create database {name}_copy template {name}")).await;
-    execute(&mut admin, format!("alter database {name} allow_connections true")).await;
+    copy(&mut admin, &name).await;
 
     // In one bob gets the number that carol gets in the other; the generations are equal.
     assert_eq!(weir.send(&project, &events("second", &["bob"])).await.0, 202);
     weir.wait_for_events(2).await;
     weir.wait_until_drained().await;
-    shut(&mut admin, &name).await;
-    execute(&mut admin, format!("alter database {name} rename to {name}_old")).await;
-    execute(&mut admin, format!("alter database {name}_copy rename to {name}")).await;
-    execute(&mut admin, format!("alter database {name} allow_connections true")).await;
+    swap_in_copy(&mut admin, &name).await;
     for (of, users) in [("third", ["carol"]), ("fourth", ["bob"])] {
         assert_eq!(weir.send(&project, &events(of, &users)).await.0, 202);
         weir.wait_until_drained().await;
@@ -122,16 +132,11 @@ async fn what_a_stream_or_a_database_has_lost_is_told_and_taken_again() {
 
     let mut admin = PgConnection::connect(&server("DATABASE_URL")).await.unwrap();
     let name = weir.database_name().to_owned();
-    shut(&mut admin, &name).await;
-    execute(&mut admin, format!("create database {name}_copy template {name}")).await;
-    execute(&mut admin, format!("alter database {name} allow_connections true")).await;
+    copy(&mut admin, &name).await;
     assert_eq!(weir.send(&project, &events("later", &["ann"])).await.0, 202);
     weir.wait_for_events(3).await;
     weir.wait_until_drained().await;
-    shut(&mut admin, &name).await;
-    execute(&mut admin, format!("alter database {name} rename to {name}_old")).await;
-    execute(&mut admin, format!("alter database {name}_copy rename to {name}")).await;
-    execute(&mut admin, format!("alter database {name} allow_connections true")).await;
+    swap_in_copy(&mut admin, &name).await;
     take_again(&weir, &project, &events("later", &["ann"])).await;
     weir.wait_until_drained().await;
     weir.wait_for_events(3).await;
