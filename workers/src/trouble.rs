@@ -67,12 +67,12 @@ impl Trouble {
         }
     }
 
-    /// Why it does not work now.
-    pub(crate) fn error(&self) -> Option<String> {
-        self.lasting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Why it has not worked for so long; a single try that failed is no trouble yet.
+    pub(crate) fn lasting(&self, so_long: Duration) -> Option<String> {
+        let lasting = self.lasting.lock().unwrap_or_else(PoisonError::into_inner);
+        lasting
             .as_ref()
+            .filter(|lasting| lasting.began.elapsed() >= so_long)
             .map(|lasting| lasting.error.clone())
     }
 }
@@ -84,11 +84,12 @@ mod tests {
     #[test]
     fn trouble_lasts_until_it_works_again() {
         let trouble = Trouble::new("events are not stored");
-        assert_eq!(trouble.error(), None);
+        assert_eq!(trouble.lasting(Duration::ZERO), None);
         trouble.clone().failed(&std::io::Error::other("read-only"));
         trouble.failed(&std::io::Error::other("full"));
-        assert_eq!(trouble.error().as_deref(), Some("full"));
+        assert_eq!(trouble.lasting(Duration::ZERO).as_deref(), Some("full"));
+        assert_eq!(trouble.lasting(LONGEST), None, "it has just begun");
         trouble.is_over();
-        assert_eq!(trouble.error(), None);
+        assert_eq!(trouble.lasting(Duration::ZERO), None);
     }
 }
