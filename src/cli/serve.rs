@@ -138,9 +138,11 @@ async fn look_at_history(stream: &Stream, filter: &Filter, pool: &PgPool) {
         Err(_) => return,
     };
     // While no worker runs nobody else notes what the stream has had.
-    settled::note_stream(pool, state.created, state.last_sequence).await.ok();
-    let Ok(missing) = settled::missing(pool, state.created, state.settled_up_to).await else { return };
-    let history = History { stream: state.created, lost: missing.unwrap_or_default() };
+    let Ok(()) = settled::note_stream(pool, state.created, state.last_sequence).await else { return };
+    let Ok(losses) = settled::losses(pool, state.created, state.settled_up_to).await else { return };
+    let lost = losses.iter().find(|loss| loss.created == state.created);
+    let lost = lost.map_or((0, 0), |loss| (loss.missing, loss.first));
+    let history = History { stream: state.created, lost };
     if filter.stands_on(history).await {
         warn!(
             "stream or database are not those of before: ids are forgotten, and events that are sent again are looked up"

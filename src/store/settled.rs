@@ -50,26 +50,6 @@ pub async fn merge(pool: &PgPool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How many of the messages 1 to `last` of a stream are not noted, and the first of them.
-pub async fn missing(
-    pool: &PgPool,
-    stream: DateTime<Utc>,
-    last: u64,
-) -> Result<Option<(u64, u64)>, StoreError> {
-    let (count, first): (i64, Option<i64>) = sqlx::query_as(
-        "with missing as (
-             select unnest(int8multirange(int8range(1, $2 + 1)) - coalesce(range_agg(sequences), '{}')) as gap
-             from settled_messages where stream = $1
-         )
-         select coalesce(sum(upper(gap) - lower(gap)), 0)::bigint, min(lower(gap)) from missing",
-    )
-    .bind(stream)
-    .bind(last.cast_signed())
-    .fetch_one(pool)
-    .await?;
-    Ok(first.map(|first| (count.cast_unsigned(), first.cast_unsigned())))
-}
-
 /// A stream of which messages are missing here.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Loss {

@@ -11,7 +11,7 @@ pub struct History {
     /// When the stream was created.
     pub stream: DateTime<Utc>,
     /// Messages that have left the stream and are not settled in the database: how many, and the first.
-    pub lost: (u64, u64),
+    pub lost: (i64, i64),
 }
 
 impl History {
