@@ -1,7 +1,10 @@
 //! What is wrong with a body, by the schema that the document has of it: each fault by its place, such as
 //! `steps[1].event_type`. poem-openapi's parser tells the first one, in words of its own.
 
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef, Registry},
+    types::Type,
+};
 use serde_json::Value;
 
 use super::problem::FieldError;
@@ -10,10 +13,12 @@ use crate::nearest::nearest;
 /// Faults that are told at once.
 const MOST_TOLD: usize = 20;
 
-/// The faults of a value; none, if the schema knows none.
-pub(super) fn faults(registry: &Registry, schema: &MetaSchemaRef, value: &Value) -> Vec<FieldError> {
+/// The faults of a value that cannot be read as a `T`; none, if the schema knows none.
+pub(super) fn faults<T: Type>(value: &Value) -> Vec<FieldError> {
+    let mut registry = Registry::new();
+    T::register(&mut registry);
     let mut faults = Vec::new();
-    judge(registry, schema, value, "", &mut faults);
+    judge(&registry, &T::schema_ref(), value, "", &mut faults);
     faults.truncate(MOST_TOLD);
     faults
 }

@@ -60,18 +60,16 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
                 return Err(Problem::new(Code::BodyTimeout, detail).into());
             }
         };
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        let read = || serde_json::from_slice::<Value>(&bytes);
+        let value = read().map_err(|error| {
             Problem::new(Code::InvalidJson, format!("the body is not valid JSON: {error}"))
         })?;
-        let mut registry = Registry::new();
-        T::register(&mut registry);
-        let errors = body_schema::faults(&registry, &<T as Type>::schema_ref(), &value);
-        if !errors.is_empty() {
-            let detail = "the body is not what it must be";
-            return Err(Problem::invalid(Code::ValidationFailed, detail, errors).into());
-        }
-        T::parse_from_json(Some(value))
-            .map(Self)
-            .map_err(|error| ParseRequestPayloadError { reason: error.into_message() }.into())
+        T::parse_from_json(Some(value)).map(Self).map_err(|error| {
+            let errors = read().map_or_else(|_| Vec::new(), |value| body_schema::faults::<T>(&value));
+            if errors.is_empty() {
+                return ParseRequestPayloadError { reason: error.into_message() }.into();
+            }
+            Problem::invalid(Code::ValidationFailed, "the body is not what it must be", errors).into()
+        })
     }
 }
