@@ -133,7 +133,8 @@ impl Ingest {
         self.bound_event_types(project, &decoded, &mut judged).await;
         drop(decoded);
         let Judged { valid, rejected, single, has_derived_ids } = judged;
-        let claim = request.idempotency_key.filter(|_| has_derived_ids).map(|key| Claim::new(key, body));
+        let key = request.idempotency_key.filter(|_| has_derived_ids);
+        let claim = key.map(|key| work(is_large, || Claim::new(key, body)));
         if let Some(claim) = claim
             && self.filter.contradicts(project.id, claim).await
         {

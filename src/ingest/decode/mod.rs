@@ -112,7 +112,7 @@ fn whole<'a, T>(body: &'a [u8], read: impl Fn(&'a str) -> Result<T, BodyError>) 
 
 fn in_event(index: Option<usize>) -> String {
     index.map_or_else(String::new, |index| {
-        format!(" in the event at index {index}, so no event of it was taken")
+        format!(" in the event at index {index} (none of its events was taken)")
     })
 }
 
