@@ -1,6 +1,7 @@
 //! What a breakdown tells apart.
 
-/// Values that a breakdown has at most, before those without a place of their own are put together.
+/// Values that a breakdown reads at most, before those without a place of their own are put together: of a time series those of
+/// each period.
 pub const MOST_VALUES: usize = 50_000;
 
 /// Whose events are counted together. In the order in which values of equal size are told.

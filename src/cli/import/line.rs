@@ -30,9 +30,9 @@ pub(super) struct Line {
 /// Makes lines of rows. A line without an id gets one from what it says and how often the file has said it before, and not from its
 /// place: so it is the same in a file that has grown, or whose columns stand in another order.
 pub(super) struct Lines<'a> {
-    pub(super) columns: &'a Columns,
-    pub(super) project_id: ProjectId,
-    pub(super) zone: Option<&'a Zone>,
+    columns: &'a Columns,
+    project_id: ProjectId,
+    zone: Option<&'a Zone>,
     said: HashMap<Uuid, usize>,
 }
 
