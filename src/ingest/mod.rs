@@ -29,7 +29,7 @@ use self::{
     admission::LARGE,
     decode::{BodyError, Decoded, Format},
     event_types::EventTypes,
-    filter::{Charge, Filter},
+    filter::{Charge, Filter, Taken},
     idempotency::Claim,
     rate::{Allowance, OverRate, Rate, local},
     receipt::{NotTaken, Receipt, Rejected},
@@ -94,6 +94,17 @@ struct Sifted<'r> {
 struct New {
     received_at: DateTime<Utc>,
     batches: Vec<Encoded>,
+    /// Nothing: the filter was not asked.
+    taken: Option<Taken>,
+}
+
+/// What is known of a request's events before they are published.
+struct Checked {
+    allowance: Allowance,
+    /// For each id whether it is durable. Empty: none is.
+    known: Vec<bool>,
+    copies: Copies,
+    taken: Option<Taken>,
 }
 
 impl Ingest {
@@ -149,7 +160,8 @@ impl Ingest {
 
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
         let asked = ids.len();
-        let (allowance, known, copies) = self.check(charge, ids, received_at).await.inspect_err(over_rate)?;
+        let checked = self.check(charge, ids, received_at).await.inspect_err(over_rate)?;
+        let Checked { allowance, known, copies, taken } = checked;
         for Rejected { rejection, .. } in &rejected {
             metrics::events_rejected(rejection.reason.code(), 1);
         }
@@ -169,14 +181,14 @@ impl Ingest {
                 events,
             })
         });
-        let new = New { received_at, batches: batches.collect() };
+        let new = New { received_at, batches: batches.collect(), taken };
         Ok(Sifted { new, claim, duplicates: repeated + filtered, rejected, single, request_id, allowance })
     }
 
     /// Takes the token of a request that has no events, because it cannot be read: it costs as much as one.
     pub async fn charge(&self, project: &Project) -> Result<Allowance, OverRate> {
         let charge = self.charge_of(project, 1)?;
-        Ok(self.check(charge, Vec::new(), Utc::now()).await?.0)
+        Ok(self.check(charge, Vec::new(), Utc::now()).await?.allowance)
     }
 
     /// What so many events cost; none cost as much as one.
@@ -191,21 +203,17 @@ impl Ingest {
     }
 
     /// Takes tokens, and asks which ids are known. Without Redis this instance's bucket gives the tokens, and no id is.
-    async fn check(
-        &self,
-        charge: Charge,
-        ids: Vec<Uuid>,
-        now: DateTime<Utc>,
-    ) -> Result<(Allowance, Vec<bool>, Copies), OverRate> {
-        let (verdict, known, copies) = match self.filter.check(charge, ids, now).await {
-            Some(checked) => (checked.verdict, checked.known, checked.copies),
-            None => (None, Vec::new(), Copies::Unknown),
+    async fn check(&self, charge: Charge, ids: Vec<Uuid>, now: DateTime<Utc>) -> Result<Checked, OverRate> {
+        let (verdict, known, copies, taken) = match self.filter.check(charge, ids, now).await {
+            Some((checked, taken)) => (checked.verdict, checked.known, checked.copies, Some(taken)),
+            None => (None, Vec::new(), Copies::Unknown, None),
         };
         let here = || self.buckets.take(charge.project_id, charge.rate, charge.events);
         match verdict.unwrap_or_else(here) {
-            Ok(allowance) => Ok((allowance, known, copies)),
+            Ok(allowance) => Ok(Checked { allowance, known, copies, taken }),
             Err(error) => {
                 metrics::rate_limit_exceeded("project");
+                taken.into_iter().for_each(Taken::are_unused);
                 Err(error)
             }
         }
@@ -257,7 +265,7 @@ impl Ingest {
     async fn make_durable(
         &self,
         project_id: ProjectId,
-        New { received_at, batches }: New,
+        New { received_at, batches, taken }: New,
         allowance: Allowance,
     ) -> Result<(usize, usize), NotTaken> {
         let published = future::join_all(batches.into_iter().map(|Encoded { event_ids, payload }| async {
@@ -284,6 +292,9 @@ impl Ingest {
         }
         if !durable.is_empty() {
             self.filter.mark(project_id, durable, received_at);
+        }
+        if duplicates == 0 && failure.is_none() {
+            taken.into_iter().for_each(Taken::are_durable);
         }
         metrics::events_ingested(accepted);
         metrics::events_duplicate(CaughtBy::Stream, duplicates);

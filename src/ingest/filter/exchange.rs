@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Ask, Check, Checked, Link, Mark, Verdict,
     memory::{self, Found, Memory},
+    under_way::{self, Entry, Fate, Release},
 };
 use crate::{
     event::Copies,
@@ -22,8 +23,8 @@ pub(super) struct Exchange {
     /// A set is forgotten after so many seconds.
     kept: i64,
     window: TimeDelta,
-    /// Ids that a check has taken although they were durable already.
-    taken_again: Ids,
+    /// What is left of requests that died: it is in doubt from now on.
+    orphans: Vec<Release>,
     /// Under whose names ids are remembered, as far as is known.
     memory: Option<Memory>,
 }
@@ -32,6 +33,13 @@ pub(super) struct Exchange {
 type Ids = HashMap<(ProjectId, i64), Vec<Uuid>>;
 /// Checks that share their commands: of one project under one rate, in one time bucket.
 type Checks = HashMap<(ProjectId, Rate, i64), Vec<Check>>;
+
+/// What an exchange tells Redis before it asks.
+#[derive(Default)]
+struct News {
+    marks: Ids,
+    releases: Vec<Release>,
+}
 
 /// What went to Redis.
 pub(super) struct Sent {
@@ -47,24 +55,24 @@ impl Exchange {
             namespace: namespace.to_owned(),
             kept: (2 * bucket).as_secs().cast_signed(),
             window: TimeDelta::from_std(bucket).unwrap_or(TimeDelta::MAX),
-            taken_again: Ids::new(),
+            orphans: Vec::new(),
             memory: None,
         }
     }
 
     /// What goes to Redis for some asks. The answer is for [`Exchange::finish`].
     pub(super) fn begin(&mut self, asks: Vec<Ask>) -> (Pipeline, Sent) {
-        let (marks, checks) = sorted(asks);
-        self.pipeline(&marks, checks)
+        let (news, checks) = sorted(asks);
+        self.pipeline(&news, checks)
     }
 
-    fn pipeline(&mut self, marks: &Ids, checks: Checks) -> (Pipeline, Sent) {
+    fn pipeline(&mut self, news: &News, checks: Checks) -> (Pipeline, Sent) {
         let mut pipeline = redis::pipe();
         memory::ask(&mut pipeline, &memory::key(&self.namespace));
         let memory = self.memory.clone();
         if let Some(memory) = &memory {
-            self.ask(&mut pipeline, memory, marks, &checks);
-            self.taken_again.clear();
+            self.tell(&mut pipeline, memory, news);
+            self.ask(&mut pipeline, memory, &checks);
         }
         (pipeline, Sent { memory, asked_at: Utc::now(), checks })
     }
@@ -93,39 +101,55 @@ impl Exchange {
                     None => begin(link, &memory::key(&self.namespace), &found, asked_at).await,
                 };
                 // Marks are not for it: what they say may be what is lost.
-                self.memory.is_some().then(|| self.pipeline(&Ids::new(), checks))
+                self.memory.is_some().then(|| self.pipeline(&News::default(), checks))
             }
         }
     }
 
-    /// Adds marks and checks to a pipeline.
-    fn ask(&self, pipeline: &mut Pipeline, memory: &Memory, marks: &Ids, checks: &Checks) {
-        for (&(project_id, bucket), ids) in marks {
+    /// Adds what became of requests.
+    fn tell(&mut self, pipeline: &mut Pipeline, memory: &Memory, news: &News) {
+        for (&(project_id, bucket), ids) in &news.marks {
             let key = self.seen(memory, project_id, bucket);
             with_ids(pipeline, "SADD", &key, ids);
             pipeline.ignore().expire(&key, self.kept).ignore();
-            // Only now: at each moment an id is in one of the two sets.
-            with_ids(pipeline, "SREM", &self.taken(memory, project_id, bucket), ids);
-            pipeline.ignore();
         }
-        for (&(project_id, bucket), ids) in &self.taken_again {
-            with_ids(pipeline, "SREM", &self.taken(memory, project_id, bucket), ids);
-            pipeline.ignore();
+        // Only now, and only when they are in doubt: at each moment an id is somewhere.
+        let orphans = std::mem::take(&mut self.orphans);
+        for Release { project_id, bucket, number, prints, fate } in news.releases.iter().chain(&orphans) {
+            let in_doubt = || self.in_doubt(memory, *project_id, *bucket);
+            match fate {
+                Fate::Durable { contested: true } => {
+                    prints.command(pipeline, "SREM", &in_doubt());
+                    prints.command(pipeline, "SREM", &self.in_doubt(memory, *project_id, bucket - 1));
+                }
+                Fate::Durable { contested: false } | Fate::Unused => {}
+                Fate::Unknown => {
+                    prints.command(pipeline, "SADD", &in_doubt());
+                    pipeline.expire(in_doubt(), self.kept).ignore();
+                }
+            }
+            pipeline.hdel(self.under_way(memory, *project_id), number.as_bytes()).ignore();
         }
+    }
+
+    /// Adds checks.
+    fn ask(&self, pipeline: &mut Pipeline, memory: &Memory, checks: &Checks) {
         for (&(project_id, rate, bucket), checks) in checks {
             let key = format!("{}:rate:{project_id}", self.namespace);
             shared::ask(pipeline, &key, rate, checks.iter().map(|check| check.charge.events));
             if all_ids(checks).next().is_none() {
                 continue;
             }
-            // First: what is durable by then has left this set only when it was in the other.
-            let taken = self.taken(memory, project_id, bucket);
+            // In this order, against that of what is told: an id that is not under way any more is in doubt or durable.
+            let key = self.under_way(memory, project_id);
             for check in checks.iter().filter(|check| !check.ids.is_empty()) {
-                with_ids(pipeline, "SADD", &taken, &check.ids);
+                pipeline.hset(&key, check.number.as_bytes(), check.prints.entry(Utc::now())).ignore();
             }
-            pipeline.expire(&taken, self.kept).ignore();
-            // There is hardly ever anything in it.
-            pipeline.scard(self.taken(memory, project_id, bucket - 1));
+            pipeline.expire(&key, self.kept).ignore();
+            pipeline.hgetall(&key);
+            for bucket in [bucket, bucket - 1] {
+                pipeline.scard(self.in_doubt(memory, project_id, bucket));
+            }
             for bucket in [bucket, bucket - 1] {
                 let seen = self.seen(memory, project_id, bucket);
                 with_ids(pipeline, "SMISMEMBER", &seen, all_ids(checks));
@@ -144,42 +168,55 @@ impl Exchange {
     ) -> Result<(), ParsingError> {
         let first = if memory.reaches(self.window, now) { Copies::None } else { Copies::Before };
         for ((project_id, rate, bucket), checks) in checks {
-            let Answered { verdicts, newly_taken, taken_earlier, known } = read(rate, &checks, values)?;
-            let mut taken = Vec::new();
-            if taken_earlier > 0 {
-                let mut pipeline = redis::pipe();
-                let key = self.taken(memory, project_id, bucket - 1);
-                with_ids(&mut pipeline, "SMISMEMBER", &key, all_ids(&checks));
-                match link.run::<(Vec<bool>,)>(&pipeline).await {
-                    Some((earlier,)) => taken = earlier,
+            let Answered { verdicts, under_way, are_in_doubt, known } = read(rate, &checks, values)?;
+            let contested = under_way::contested(&checks, &under_way);
+            self.orphans.extend(
+                under_way::orphans(under_way, now).map(|entry| entry.ends_unknown(project_id, bucket)),
+            );
+            let mut in_doubt = Vec::new();
+            if are_in_doubt {
+                match self.ask_of_doubt(link, memory, (project_id, bucket), &checks).await {
+                    Some(answer) => in_doubt = answer,
                     None => return Ok(()),
                 }
             }
-            let (mut taken, mut known) = (taken.into_iter(), known.into_iter());
-            for ((check, verdict), newly_taken) in checks.into_iter().zip(verdicts).zip(newly_taken) {
+            let (mut in_doubt, mut known) = (in_doubt.into_iter(), known.into_iter());
+            for (check, verdict) in checks.into_iter().zip(verdicts) {
                 let count = check.ids.len();
-                let was_taken =
-                    newly_taken < count || taken.by_ref().take(count).filter(|taken| *taken).count() > 0;
+                let is_in_doubt = in_doubt.by_ref().take(count).filter(|it| *it).count() > 0;
                 let known: Vec<bool> = known.by_ref().take(count).collect();
-                let again: Vec<Uuid> = check
-                    .ids
-                    .into_iter()
-                    .zip(&known)
-                    .filter(|(_, known)| **known)
-                    .map(|(id, _)| id)
-                    .collect();
                 let checked = Checked {
                     verdict,
-                    known: if again.is_empty() { Vec::new() } else { known },
-                    copies: if was_taken { Copies::Beside } else { first },
+                    known: if known.contains(&true) { known } else { Vec::new() },
+                    copies: if is_in_doubt || contested.contains(&check.number) {
+                        Copies::Beside
+                    } else {
+                        first
+                    },
                 };
-                if !again.is_empty() {
-                    self.taken_again.entry((project_id, bucket)).or_default().extend(again);
-                }
                 check.answer.send(checked).ok(); // whoever is gone needs no answer
             }
         }
         Ok(())
+    }
+
+    /// Of each id of all checks, whether it is in doubt.
+    async fn ask_of_doubt(
+        &self,
+        link: &Link,
+        memory: &Memory,
+        (project_id, bucket): (ProjectId, i64),
+        checks: &[Check],
+    ) -> Option<Vec<bool>> {
+        let mut pipeline = redis::pipe();
+        for bucket in [bucket, bucket - 1] {
+            let command = pipeline.cmd("SMISMEMBER").arg(self.in_doubt(memory, project_id, bucket));
+            for check in checks {
+                check.prints.add_to(command);
+            }
+        }
+        let (now, before): (Vec<bool>, Vec<bool>) = link.run(&pipeline).await?;
+        Some(now.into_iter().zip(before).map(|(now, before)| now || before).collect())
     }
 
     /// The ids of events that are durable.
@@ -187,9 +224,14 @@ impl Exchange {
         format!("{}:seen:{}:{project_id}:{bucket}", self.namespace, memory.name)
     }
 
-    /// The ids that a request has had of which it is not known that they are durable.
-    fn taken(&self, memory: &Memory, project_id: ProjectId, bucket: i64) -> String {
-        format!("{}:taken:{}:{project_id}:{bucket}", self.namespace, memory.name)
+    /// The requests of a project that are on their way into the stream.
+    fn under_way(&self, memory: &Memory, project_id: ProjectId) -> String {
+        format!("{}:under-way:{}:{project_id}", self.namespace, memory.name)
+    }
+
+    /// The prints of ids that a request has had of which it is not known what became of them.
+    fn in_doubt(&self, memory: &Memory, project_id: ProjectId, bucket: i64) -> String {
+        format!("{}:in-doubt:{}:{project_id}:{bucket}", self.namespace, memory.name)
     }
 }
 
@@ -201,20 +243,21 @@ async fn begin(link: &Link, key: &str, found: &Found, now: DateTime<Utc>) -> Opt
     memory::replaced(&text)
 }
 
-fn sorted(asks: Vec<Ask>) -> (Ids, Checks) {
-    let (mut marks, mut checks) = (Ids::new(), Checks::new());
+fn sorted(asks: Vec<Ask>) -> (News, Checks) {
+    let (mut news, mut checks) = (News::default(), Checks::new());
     for ask in asks {
         match ask {
             Ask::Mark(Mark { project_id, ids, bucket }) => {
-                marks.entry((project_id, bucket)).or_default().extend(ids);
+                news.marks.entry((project_id, bucket)).or_default().extend(ids);
             }
+            Ask::Release(release) => news.releases.push(release),
             Ask::Check(check) => {
                 let of = (check.charge.project_id, check.charge.rate, check.bucket);
                 checks.entry(of).or_default().push(check);
             }
         }
     }
-    (marks, checks)
+    (news, checks)
 }
 
 fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl IntoIterator<Item = &'i Uuid>) {
@@ -228,10 +271,9 @@ fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl Int
 struct Answered {
     /// Of each check; nothing if Redis takes no writes.
     verdicts: Vec<Option<Verdict>>,
-    /// Of each check, how many of its ids nobody had taken.
-    newly_taken: Vec<usize>,
-    /// Ids that were taken in the bucket before and are not durable, of whatever request.
-    taken_earlier: usize,
+    under_way: Vec<Entry>,
+    /// Whether anything is in doubt, of whatever request.
+    are_in_doubt: bool,
     /// Of each id of all checks, whether it is durable.
     known: Vec<bool>,
 }
@@ -245,19 +287,15 @@ fn read(
     let verdicts =
         checks.iter().map(|_| buckets.next().map(|bucket| shared::verdict(rate, bucket))).collect();
     if all_ids(checks).next().is_none() {
-        let newly_taken = vec![0; checks.len()];
-        return Ok(Answered { verdicts, newly_taken, taken_earlier: 0, known: Vec::new() });
+        return Ok(Answered { verdicts, under_way: Vec::new(), are_in_doubt: false, known: Vec::new() });
     }
-    let newly_taken = checks
-        .iter()
-        .map(|check| if check.ids.is_empty() { Ok(0) } else { next(values) })
-        .collect::<Result<_, _>>()?;
-    let taken_earlier = next(values)?;
+    let under_way = under_way::read(next(values)?);
+    let (in_doubt, before): (usize, usize) = (next(values)?, next(values)?);
     let mut known: Vec<bool> = next(values)?;
     for (known, earlier) in known.iter_mut().zip(next::<Vec<bool>>(values)?) {
         *known |= earlier;
     }
-    Ok(Answered { verdicts, newly_taken, taken_earlier, known })
+    Ok(Answered { verdicts, under_way, are_in_doubt: in_doubt + before > 0, known })
 }
 
 fn all_ids(checks: &[Check]) -> impl Iterator<Item = &Uuid> {

@@ -1,11 +1,11 @@
 //! The filter for duplicates in Redis: which ids were accepted lately? It is never the truth. Without it the stream and
 //! the store remove duplicates, later and at more cost.
 //!
-//! Two sets per project and time bucket hold the ids' 16 bytes: those that a request has taken, from when it is checked, and
-//! those that are durable, from when they are marked. An id moves from the first to the second, so what stays in the first is
-//! what died on its way, and the second is the larger one by far. The bucket of now and the one before are asked, so an id is
-//! remembered for one to two buckets. Who takes an id that is in none of them, as far back as Redis remembers ([`memory`]), has
-//! the only copy of the event, and the store need not look for others. The same round trip asks for the project's rate.
+//! A set per project and time bucket holds the 16 bytes of the ids that are durable, from when they are marked. The bucket of now
+//! and the one before are asked, so an id is remembered for one to two buckets. Until then an id is under way, with all others of
+//! its request, or in doubt, if its request could not say what became of it ([`under_way`]). Who takes an id that is in none of
+//! them, as far back as Redis remembers ([`memory`]), has the only copy of the event, and the store need not look for others. The
+//! same round trip asks for the project's rate.
 //!
 //! One task talks with Redis. What requests ask and mark while two round trips are under way goes together in the next one
 //! ([`exchange`]), so that many small requests cost as little as one.
@@ -14,6 +14,7 @@ mod exchange;
 mod history;
 mod link;
 mod memory;
+mod under_way;
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -23,11 +24,12 @@ use redis::{Pipeline, RedisError, Value};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-pub use self::history::History;
 use self::{
     exchange::{Exchange, Sent},
     link::Link,
+    under_way::{Fate, Prints, Release},
 };
+pub use self::{history::History, under_way::Taken};
 use super::{
     idempotency::Claim,
     rate::{Allowance, OverRate, Rate},
@@ -75,11 +77,16 @@ pub struct Checked {
 enum Ask {
     Check(Check),
     Mark(Mark),
+    Release(Release),
 }
 
 struct Check {
     charge: Charge,
     ids: Vec<Uuid>,
+    /// One for each id.
+    prints: Prints,
+    /// Of the request.
+    number: Uuid,
     /// The number of the time bucket.
     bucket: i64,
     answer: oneshot::Sender<Checked>,
@@ -95,6 +102,8 @@ impl Ask {
     fn ids(&self) -> usize {
         match self {
             Self::Check(Check { ids, .. }) | Self::Mark(Mark { ids, .. }) => ids.len(),
+            Self::Release(Release { prints, fate: Fate::Unknown, .. }) => prints.len(),
+            Self::Release(_) => 0,
         }
     }
 }
@@ -111,15 +120,28 @@ impl Filter {
 
     /// Takes a token per event from the project's bucket, and asks of each id whether it was marked before, in one round
     /// trip. Nothing, if Redis does not answer.
-    pub async fn check(&self, charge: Charge, ids: Vec<Uuid>, now: DateTime<Utc>) -> Option<Checked> {
-        let (answer, checked) = oneshot::channel();
-        let bucket = self.bucket_of(now);
-        let asked = self.ask(Ask::Check(Check { charge, ids, bucket, answer }));
-        let checked = if asked { checked.await.ok() } else { None };
-        if checked.is_none() {
+    pub async fn check(
+        &self,
+        charge: Charge,
+        ids: Vec<Uuid>,
+        now: DateTime<Utc>,
+    ) -> Option<(Checked, Taken)> {
+        if self.link.is_down() {
             metrics::filter_unavailable();
+            return None;
         }
-        checked
+        let (number, bucket, prints) = (Uuid::new_v4(), self.bucket_of(now), Prints::of(&ids));
+        let (project_id, fate) = (charge.project_id, Fate::Unknown);
+        let release = Release { project_id, bucket, number, prints: prints.clone(), fate };
+        let mut taken = Taken::new(self.asking.clone(), release);
+        let (answer, checked) = oneshot::channel();
+        self.asking.send(Ask::Check(Check { charge, ids, prints, number, bucket, answer })).ok()?;
+        let Ok(checked) = checked.await else {
+            metrics::filter_unavailable();
+            return None;
+        };
+        taken.contested = checked.copies == Copies::Beside;
+        Some((checked, taken))
     }
 
     /// Marks ids as accepted. Nobody waits for it: what this instance checks afterwards goes to Redis later. If it fails,
