@@ -102,7 +102,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     };
     let admission = Admission::new(&options.load);
     let http = options.http;
-    let reader = Reader::new(store::connect(&options.database)?, &options.questions);
+    let reader = Reader::new(store::connect(&options.database)?, pool.clone(), &options.questions);
     let keeping = keep_stream(stream.clone(), options.stream, ingest.filter.clone(), pool.clone());
     let following = follow_history(stream.clone(), ingest.filter.clone(), pool.clone());
     let parts =

@@ -2,10 +2,12 @@
 
 use std::{
     ops::{Deref, DerefMut},
+    pin::pin,
     time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use uuid::Uuid;
 
 use super::{
     StoreError,
@@ -19,10 +21,15 @@ use crate::{
     stats::filter::Filter,
 };
 
+/// A transaction with nothing under way rolls back within it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Opens snapshots.
 #[derive(Clone)]
 pub struct Reader {
     pool: PgPool,
+    /// Not for questions: connections on which those that are abandoned are cancelled.
+    beside: PgPool,
     timeout: Duration,
     events: Room,
 }
@@ -38,14 +45,22 @@ pub enum Source {
 
 /// The database as it is at one moment.
 pub struct Snapshot {
-    /// With the turn; there until it is dropped.
-    open: Option<(Transaction<'static, Postgres>, Option<Turn>)>,
+    /// There until it is dropped.
+    open: Option<Open>,
+}
+
+struct Open {
+    transaction: Transaction<'static, Postgres>,
+    turn: Option<Turn>,
+    /// Under which the database lists it.
+    name: String,
+    beside: PgPool,
 }
 
 impl Reader {
-    pub fn new(pool: PgPool, config: &Questions) -> Self {
+    pub fn new(pool: PgPool, beside: PgPool, config: &Questions) -> Self {
         let timeout = config.question_timeout;
-        Self { pool, timeout, events: Room::new(config.event_questions.into()) }
+        Self { pool, beside, timeout, events: Room::new(config.event_questions.into()) }
     }
 
     /// How long the database may work on a question.
@@ -83,8 +98,10 @@ impl Reader {
                 Some(turn.ok_or(StoreError::NoTurn)?)
             }
         };
+        let name = format!("weir question {}", Uuid::new_v4().simple());
         let begin = format!(
             "begin isolation level repeatable read, read only;
+             set local application_name = '{name}';
              set local statement_timeout = {};
              set local max_parallel_workers_per_gather = 0",
             self.timeout.as_millis().max(1)
@@ -93,7 +110,22 @@ impl Reader {
         // Whoever goes meanwhile leaves the turn to the transaction, too.
         let opened = to_its_end(async move { Ok((pool.begin_with(AssertSqlSafe(begin)).await?, turn)) });
         let (transaction, turn) = opened.await?;
-        Ok(Snapshot { open: Some((transaction, turn)) })
+        Ok(Snapshot { open: Some(Open { transaction, turn, name, beside: self.beside.clone() }) })
+    }
+}
+
+impl Open {
+    /// Ends the transaction, and what the database still does for it.
+    async fn end(self) {
+        let Self { transaction, turn, name, beside } = self;
+        let mut rollback = pin!(transaction.rollback());
+        if tokio::time::timeout(PATIENCE, &mut rollback).await.is_err() {
+            let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1";
+            // If it cannot be cancelled, the timeout of questions ends it.
+            sqlx::query(cancel).bind(name).execute(&beside).await.ok();
+            rollback.await.ok();
+        }
+        drop(turn);
     }
 }
 
@@ -101,25 +133,22 @@ impl Deref for Snapshot {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.open.as_ref().expect("it is there until it is dropped").0
+        &self.open.as_ref().expect("it is there until it is dropped").transaction
     }
 }
 
 impl DerefMut for Snapshot {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.open.as_mut().expect("it is there until it is dropped").0
+        &mut self.open.as_mut().expect("it is there until it is dropped").transaction
     }
 }
 
 impl Drop for Snapshot {
-    /// A client that goes away drops its question while the database works on: the turn lasts until that is over.
+    /// A client that goes away drops its question while the database works on: that is cancelled, and the turn lasts until it is
+    /// over.
     fn drop(&mut self) {
-        if let Some((transaction, turn)) = self.open.take() {
-            tokio::spawn(async move {
-                // It waits for the statement under way, which ends at the timeout of questions at the latest.
-                transaction.rollback().await.ok();
-                drop(turn);
-            });
+        if let Some(open) = self.open.take() {
+            tokio::spawn(open.end());
         }
     }
 }

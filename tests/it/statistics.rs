@@ -192,8 +192,8 @@ async fn a_question_that_costs_too_much_is_told_what_to_narrow_and_holds_up_no_o
 }
 
 #[tokio::test]
-async fn questions_that_are_abandoned_keep_their_turns_until_the_database_is_done() {
-    let weir = Weir::start_with(&[("WEIR_QUESTION_TIMEOUT", "20s"), ("WEIR_EVENT_QUESTIONS", "2")]).await;
+async fn questions_that_are_abandoned_are_cancelled_and_keep_their_turns_until_then() {
+    let weir = Weir::start_with(&[("WEIR_QUESTION_TIMEOUT", "10m"), ("WEIR_EVENT_QUESTIONS", "2")]).await;
     let (project, other) = (clicks(&weir).await, weir.project("other", "UTC").await);
     let mut blocking = sqlx::PgConnection::connect(&weir.database_url()).await.unwrap();
     let mut blocked = blocking.begin().await.unwrap();
@@ -203,17 +203,20 @@ async fn questions_that_are_abandoned_keep_their_turns_until_the_database_is_don
     let at_work = || {
         weir.number(
             "select count(*) from pg_stat_activity
-             where datname = current_database() and application_name = 'weir' and wait_event_type = 'Lock'",
+             where datname = current_database() and application_name like 'weir question %'
+                   and wait_event_type = 'Lock'",
         )
     };
     for _ in 0..10 {
-        let questions = (0..10).map(|_| weir.get(&project, path).timeout(Duration::from_millis(500)).send());
-        for answer in futures::future::join_all(questions).await {
-            assert!(answer.is_err_and(|error| error.is_timeout()));
-        }
-        eventually("a question is at work", at_work, |questions| *questions > 0).await;
-        assert_eq!(at_work().await, 1, "a project has half of the turns");
+        let questions = (0..10).map(|_| weir.get(&project, path).timeout(Duration::from_secs(1)).send());
+        let one_works = eventually("a question is at work", at_work, |questions| *questions > 0);
+        let (answers, working) = futures::join!(futures::future::join_all(questions), one_works);
+        assert_eq!(working, 1, "a project has half of the turns");
+        assert!(answers.into_iter().all(|answer| answer.is_err_and(|error| error.is_timeout())));
+        eventually("nobody asks any more", at_work, |questions| *questions == 0).await;
     }
+    let waiting = weir.get(&project, path).timeout(Duration::from_secs(1)).send();
+    assert!(waiting.await.is_err_and(|error| error.is_timeout()));
     // Neither keys nor signs of life nor other projects' questions wait for them.
     assert_eq!(weir.http.get(weir.url("/ready")).send().await.unwrap().status(), 200);
     weir.ask(&other, "/stats/dau?from=2024-03-01&to=2024-03-31").await;

@@ -56,7 +56,7 @@ async fn a_question_whose_client_is_gone_leaves_no_transaction_behind() {
     let project_id = projects::by_name(&weir.pool, "p").await.unwrap().unwrap().id;
     let pool = PgPoolOptions::new().max_connections(1).connect(&weir.database_url()).await.unwrap();
     let limits = Questions { question_timeout: Duration::from_mins(1), event_questions: 2 };
-    let reader = Reader::new(pool.clone(), &limits);
+    let reader = Reader::new(pool.clone(), pool.clone(), &limits);
     for polls in 1..=12 {
         let mut asking = Box::pin(reader.snapshot(project_id, Source::Activity));
         for _ in 0..polls {
