@@ -135,9 +135,10 @@ pub enum LettersError {
 #[derive(Debug, thiserror::Error)]
 pub enum NotGivenBack {
     #[error(
-        "it cannot be read, and says not where it came from, since an older weir has written it; `weir dlq show` has its bytes"
+        "it cannot be read by this weir, and would come back: if a newer one wrote it, replay it with that; `weir dlq show` has \
+         its bytes"
     )]
-    UnknownSubject,
+    Unreadable,
     #[error(transparent)]
     NotPublished(#[from] NotPublished),
 }
@@ -194,12 +195,7 @@ impl Letters {
     /// not be removed, the store knows its events.
     pub async fn give_back(&self, letter: &Letter, publisher: &Publisher) -> Result<Published, NotGivenBack> {
         let projects = letter.batches().unwrap_or_default().into_iter().map(|batch| batch.project_id);
-        let subject = match self.names.events_subject(projects) {
-            Some(subject) => subject,
-            None if letter.source.subject.is_empty() => return Err(NotGivenBack::UnknownSubject),
-            // Another weir may be able to read it.
-            None => letter.source.subject.clone(),
-        };
+        let subject = self.names.events_subject(projects).ok_or(NotGivenBack::Unreadable)?;
         let id = format!("replay {} {}", self.created.timestamp_micros(), letter.number);
         Ok(publisher.publish_message(&subject, &id, letter.payload.clone()).await?)
     }

@@ -173,7 +173,7 @@ async fn give_back(
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
-            Err(error @ NotGivenBack::UnknownSubject) => {
+            Err(error @ NotGivenBack::Unreadable) => {
                 progress.suspend(|| eprintln!("letter {number}: {error}"));
                 return Ok(false);
             }
