@@ -44,6 +44,7 @@
 //! [`config`] is every option, [`metrics`] every metric, [`api`]'s module `problem` every error answer.
 
 pub mod api;
+pub mod clock;
 pub mod config;
 mod connections;
 pub mod event;

@@ -36,6 +36,7 @@ const USERS_DELETED: &str = "users_deleted_total";
 const USERS_MERGED: &str = "users_merged_total";
 const STREAM_MESSAGES: &str = "stream_messages";
 const STREAM_OLDEST: &str = "stream_oldest_message_seconds";
+const CLOCK_SKEW: &str = "clock_skew_seconds";
 const STRAYS: &str = "stream_strays_total";
 const TIME_ZONE_RULES: &str = "time_zone_rules";
 const DAYS_TO_RECOUNT: &str = "days_to_recount";
@@ -100,6 +101,7 @@ pub fn start() -> PrometheusHandle {
     describe_counter!(USERS_MERGED, "Users whose events and statistics became those of others");
     describe_gauge!(STREAM_MESSAGES, "Messages in the stream of events: waiting, or in hand with a worker");
     describe_gauge!(STREAM_OLDEST, "Age of the oldest message in the stream of events; 0 if it is empty");
+    describe_gauge!(CLOCK_SKEW, "How far the clocks of this process and of the database are apart at least");
     describe_counter!(
         STRAYS,
         "Messages that the stream had kept though its consumers were past them, and that were given back to them"
@@ -263,9 +265,13 @@ pub fn stream(state: &State) {
     let in_hand = state.in_hand.min(state.messages);
     gauge!(STREAM_MESSAGES, "state" => "in_hand").set(exact(in_hand));
     gauge!(STREAM_MESSAGES, "state" => "waiting").set(exact(state.messages - in_hand));
-    let age = state.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());
+    let age = state.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64().max(0.0));
     gauge!(STREAM_OLDEST).set(age);
     gauge!(DEAD_LETTERS).set(exact(state.dead));
+}
+
+pub fn clock_skew(milliseconds: i64) {
+    gauge!(CLOCK_SKEW).set(exact(milliseconds.unsigned_abs()) / 1_000.0);
 }
 
 pub fn strays(messages: usize) {

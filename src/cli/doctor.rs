@@ -7,6 +7,7 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use clap::Args;
 use sqlx::PgPool;
 use weir::{
+    clock::Skew,
     config,
     ingest::filter::Filter,
     store::{
@@ -21,8 +22,6 @@ use weir::{
     zone::rules,
 };
 
-/// Clocks that differ by more put events into the wrong hour, and rates out of step.
-const SKEW: TimeDelta = TimeDelta::seconds(2);
 /// A message that waits longer says that workers do not keep up, or that there are none.
 const LAG: TimeDelta = TimeDelta::minutes(1);
 /// The stream is getting full.
@@ -158,10 +157,9 @@ fn unanswered(findings: &mut Findings, error: &(dyn std::error::Error + 'static)
 }
 
 fn clock(whose: &str, before: DateTime<Utc>, theirs: DateTime<Utc>) -> Result<String, String> {
-    let after = Utc::now();
-    let skew = if theirs < before { before - theirs } else { (theirs - after).max(TimeDelta::zero()) };
-    let milliseconds = skew.num_milliseconds();
-    if skew <= SKEW {
+    let skew = Skew::of(before, theirs);
+    let milliseconds = skew.milliseconds();
+    if !skew.is_too_much() {
         return Ok(format!("differs from that of {whose} by {milliseconds} ms at most"));
     }
     Err(format!("differs from that of {whose} by {milliseconds} ms: let both follow a time server"))

@@ -7,7 +7,7 @@ use clap::Args;
 use sqlx::PgPool;
 use tracing::{info, warn};
 use weir::{
-    api, config,
+    api, clock, config,
     ingest::{
         Ingest,
         admission::Admission,
@@ -105,6 +105,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let reader = Reader::new(store::connect(&options.database)?, pool.clone(), &options.questions);
     let keeping = keep_stream(stream.clone(), options.stream, ingest.filter.clone(), pool.clone());
     let following = follow_history(stream.clone(), ingest.filter.clone(), pool.clone());
+    let watching = clock::watch(pool.clone());
     let parts =
         api::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
     let app = api::app(parts);
@@ -116,6 +117,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
         served = &mut serving => served?,
         failed = keeping => failed?,
         () = following => {}
+        () = watching => {}
     }
     info!("ended");
     Ok(())

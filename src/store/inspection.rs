@@ -31,6 +31,11 @@ pub async fn about(pool: &PgPool) -> Result<About, StoreError> {
     Ok(query.fetch_one(pool).await?)
 }
 
+/// What the clock of the database shows.
+pub async fn now(pool: &PgPool) -> Result<DateTime<Utc>, StoreError> {
+    Ok(sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await?)
+}
+
 /// Whether any event is stored.
 pub async fn has_events(pool: &PgPool) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar("select exists (select from events)").fetch_one(pool).await?)

@@ -104,6 +104,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(upkeep::adopt_rules(pool.clone(), ending.clone()));
     tasks.spawn(upkeep::recount(pool.clone(), ending.clone()));
     tasks.spawn(upkeep::watch(pool.clone(), stream.clone(), ending.clone()));
+    tasks.spawn(upkeep::watch_clock(pool.clone(), ending.clone()));
     if !options.retention.event_retention.is_zero() {
         tasks.spawn(upkeep::expire(pool, options.retention.event_retention, ending.clone()));
     }

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weir::{
-    metrics,
+    clock, metrics,
     store::{StoreError, deletions, expiry, merges, promotions::rebuild, recounts, settled, zones},
     stream::{Stream, state::State},
     telemetry,
@@ -144,6 +144,11 @@ pub(crate) async fn expire(pool: PgPool, retention: Duration, ending: Cancellati
             return;
         }
     }
+}
+
+/// Compares this clock with that of the database.
+pub(crate) async fn watch_clock(pool: PgPool, ending: CancellationToken) {
+    ending.run_until_cancelled(clock::watch(pool)).await;
 }
 
 /// Measures the streams, gives strays of theirs back, and forgets who was deleted before the oldest message came.
