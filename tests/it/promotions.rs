@@ -325,7 +325,12 @@ async fn what_cannot_be_promoted_is_told() {
         assert!(!refused.status.success() && refused.stderr.contains(expected), "{refused:?}");
     }
     for number in 0..10 {
-        weir.run(&["project", "promote", "p", &format!("properties.p{number}")]).await.succeeded();
+        let promoted =
+            weir.run(&["project", "promote", "p", &format!("properties.p{number}")]).await.succeeded();
+        assert!(
+            promoted.stdout.contains(&format!("No event has properties.p{number} so far")),
+            "{promoted:?}"
+        );
     }
     let refused = weir.run(&["project", "promote", "p", "properties.p10"]).await;
     assert!(refused.stderr.contains("demote one of them first"), "{refused:?}");

@@ -60,6 +60,11 @@ async fn wait_until_ready(pool: &PgPool, project: &Project, property: &Property)
     }
     progress.finish_and_clear();
     println!("Questions about {property} are answered from bitmaps now.");
+    if !promotions::has_values(pool, project.id, property).await? {
+        println!(
+            "No event has {property} so far: if you expected some, look at how it is spelled in your events."
+        );
+    }
     Ok(())
 }
 

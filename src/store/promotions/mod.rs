@@ -100,6 +100,18 @@ pub async fn demote(pool: &PgPool, project_id: ProjectId, property: &Property) -
     Ok(true)
 }
 
+/// Whether an event of the project has a value of a promoted property.
+pub async fn has_values(
+    pool: &PgPool,
+    project_id: ProjectId,
+    property: &Property,
+) -> Result<bool, StoreError> {
+    let query = sqlx::query_scalar(
+        "select exists (select from property_values where project_id = $1 and property = $2)",
+    );
+    Ok(query.bind(project_id.get()).bind(property.name()).fetch_one(pool).await?)
+}
+
 /// The promoted properties of a project, by name.
 pub async fn of(connection: &mut PgConnection, project_id: ProjectId) -> Result<Vec<Promotion>, StoreError> {
     type Row = (String, Option<NaiveDate>, Option<NaiveDate>, Option<NaiveDate>, bool, Option<String>);
