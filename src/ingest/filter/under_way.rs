@@ -15,9 +15,9 @@ use uuid::Uuid;
 use super::{Ask, Check};
 use crate::project::ProjectId;
 
-/// A request that is under way for longer is taken for dead. If it is not, it loses nothing: what it marks as durable afterwards
-/// is found among the durable.
-const LONGEST: TimeDelta = TimeDelta::minutes(1);
+/// A request that is under way for longer is taken for dead; far longer than any takes, since instances need not have the same
+/// time. If it lives, it loses nothing: what it marks as durable afterwards is found among the durable.
+const LONGEST: TimeDelta = TimeDelta::minutes(10);
 
 /// What stands for ids, 8 bytes for each. Two ids with one print are taken for the same, which costs the store a look and nothing
 /// else.
@@ -153,7 +153,8 @@ pub(super) fn contested(checks: &[Check], under_way: &[Entry]) -> HashSet<Uuid> 
     if checks.len() == 1 && others.peek().is_none() {
         return contested;
     }
-    let mut takers: HashMap<u64, Uuid> = HashMap::new();
+    let prints = checks.iter().map(|check| check.prints.len()).sum();
+    let mut takers: HashMap<u64, Uuid> = HashMap::with_capacity(prints);
     for Check { number, prints, .. } in checks {
         for print in &prints.0 {
             if let Some(taker) = takers.insert(*print, *number).filter(|taker| taker != number) {
