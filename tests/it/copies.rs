@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
+use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use weir::{
@@ -11,7 +12,7 @@ use weir::{
     stream::message,
 };
 
-use super::support::{Weir, server};
+use super::support::{Weir, eventually, server};
 
 /// The same event, stamped anew with each try, beside one that is new each time: the stream does not take them for a
 /// message that it has.
@@ -23,12 +24,24 @@ fn stamped(event_id: &str, tried: i64) -> Value {
     ])
 }
 
+async fn redis() -> MultiplexedConnection {
+    let client = redis::Client::open(server("REDIS_URL")).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Its keys that begin so.
+async fn keys(weir: &Weir, beginning: &str) -> Vec<String> {
+    let pattern = format!("{}:{beginning}*", weir.namespace());
+    redis::cmd("KEYS").arg(pattern).query_async(&mut redis().await).await.unwrap()
+}
+
+async fn wait_until_nothing_is_under_way(weir: &Weir) {
+    eventually("no request is under way", || keys(weir, "under-way:"), Vec::is_empty).await;
+}
+
 /// What Redis knows of a namespace is lost, as when it restarts without a copy on disk.
 async fn empty_redis(weir: &Weir) {
-    let client = redis::Client::open(server("REDIS_URL")).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
-    let keys: Vec<String> =
-        redis::cmd("KEYS").arg(format!("{}:*", weir.namespace())).query_async(&mut redis).await.unwrap();
+    let (keys, mut redis) = (keys(weir, "").await, redis().await);
     assert!(!keys.is_empty());
     redis::cmd("DEL").arg(keys).query_async::<i64>(&mut redis).await.unwrap();
 }
@@ -37,16 +50,52 @@ async fn empty_redis(weir: &Weir) {
 async fn forty_senders_of_one_id_with_forty_times_make_one_event() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
+    let another = weir.another_api().await;
     for round in 0..5 {
         let event_id = format!("id-{round}");
-        let bodies: Vec<Value> = (0..40).map(|tried| stamped(&event_id, tried)).collect();
-        let sent = join_all(bodies.iter().map(|body| weir.send(&project, body))).await;
-        for (status, answer) in sent {
-            assert!(matches!(status.as_u16(), 200 | 202), "{answer}");
+        let send = async |tried: i64| {
+            let address = if tried % 2 == 0 { &weir.api.address } else { &another.address };
+            let request = weir.http.post(format!("http://{address}/events"));
+            let request = request.header("X-API-Key", &project.write).json(&stamped(&event_id, tried));
+            request.send().await.unwrap().status().as_u16()
+        };
+        for status in join_all((0..40).map(send)).await {
+            assert!(matches!(status, 200 | 202), "{status}");
         }
     }
     weir.wait_until_drained().await;
     weir.wait_for_events(5 + 5 * 40).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn ids_of_a_request_that_failed_are_in_doubt_until_they_are_durable() {
+    let mut weir = Weir::start_with(&[("WEIR_STREAM_MAX_BYTES", "64KiB")]).await;
+    let project = weir.project("p", "UTC").await;
+    weir.worker.kill().await;
+    let mut tried = 0;
+    let refused = loop {
+        let mut body = stamped(&format!("id-{tried}"), tried);
+        body[0]["properties"] = json!({"text": "x".repeat(5_000)});
+        match weir.send(&project, &body).await.0.as_u16() {
+            202 => tried += 1,
+            status => break (status, format!("id-{tried}")),
+        }
+    };
+    assert_eq!(refused.0, 503);
+    wait_until_nothing_is_under_way(&weir).await;
+    assert_eq!(keys(&weir, "in-doubt:").await.len(), 1, "the store must look for copies of what was refused");
+
+    weir.start_worker().await;
+    weir.wait_for_events(2 * tried).await;
+    for expected in [(202, json!(0)), (200, json!(2))] {
+        let (status, answer) = weir.send(&project, &stamped(&refused.1, tried)).await;
+        assert_eq!((status.as_u16(), answer["duplicates"].clone()), expected);
+        wait_until_nothing_is_under_way(&weir).await;
+        assert_eq!(keys(&weir, "in-doubt:").await, [""; 0], "all are durable");
+    }
+    weir.wait_until_drained().await;
+    weir.wait_for_events(2 * tried + 2).await;
     weir.stop().await;
 }
 
