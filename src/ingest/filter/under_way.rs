@@ -148,8 +148,8 @@ pub(super) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Entry> {
 /// The numbers of the checks of which another request, or another of these checks, has an id under way.
 pub(super) fn contested(checks: &[Check], under_way: &[Entry]) -> HashSet<Uuid> {
     let mut contested = HashSet::new();
-    let is_other = |entry: &&Entry| !checks.iter().any(|check| entry.number == check.number);
-    let mut others = under_way.iter().filter(is_other).peekable();
+    let own: HashSet<Uuid> = checks.iter().map(|check| check.number).collect();
+    let mut others = under_way.iter().filter(|entry| !own.contains(&entry.number)).peekable();
     if checks.len() == 1 && others.peek().is_none() {
         return contested;
     }
