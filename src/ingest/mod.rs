@@ -265,7 +265,7 @@ impl Ingest {
     async fn make_durable(
         &self,
         project_id: ProjectId,
-        New { received_at, batches, taken }: New,
+        New { received_at, batches, mut taken }: New,
         allowance: Allowance,
     ) -> Result<(usize, usize), NotTaken> {
         let published = future::join_all(batches.into_iter().map(|Encoded { event_ids, payload }| async {
@@ -290,8 +290,10 @@ impl Ingest {
                 }
             }
         }
-        if !durable.is_empty() {
-            self.filter.mark(project_id, durable, received_at);
+        match &mut taken {
+            Some(taken) => taken.mark(durable),
+            None if durable.is_empty() => {}
+            None => self.filter.mark(project_id, durable, received_at),
         }
         if duplicates == 0 && failure.is_none() {
             taken.into_iter().for_each(Taken::are_durable);

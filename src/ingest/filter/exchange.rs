@@ -115,7 +115,7 @@ impl Exchange {
         }
         // Only now, and only when they are in doubt: at each moment an id is somewhere.
         let orphans = std::mem::take(&mut self.orphans);
-        for Release { project_id, bucket, number, prints, fate } in news.releases.iter().chain(&orphans) {
+        for Release { project_id, bucket, number, prints, fate, .. } in news.releases.iter().chain(&orphans) {
             let in_doubt = || self.in_doubt(memory, *project_id, *bucket);
             match fate {
                 Fate::Durable { contested: true } => {
@@ -250,7 +250,13 @@ fn sorted(asks: Vec<Ask>) -> (News, Checks) {
             Ask::Mark(Mark { project_id, ids, bucket }) => {
                 news.marks.entry((project_id, bucket)).or_default().extend(ids);
             }
-            Ask::Release(release) => news.releases.push(release),
+            Ask::Release(mut release) => {
+                if !release.durable.is_empty() {
+                    let of = (release.project_id, release.bucket);
+                    news.marks.entry(of).or_default().append(&mut release.durable);
+                }
+                news.releases.push(release);
+            }
             Ask::Check(check) => {
                 let of = (check.charge.project_id, check.charge.rate, check.bucket);
                 checks.entry(of).or_default().push(check);

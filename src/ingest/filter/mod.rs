@@ -102,8 +102,10 @@ impl Ask {
     fn ids(&self) -> usize {
         match self {
             Self::Check(Check { ids, .. }) | Self::Mark(Mark { ids, .. }) => ids.len(),
-            Self::Release(Release { prints, fate: Fate::Unknown, .. }) => prints.len(),
-            Self::Release(_) => 0,
+            Self::Release(Release { durable, prints, fate: Fate::Unknown, .. }) => {
+                durable.len() + prints.len()
+            }
+            Self::Release(Release { durable, .. }) => durable.len(),
         }
     }
 }
@@ -132,7 +134,8 @@ impl Filter {
         }
         let (number, bucket, prints) = (Uuid::new_v4(), self.bucket_of(now), Prints::of(&ids));
         let (project_id, fate) = (charge.project_id, Fate::Unknown);
-        let release = Release { project_id, bucket, number, prints: prints.clone(), fate };
+        let release =
+            Release { project_id, bucket, number, prints: prints.clone(), durable: Vec::new(), fate };
         let mut taken = Taken::new(self.asking.clone(), release);
         let (answer, checked) = oneshot::channel();
         self.asking.send(Ask::Check(Check { charge, ids, prints, number, bucket, answer })).ok()?;
@@ -144,8 +147,8 @@ impl Filter {
         Some((checked, taken))
     }
 
-    /// Marks ids as accepted. Nobody waits for it: what this instance checks afterwards goes to Redis later. If it fails,
-    /// the stream or the store will recognise them.
+    /// Marks ids as accepted that no check has taken; others are marked by [`Taken::mark`]. Nobody waits for it: what this instance
+    /// checks afterwards goes to Redis later. If it fails, the stream or the store will recognise them.
     pub fn mark(&self, project_id: ProjectId, ids: Vec<Uuid>, now: DateTime<Utc>) {
         self.ask(Ask::Mark(Mark { project_id, ids, bucket: self.bucket_of(now) }));
     }

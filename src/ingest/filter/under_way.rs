@@ -37,13 +37,16 @@ pub(super) struct Release {
     pub(super) bucket: i64,
     pub(super) number: Uuid,
     pub(super) prints: Prints,
+    /// Those of its ids that are durable. They are marked so with the end of their request and not apart from it: else the one
+    /// could get lost without the other, and an id would be nowhere.
+    pub(super) durable: Vec<Uuid>,
     pub(super) fate: Fate,
 }
 
 /// What became of the ids of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
-    /// All are durable, and were marked so before this is said.
+    /// All are durable.
     Durable {
         contested: bool,
     },
@@ -66,7 +69,14 @@ impl Taken {
         Self { asking, release, contested: false }
     }
 
-    /// All of them are durable, and marked so.
+    /// Some of them are durable, and are marked so at the end.
+    pub fn mark(&mut self, ids: Vec<Uuid>) {
+        if let Some(release) = &mut self.release {
+            release.durable = ids;
+        }
+    }
+
+    /// All of them are durable: those that were marked now, and those that were before.
     pub fn are_durable(mut self) {
         self.end(Fate::Durable { contested: self.contested });
     }
@@ -131,7 +141,7 @@ impl Entry {
     /// Nobody will say what became of it.
     pub(super) fn ends_unknown(self, project_id: ProjectId, bucket: i64) -> Release {
         let Self { number, prints, .. } = self;
-        Release { project_id, bucket, number, prints, fate: Fate::Unknown }
+        Release { project_id, bucket, number, prints, durable: Vec::new(), fate: Fate::Unknown }
     }
 }
 
