@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     Ask, Check, Checked, Link, Mark, Verdict,
     memory::{self, Found, Memory},
-    under_way::{self, Entry, Fate, Release},
+    under_way::{self, Entry, Fate, Here, Instance, Release},
 };
 use crate::{
     event::Copies,
@@ -23,7 +23,9 @@ pub(super) struct Exchange {
     /// A set is forgotten after so many seconds.
     kept: i64,
     window: TimeDelta,
-    /// What is left of requests that died: it is in doubt from now on.
+    instance: Instance,
+    here: Here,
+    /// What must still be told of requests that ended, but nobody knows how: they are in doubt from then on.
     orphans: Vec<Release>,
     /// Under whose names ids are remembered, as far as is known.
     memory: Option<Memory>,
@@ -34,27 +36,23 @@ type Ids = HashMap<(ProjectId, i64), Vec<Uuid>>;
 /// Checks that share their commands: of one project under one rate, in one time bucket.
 type Checks = HashMap<(ProjectId, Rate, i64), Vec<Check>>;
 
-/// What an exchange tells Redis before it asks.
-#[derive(Default)]
-struct News {
-    marks: Ids,
-    releases: Vec<Release>,
-}
-
 /// What went to Redis.
 pub(super) struct Sent {
     /// Under whose names; nothing: only the memory was asked for.
     memory: Option<Memory>,
     asked_at: DateTime<Utc>,
+    releases: Vec<Release>,
     checks: Checks,
 }
 
 impl Exchange {
-    pub(super) fn new(namespace: &str, bucket: Duration) -> Self {
+    pub(super) fn new(namespace: &str, bucket: Duration, instance: Instance) -> Self {
         Self {
             namespace: namespace.to_owned(),
             kept: (2 * bucket).as_secs().cast_signed(),
             window: TimeDelta::from_std(bucket).unwrap_or(TimeDelta::MAX),
+            instance,
+            here: Here::default(),
             orphans: Vec::new(),
             memory: None,
         }
@@ -62,19 +60,22 @@ impl Exchange {
 
     /// What goes to Redis for some asks. The answer is for [`Exchange::finish`].
     pub(super) fn begin(&mut self, asks: Vec<Ask>) -> (Pipeline, Sent) {
-        let (news, checks) = sorted(asks);
-        self.pipeline(&news, checks)
+        let (marks, mut releases, checks) = sorted(asks);
+        releases.append(&mut self.orphans);
+        self.pipeline(&marks, releases, checks)
     }
 
-    fn pipeline(&mut self, news: &News, checks: Checks) -> (Pipeline, Sent) {
+    fn pipeline(&mut self, marks: &Ids, releases: Vec<Release>, checks: Checks) -> (Pipeline, Sent) {
         let mut pipeline = redis::pipe();
+        // A Redis that is full would refuse to note an id in its new place, and yet forget it in the old one.
+        pipeline.atomic();
         memory::ask(&mut pipeline, &memory::key(&self.namespace));
         let memory = self.memory.clone();
         if let Some(memory) = &memory {
-            self.tell(&mut pipeline, memory, news);
+            self.tell(&mut pipeline, memory, marks, &releases);
             self.ask(&mut pipeline, memory, &checks);
         }
-        (pipeline, Sent { memory, asked_at: Utc::now(), checks })
+        (pipeline, Sent { memory, asked_at: Utc::now(), releases, checks })
     }
 
     /// Answers the checks by what Redis has answered; or says what must be sent again, because Redis had another memory than was
@@ -85,12 +86,22 @@ impl Exchange {
         sent: Sent,
         values: Option<Vec<Value>>,
     ) -> Option<(Pipeline, Sent)> {
-        let Sent { memory, asked_at, checks } = sent;
-        let mut values = values?.into_iter();
-        let found = memory::read(&mut values).ok()?;
+        let Sent { memory, asked_at, releases, checks } = sent;
+        let answer = values.map(Vec::into_iter).and_then(|mut values| {
+            let found = memory::read(&mut values).ok()?;
+            Some((found, values))
+        });
+        let Some((found, mut values)) = answer else {
+            // Redis may have been told, or not.
+            self.orphans.extend(releases.into_iter().map(Release::ends_unknown));
+            return None;
+        };
         match memory {
             Some(memory) if found.memory.as_ref().is_some_and(|found| found.name == memory.name) => {
                 self.memory = found.memory;
+                for release in &releases {
+                    self.here.end(release);
+                }
                 self.answer(link, &memory, checks, asked_at, &mut values).await.ok()?;
                 None
             }
@@ -101,28 +112,32 @@ impl Exchange {
                     None => begin(link, &memory::key(&self.namespace), &found, asked_at).await,
                 };
                 // Marks are not for it: what they say may be what is lost.
-                self.memory.is_some().then(|| self.pipeline(&News::default(), checks))
+                let releases = releases.into_iter().map(Release::ends_unknown).collect();
+                if self.memory.is_none() {
+                    self.orphans = releases;
+                    return None;
+                }
+                Some(self.pipeline(&Ids::new(), releases, checks))
             }
         }
     }
 
     /// Adds what became of requests.
-    fn tell(&mut self, pipeline: &mut Pipeline, memory: &Memory, news: &News) {
-        for (&(project_id, bucket), ids) in &news.marks {
+    fn tell(&self, pipeline: &mut Pipeline, memory: &Memory, marks: &Ids, releases: &[Release]) {
+        for (&(project_id, bucket), ids) in marks {
             let key = self.seen(memory, project_id, bucket);
             with_ids(pipeline, "SADD", &key, ids);
             pipeline.ignore().expire(&key, self.kept).ignore();
         }
         // Only now, and only when they are in doubt: at each moment an id is somewhere.
-        let orphans = std::mem::take(&mut self.orphans);
-        for Release { project_id, bucket, number, prints, fate, .. } in news.releases.iter().chain(&orphans) {
+        for Release { project_id, bucket, number, prints, fate, .. } in releases {
             let in_doubt = || self.in_doubt(memory, *project_id, *bucket);
             match fate {
-                Fate::Durable { contested: true } => {
+                Fate::Durable if self.here.is_contested(*number) => {
                     prints.command(pipeline, "SREM", &in_doubt());
                     prints.command(pipeline, "SREM", &self.in_doubt(memory, *project_id, bucket - 1));
                 }
-                Fate::Durable { contested: false } | Fate::Unused => {}
+                Fate::Durable | Fate::Unused => {}
                 Fate::Unknown => {
                     prints.command(pipeline, "SADD", &in_doubt());
                     pipeline.expire(in_doubt(), self.kept).ignore();
@@ -146,7 +161,7 @@ impl Exchange {
                 pipeline.hset(&key, check.number.as_bytes(), check.prints.entry(Utc::now())).ignore();
             }
             pipeline.expire(&key, self.kept).ignore();
-            pipeline.hgetall(&key);
+            under_way::ask_of_others(pipeline, &key, self.instance);
             for bucket in [bucket, bucket - 1] {
                 pipeline.scard(self.in_doubt(memory, project_id, bucket));
             }
@@ -168,11 +183,10 @@ impl Exchange {
     ) -> Result<(), ParsingError> {
         let first = if memory.reaches(self.window, now) { Copies::None } else { Copies::Before };
         for ((project_id, rate, bucket), checks) in checks {
-            let Answered { verdicts, under_way, are_in_doubt, known } = read(rate, &checks, values)?;
-            let contested = under_way::contested(&checks, &under_way);
-            self.orphans.extend(
-                under_way::orphans(under_way, now).map(|entry| entry.ends_unknown(project_id, bucket)),
-            );
+            let Answered { verdicts, others, are_in_doubt, known } = read(rate, &checks, values)?;
+            let prints_of_others = under_way::prints(&others);
+            self.orphans
+                .extend(under_way::orphans(others, now).map(|entry| entry.ends_unknown(project_id, bucket)));
             let mut in_doubt = Vec::new();
             if are_in_doubt {
                 match self.ask_of_doubt(link, memory, (project_id, bucket), &checks).await {
@@ -184,15 +198,13 @@ impl Exchange {
             for (check, verdict) in checks.into_iter().zip(verdicts) {
                 let count = check.ids.len();
                 let is_in_doubt = in_doubt.by_ref().take(count).filter(|it| *it).count() > 0;
+                let is_others = check.prints.any_of(&prints_of_others);
+                let is_contested = self.here.take(&check, is_in_doubt || is_others);
                 let known: Vec<bool> = known.by_ref().take(count).collect();
                 let checked = Checked {
                     verdict,
                     known: if known.contains(&true) { known } else { Vec::new() },
-                    copies: if is_in_doubt || contested.contains(&check.number) {
-                        Copies::Beside
-                    } else {
-                        first
-                    },
+                    copies: if is_contested { Copies::Beside } else { first },
                 };
                 check.answer.send(checked).ok(); // whoever is gone needs no answer
             }
@@ -243,19 +255,19 @@ async fn begin(link: &Link, key: &str, found: &Found, now: DateTime<Utc>) -> Opt
     memory::replaced(&text)
 }
 
-fn sorted(asks: Vec<Ask>) -> (News, Checks) {
-    let (mut news, mut checks) = (News::default(), Checks::new());
+fn sorted(asks: Vec<Ask>) -> (Ids, Vec<Release>, Checks) {
+    let (mut marks, mut releases, mut checks) = (Ids::new(), Vec::new(), Checks::new());
     for ask in asks {
         match ask {
             Ask::Mark(Mark { project_id, ids, bucket }) => {
-                news.marks.entry((project_id, bucket)).or_default().extend(ids);
+                marks.entry((project_id, bucket)).or_default().extend(ids);
             }
             Ask::Release(mut release) => {
                 if !release.durable.is_empty() {
                     let of = (release.project_id, release.bucket);
-                    news.marks.entry(of).or_default().append(&mut release.durable);
+                    marks.entry(of).or_default().append(&mut release.durable);
                 }
-                news.releases.push(release);
+                releases.push(release);
             }
             Ask::Check(check) => {
                 let of = (check.charge.project_id, check.charge.rate, check.bucket);
@@ -263,7 +275,7 @@ fn sorted(asks: Vec<Ask>) -> (News, Checks) {
             }
         }
     }
-    (news, checks)
+    (marks, releases, checks)
 }
 
 fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl IntoIterator<Item = &'i Uuid>) {
@@ -277,7 +289,8 @@ fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl Int
 struct Answered {
     /// Of each check; nothing if Redis takes no writes.
     verdicts: Vec<Option<Verdict>>,
-    under_way: Vec<Entry>,
+    /// What other instances have under way.
+    others: Vec<Entry>,
     /// Whether anything is in doubt, of whatever request.
     are_in_doubt: bool,
     /// Of each id of all checks, whether it is durable.
@@ -293,15 +306,15 @@ fn read(
     let verdicts =
         checks.iter().map(|_| buckets.next().map(|bucket| shared::verdict(rate, bucket))).collect();
     if all_ids(checks).next().is_none() {
-        return Ok(Answered { verdicts, under_way: Vec::new(), are_in_doubt: false, known: Vec::new() });
+        return Ok(Answered { verdicts, others: Vec::new(), are_in_doubt: false, known: Vec::new() });
     }
-    let under_way = under_way::read(next(values)?);
+    let others = under_way::read(next(values)?);
     let (in_doubt, before): (usize, usize) = (next(values)?, next(values)?);
     let mut known: Vec<bool> = next(values)?;
     for (known, earlier) in known.iter_mut().zip(next::<Vec<bool>>(values)?) {
         *known |= earlier;
     }
-    Ok(Answered { verdicts, under_way, are_in_doubt: in_doubt + before > 0, known })
+    Ok(Answered { verdicts, others, are_in_doubt: in_doubt + before > 0, known })
 }
 
 fn all_ids(checks: &[Check]) -> impl Iterator<Item = &Uuid> {

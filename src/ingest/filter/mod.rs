@@ -27,7 +27,7 @@ use uuid::Uuid;
 use self::{
     exchange::{Exchange, Sent},
     link::Link,
-    under_way::{Fate, Prints, Release},
+    under_way::{Fate, Instance, Prints, Release},
 };
 pub use self::{history::History, under_way::Taken};
 use super::{
@@ -48,6 +48,7 @@ pub struct Filter {
     link: Link,
     namespace: String,
     bucket: Duration,
+    instance: Instance,
     asking: mpsc::UnboundedSender<Ask>,
 }
 
@@ -115,9 +116,10 @@ impl Filter {
     pub fn new(config: &config::Redis, namespace: &str) -> Result<Self, RedisError> {
         let bucket = config.deduplication.deduplication_window.max(Duration::from_secs(1));
         let link = Link::new(config, namespace)?;
+        let instance = Instance::new();
         let (asking, asks) = mpsc::unbounded_channel();
-        tokio::spawn(answer_all(asks, link.clone(), Exchange::new(namespace, bucket)));
-        Ok(Self { link, namespace: namespace.to_owned(), bucket, asking })
+        tokio::spawn(answer_all(asks, link.clone(), Exchange::new(namespace, bucket, instance)));
+        Ok(Self { link, namespace: namespace.to_owned(), bucket, instance, asking })
     }
 
     /// Takes a token per event from the project's bucket, and asks of each id whether it was marked before, in one round
@@ -132,18 +134,17 @@ impl Filter {
             metrics::filter_unavailable();
             return None;
         }
-        let (number, bucket, prints) = (Uuid::new_v4(), self.bucket_of(now), Prints::of(&ids));
+        let (number, bucket, prints) = (self.instance.number(), self.bucket_of(now), Prints::of(&ids));
         let (project_id, fate) = (charge.project_id, Fate::Unknown);
         let release =
             Release { project_id, bucket, number, prints: prints.clone(), durable: Vec::new(), fate };
-        let mut taken = Taken::new(self.asking.clone(), release);
+        let taken = Taken::new(self.asking.clone(), release);
         let (answer, checked) = oneshot::channel();
         self.asking.send(Ask::Check(Check { charge, ids, prints, number, bucket, answer })).ok()?;
         let Ok(checked) = checked.await else {
             metrics::filter_unavailable();
             return None;
         };
-        taken.contested = checked.copies == Copies::Beside;
         Some((checked, taken))
     }
 

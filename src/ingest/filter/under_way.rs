@@ -1,11 +1,11 @@
 //! Which ids are under way: a request has taken them, and has not yet said what became of them. Who takes an id that another
 //! request has under way cannot know which of the two the store will meet first.
 //!
-//! Redis has one entry for each such request, and not one for each id: an entry costs a thirtieth of what its ids would. The
-//! entries of a project are read whole with each check, so they must be few. An entry goes when its request ends; if that cannot
-//! say what became of its ids, they go into a set of those in doubt, and so do the ids of a request that died, after a while.
+//! What this instance has under way it knows itself. For the others Redis has one entry for each request, and not one for each id:
+//! an entry costs a thirtieth of what its ids would. An entry goes when its request ends; if that cannot say what became of its ids,
+//! they go into a set of those in doubt, and so do the ids of a request that died, after a while.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use redis::Pipeline;
@@ -19,12 +19,28 @@ use crate::project::ProjectId;
 /// time. If it lives, it loses nothing: what it marks as durable afterwards is found among the durable.
 const LONGEST: TimeDelta = TimeDelta::minutes(10);
 
+/// Small enough to be sent each time.
+const OTHERS: &str = include_str!("others.lua");
+
+/// One process of the API. The numbers of its requests begin with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Instance(u64);
+
 /// What stands for ids, 8 bytes for each. Two ids with one print are taken for the same, which costs the store a look and nothing
 /// else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prints(Vec<u64>);
 
-/// A request that is under way, as Redis knows it.
+/// The requests that this instance has under way, and of which Redis knows.
+#[derive(Default)]
+pub(super) struct Here {
+    /// By number, whether it shares an id with another one, or has had one that was in doubt.
+    requests: HashMap<Uuid, bool>,
+    /// How many of them have an id of this print, of whichever project.
+    prints: HashMap<u64, u32>,
+}
+
+/// A request of another instance that is under way, as Redis knows it.
 pub(super) struct Entry {
     number: Uuid,
     since: DateTime<Utc>,
@@ -47,9 +63,7 @@ pub(super) struct Release {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     /// All are durable.
-    Durable {
-        contested: bool,
-    },
+    Durable,
     /// None was published.
     Unused,
     Unknown,
@@ -60,13 +74,62 @@ pub struct Taken {
     asking: mpsc::UnboundedSender<Ask>,
     /// Until it is said.
     release: Option<Release>,
-    pub(super) contested: bool,
+}
+
+impl Instance {
+    pub(super) fn new() -> Self {
+        Self(rand::random())
+    }
+
+    /// A number for a request.
+    pub(super) fn number(self) -> Uuid {
+        Uuid::from_u64_pair(self.0, rand::random())
+    }
+}
+
+impl Here {
+    /// A request is under way from now on; true, if it shares an id with another one here, or `is_contested` already.
+    pub(super) fn take(&mut self, check: &Check, mut is_contested: bool) -> bool {
+        for &print in &check.prints.0 {
+            let takers = self.prints.entry(print).or_default();
+            is_contested |= *takers > 0;
+            *takers += 1;
+        }
+        self.requests.insert(check.number, is_contested);
+        is_contested
+    }
+
+    pub(super) fn is_contested(&self, number: Uuid) -> bool {
+        self.requests.get(&number).is_some_and(|is_contested| *is_contested)
+    }
+
+    /// It is told to Redis what became of a request.
+    pub(super) fn end(&mut self, release: &Release) {
+        if self.requests.remove(&release.number).is_none() {
+            return; // it had no answer, and was never taken
+        }
+        for &print in &release.prints.0 {
+            if let hash_map::Entry::Occupied(mut takers) = self.prints.entry(print) {
+                *takers.get_mut() -= 1;
+                if *takers.get() == 0 {
+                    takers.remove();
+                }
+            }
+        }
+    }
+}
+
+impl Release {
+    /// Nobody can say what became of it.
+    pub(super) fn ends_unknown(self) -> Self {
+        Self { durable: Vec::new(), fate: Fate::Unknown, ..self }
+    }
 }
 
 impl Taken {
     pub(super) fn new(asking: mpsc::UnboundedSender<Ask>, release: Release) -> Self {
         let release = Some(release).filter(|release| !release.prints.is_empty());
-        Self { asking, release, contested: false }
+        Self { asking, release }
     }
 
     /// Some of them are durable, and are marked so at the end.
@@ -78,7 +141,7 @@ impl Taken {
 
     /// All of them are durable: those that were marked now, and those that were before.
     pub fn are_durable(mut self) {
-        self.end(Fate::Durable { contested: self.contested });
+        self.end(Fate::Durable);
     }
 
     /// None of them was published.
@@ -110,6 +173,10 @@ impl Prints {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(super) fn any_of(&self, others: &HashSet<u64>) -> bool {
+        !others.is_empty() && self.0.iter().any(|print| others.contains(print))
     }
 
     /// Adds a command about a set of prints, whose answer does not matter.
@@ -145,7 +212,12 @@ impl Entry {
     }
 }
 
-/// Reads the entries of a project: numbers, and what [`Prints::entry`] has made.
+/// Asks for what other instances have under way, of the project whose requests are in `key`.
+pub(super) fn ask_of_others(pipeline: &mut Pipeline, key: &str, Instance(instance): Instance) {
+    pipeline.cmd("EVAL").arg(OTHERS).arg(1).arg(key).arg(&instance.to_be_bytes());
+}
+
+/// Reads what is answered to it: numbers, and what [`Prints::entry`] has made.
 pub(super) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Entry> {
     let read = |(number, entry): (Vec<u8>, Vec<u8>)| {
         let mut numbers = entry.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
@@ -155,30 +227,13 @@ pub(super) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Entry> {
     entries.into_iter().filter_map(read).collect()
 }
 
-/// The numbers of the checks of which another request, or another of these checks, has an id under way.
-pub(super) fn contested(checks: &[Check], under_way: &[Entry]) -> HashSet<Uuid> {
-    let mut contested = HashSet::new();
-    let own: HashSet<Uuid> = checks.iter().map(|check| check.number).collect();
-    let mut others = under_way.iter().filter(|entry| !own.contains(&entry.number)).peekable();
-    if checks.len() == 1 && others.peek().is_none() {
-        return contested;
-    }
-    let prints = checks.iter().map(|check| check.prints.len()).sum();
-    let mut takers: HashMap<u64, Uuid> = HashMap::with_capacity(prints);
-    for Check { number, prints, .. } in checks {
-        for print in &prints.0 {
-            if let Some(taker) = takers.insert(*print, *number).filter(|taker| taker != number) {
-                contested.extend([taker, *number]);
-            }
-        }
-    }
-    contested.extend(others.flat_map(|entry| &entry.prints.0).filter_map(|print| takers.get(print)));
-    contested
+pub(super) fn prints(entries: &[Entry]) -> HashSet<u64> {
+    entries.iter().flat_map(|entry| &entry.prints.0).copied().collect()
 }
 
 /// Those whose requests are dead.
-pub(super) fn orphans(under_way: Vec<Entry>, now: DateTime<Utc>) -> impl Iterator<Item = Entry> {
-    under_way.into_iter().filter(move |entry| now - entry.since > LONGEST)
+pub(super) fn orphans(entries: Vec<Entry>, now: DateTime<Utc>) -> impl Iterator<Item = Entry> {
+    entries.into_iter().filter(move |entry| now - entry.since > LONGEST)
 }
 
 #[cfg(test)]
@@ -209,16 +264,43 @@ mod tests {
         (of.number.as_bytes().to_vec(), of.prints.entry(since))
     }
 
+    fn release(of: &Check) -> Release {
+        Release {
+            project_id: of.charge.project_id,
+            bucket: of.bucket,
+            number: of.number,
+            prints: of.prints.clone(),
+            durable: Vec::new(),
+            fate: Fate::Durable,
+        }
+    }
+
     #[test]
-    fn who_shares_an_id_with_another_request_is_told_so() {
-        let now = Utc::now();
-        let checks = [check(1, &[10, 11]), check(2, &[12, 13]), check(3, &[13, 14]), check(4, &[15])];
-        let mut entries: Vec<_> = checks.iter().map(|check| entry(check, now)).collect();
-        let of = |numbers: &[u128]| numbers.iter().copied().map(Uuid::from_u128).collect::<HashSet<_>>();
-        assert_eq!(contested(&checks, &read(entries.clone())), of(&[2, 3]), "each stands beside itself");
-        assert_eq!(contested(&checks[..1], &read(entries.clone())), of(&[]));
-        entries.push(entry(&check(5, &[9, 11]), now));
-        assert_eq!(contested(&checks, &read(entries)), of(&[1, 2, 3]));
+    fn who_shares_an_id_with_another_request_is_told_so_until_that_has_ended() {
+        let mut here = Here::default();
+        let (first, second, third) = (check(1, &[10, 11]), check(2, &[11, 12]), check(3, &[10]));
+        assert!(!here.take(&first, false));
+        assert!(here.take(&second, false));
+        assert!(here.is_contested(second.number) && !here.is_contested(first.number));
+        here.end(&release(&third)); // it was never taken
+        here.end(&release(&first));
+        assert!(!here.take(&third, false));
+        assert!(here.take(&check(4, &[12]), false));
+        assert!(here.take(&check(5, &[13]), true), "what others have is contested too");
+        for number in 2..=5 {
+            let ids: &[u128] = [[11, 12].as_slice(), &[10], &[12], &[13]][number - 2];
+            here.end(&release(&check(number as u128, ids)));
+        }
+        assert!(here.requests.is_empty() && here.prints.is_empty());
+    }
+
+    #[test]
+    fn ids_that_others_have_are_found() {
+        let entries =
+            read(vec![entry(&check(1, &[10, 11]), Utc::now()), entry(&check(2, &[12]), Utc::now())]);
+        let prints = prints(&entries);
+        assert!(check(3, &[9, 12]).prints.any_of(&prints));
+        assert!(!check(4, &[9]).prints.any_of(&prints));
     }
 
     #[test]
