@@ -56,6 +56,7 @@ struct Pages {
     total_views: i64,
     unique_users: i64,
     /// Most views first, then by path.
+    #[oai(validator(max_items = 1000))]
     top_paths: Vec<TopPath>,
 }
 

@@ -83,6 +83,7 @@ enum WebsiteResponse {
 
 #[derive(Object, Serialize)]
 struct IntakeTimeline {
+    #[oai(validator(max_items = 1000))]
     events: Vec<IntakeEvent>,
     /// The number of events.
     count: u32,

@@ -7,6 +7,7 @@ use poem_openapi::{
     ApiResponse, Enum, Object, OpenApi, Union,
     param::{Header, Query},
     payload::Json,
+    registry::MetaSchema,
 };
 use serde::Serialize;
 use sqlx::PgPool;
@@ -27,6 +28,9 @@ use crate::{
     request_id::RequestId,
     store::events::{self, Page, Place, StoredEvent},
 };
+
+/// Characters of a place in a timeline: a time and an id, in base64.
+const MAX_CURSOR: usize = 100;
 
 pub struct EventsApi {
     pub receiver: Receiver,
@@ -98,6 +102,7 @@ enum TakenResponse {
 /// Events of a user, newest first.
 #[derive(Object, Serialize)]
 pub(super) struct Timeline {
+    #[oai(validator(max_items = 1000))]
     events: Vec<TimelineEvent>,
     /// The number of events in this page.
     count: u32,
@@ -249,14 +254,17 @@ impl Value for Place {
     }
 
     fn parse(text: &str) -> Option<Self> {
+        if text.len() > MAX_CURSOR {
+            return None;
+        }
         let decoded = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let (time, event_id) = decoded.split_once(' ')?;
         let occurred_at = DateTime::parse_from_rfc3339(time).ok()?.to_utc();
         Some(Self { occurred_at, event_id: event_id.parse().ok()? })
     }
 
-    fn schema() -> poem_openapi::registry::MetaSchema {
-        poem_openapi::registry::MetaSchema::new("string")
+    fn schema() -> MetaSchema {
+        MetaSchema { max_length: Some(MAX_CURSOR), ..MetaSchema::new("string") }
     }
 }
 

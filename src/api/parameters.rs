@@ -119,8 +119,13 @@ impl Type for Segments {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let segment = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
-        let schema = MetaSchema { items: Some(Box::new(segment)), ..MetaSchema::new("array") };
+        let segment = MetaSchema { max_length: Some(MAX_SEGMENT), ..MetaSchema::new("string") };
+        let segment = MetaSchemaRef::Inline(Box::new(segment));
+        let schema = MetaSchema {
+            items: Some(Box::new(segment)),
+            max_items: Some(filter::MOST),
+            ..MetaSchema::new("array")
+        };
         MetaSchemaRef::Inline(Box::new(schema))
     }
 

@@ -35,6 +35,7 @@ struct UserProfile {
     /// The user's own id, also if an alias was asked for.
     user_id: String,
     /// Their other names, in order: ids of users who were merged into this one.
+    #[oai(validator(max_items = 1000))]
     aliases: Vec<String>,
     /// When the user's first event occurred, of those that are kept.
     first_seen: Instant,

@@ -17,6 +17,52 @@ async fn the_committed_openapi_document_is_the_served_one() {
     weir.stop().await;
 }
 
+/// Lists of which the bound is a setting: events of a request, and event types of a project.
+const BOUNDED_BY_SETTINGS: [&str; 3] = ["BatchTaken/rejected", "Problem/errors", "UserProfile/event_types"];
+
+#[test]
+fn every_list_and_every_parameter_has_a_bound() {
+    let document: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
+    let mut unbounded = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        lists_without_bound(name, schema, &mut unbounded);
+    }
+    unbounded.retain(|list| !BOUNDED_BY_SETTINGS.contains(&list.as_str()));
+    assert!(unbounded.is_empty(), "`validator(max_items = …)` is missing at {unbounded:?}");
+
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+    for (_, operation) in operations {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = format!("{} {}", operation["operationId"], parameter["name"]);
+            let schema = &parameter["schema"];
+            lists_without_bound(&name, schema, &mut unbounded);
+            let schema = if schema["type"] == "array" { &schema["items"] } else { schema };
+            let bounds = ["maxLength", "maximum", "enum", "format", "pattern"];
+            if schema["type"] != "boolean" && bounds.iter().all(|bound| schema[bound].is_null()) {
+                unbounded.push(name);
+            }
+        }
+    }
+    assert!(unbounded.is_empty(), "parameters without a bound: {unbounded:?}");
+}
+
+fn lists_without_bound(name: &str, schema: &Value, found: &mut Vec<String>) {
+    if schema["type"] == "array" && schema["maxItems"].is_null() {
+        found.push(name.to_owned());
+    }
+    for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
+        lists_without_bound(&format!("{name}/{field}"), schema, found);
+    }
+    for part in ["items", "additionalProperties", "allOf", "anyOf", "oneOf"] {
+        match &schema[part] {
+            Value::Array(parts) => parts.iter().for_each(|part| lists_without_bound(name, part, found)),
+            part if part.is_object() => lists_without_bound(name, part, found),
+            _ => {}
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_answer_of_the_framework_is_a_problem_document() {
     let weir = Weir::start().await;

@@ -39,6 +39,7 @@ pub struct ActiveUsersApi {
 struct DailyActiveUsers {
     /// The project's time zone, in which the days are.
     timezone: String,
+    #[oai(validator(max_items = 2000))]
     data: Vec<DayUsers>,
 }
 
@@ -51,6 +52,7 @@ struct DayUsers {
 #[derive(Object)]
 struct ActiveUsers {
     timezone: String,
+    #[oai(validator(max_items = 2000))]
     data: Vec<PeriodUsers>,
 }
 

@@ -132,9 +132,10 @@ struct FunnelAnswer {
     timezone: String,
     /// False: the window of users who entered last is not over, and numbers may still grow.
     complete: bool,
+    #[oai(validator(max_items = 20))]
     steps: Vec<StepUsers>,
     /// With a breakdown: the same by value, those with most users first, then by value.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, validator(max_items = 101))]
     breakdown: Option<Vec<ValueSteps>>,
 }
 
@@ -145,6 +146,7 @@ struct ValueSteps {
     /// True of all values without a funnel of their own together: those behind `limit`, and lists, objects and texts of more
     /// than 200 bytes. An event may have the value `$other`, too.
     other: bool,
+    #[oai(validator(max_items = 20))]
     steps: Vec<StepUsers>,
 }
 

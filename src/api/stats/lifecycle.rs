@@ -36,6 +36,7 @@ pub struct LifecycleApi {
 #[derive(Object)]
 struct Lifecycles {
     timezone: String,
+    #[oai(validator(max_items = 2000))]
     data: Vec<LifecyclePeriod>,
 }
 

@@ -35,6 +35,7 @@ pub struct StickinessApi {
 struct Stickiness {
     timezone: String,
     /// For each number of days, up to those of the range.
+    #[oai(validator(max_items = 2000))]
     data: Vec<ActiveDays>,
 }
 

@@ -48,6 +48,7 @@ struct Timeseries {
     interval: String,
     measure: String,
     /// Without breakdown one; else those with the most over the whole range first, then by value, `$other` last.
+    #[oai(validator(max_items = 101))]
     series: Vec<Series>,
 }
 
@@ -59,6 +60,7 @@ struct Series {
     /// True of all values without a series of their own together: those behind `limit`, and lists, objects and texts of more than
     /// 200 bytes. An event may have the value `$other`, too.
     other: bool,
+    #[oai(validator(max_items = 20000))]
     data: Vec<Point>,
 }
 

@@ -29,6 +29,7 @@ pub struct TopEventsApi {
 struct TopEvents {
     timezone: String,
     /// Most events first, then by name.
+    #[oai(validator(max_items = 1000))]
     data: Vec<TopEvent>,
 }
 

@@ -18,10 +18,13 @@ use crate::{
 
 const DEFAULT_LIMIT: u32 = 100;
 pub(super) const MAX_LIMIT: u32 = 1_000;
+/// Digits of a user's number.
+const MAX_CURSOR: usize = 10;
 
 #[derive(Object)]
 pub(super) struct UserList {
     /// In the order in which weir first met them.
+    #[oai(validator(max_items = 1000))]
     users: Vec<ListedUser>,
     /// Of all pages: the number that is being looked behind.
     total: u64,
@@ -54,11 +57,11 @@ impl Value for Cursor {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().map(Self)
+        if text.len() <= MAX_CURSOR { text.parse().ok().map(Self) } else { None }
     }
 
     fn schema() -> MetaSchema {
-        MetaSchema::new("string")
+        MetaSchema { max_length: Some(MAX_CURSOR), ..MetaSchema::new("string") }
     }
 }
 

@@ -27,8 +27,10 @@ pub(super) struct RetentionTable {
     as_of: Instant,
     /// Returns before this moment are counted.
     data_through: Instant,
+    #[oai(validator(max_items = 2000))]
     cohorts: Vec<CohortRow>,
     /// Each period over the cohorts for which it is complete.
+    #[oai(validator(max_items = 367))]
     overall: Vec<OverallCell>,
 }
 
@@ -38,6 +40,7 @@ struct CohortRow {
     cohort: NaiveDate,
     /// Users in the cohort.
     size: u64,
+    #[oai(validator(max_items = 367))]
     periods: Vec<CohortCell>,
 }
 
