@@ -8,7 +8,7 @@
 //! same round trip asks for the project's rate.
 //!
 //! One task talks with Redis. What requests ask and mark while two round trips are under way goes together in the next one
-//! ([`exchange`]), so that many small requests cost as little as one.
+//! ([`exchange`]), so that many small requests cost as little as one. What a request says at its end waits for what another asks.
 
 mod exchange;
 mod history;
@@ -21,7 +21,10 @@ use std::{num::NonZeroU32, time::Duration};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::FuturesOrdered};
 use redis::{Pipeline, RedisError, Value};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
 use uuid::Uuid;
 
 use self::{
@@ -38,6 +41,9 @@ use crate::{config, event::Copies, metrics, project::ProjectId};
 
 /// Ids that go to Redis together at most, unless a single request has more.
 const TOGETHER: usize = 5_000;
+
+/// How long what nobody waits for may wait for company.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Round trips at a time: Redis works on one while the answer to another is read, and a third is put together.
 const SIDE_BY_SIDE: usize = 2;
@@ -240,7 +246,9 @@ async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: Link, mut exch
     };
     // Redis answers in order, so a check finds what was marked before it.
     let mut running = FuturesOrdered::new();
+    let mut next = Together::default();
     loop {
+        let has_room = running.len() < SIDE_BY_SIDE;
         tokio::select! {
             biased;
             Some((values, sent)) = running.next() => {
@@ -248,23 +256,53 @@ async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: Link, mut exch
                     running.push_back(run(again));
                 }
             }
-            first = asks.recv(), if running.len() < SIDE_BY_SIDE => {
-                let Some(first) = first else { return };
-                running.push_back(run(exchange.begin(collect(first, &mut asks))));
+            ask = asks.recv(), if has_room => {
+                let Some(ask) = ask else { return };
+                next.add(ask);
+                while !next.is_full() && let Ok(ask) = asks.try_recv() {
+                    next.add(ask);
+                }
+                if next.is_awaited || next.is_full() {
+                    running.push_back(run(exchange.begin(next.take())));
+                }
+            }
+            () = sleep_until(next.due), if has_room && !next.asks.is_empty() => {
+                running.push_back(run(exchange.begin(next.take())));
             }
         }
     }
 }
 
-/// What goes together.
-fn collect(first: Ask, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Vec<Ask> {
-    let mut ids = first.ids();
-    let mut together = vec![first];
-    while ids < TOGETHER
-        && let Ok(ask) = asks.try_recv()
-    {
-        ids += ask.ids();
-        together.push(ask);
+/// What goes to Redis together.
+struct Together {
+    asks: Vec<Ask>,
+    ids: usize,
+    /// Somebody waits for the answer. What nobody waits for goes with what somebody does, or alone after a while.
+    is_awaited: bool,
+    due: Instant,
+}
+
+impl Default for Together {
+    fn default() -> Self {
+        Self { asks: Vec::new(), ids: 0, is_awaited: false, due: Instant::now() + PATIENCE }
     }
-    together
+}
+
+impl Together {
+    fn add(&mut self, ask: Ask) {
+        if self.asks.is_empty() {
+            self.due = Instant::now() + PATIENCE;
+        }
+        self.ids += ask.ids();
+        self.is_awaited |= matches!(ask, Ask::Check(_));
+        self.asks.push(ask);
+    }
+
+    fn is_full(&self) -> bool {
+        self.ids >= TOGETHER
+    }
+
+    fn take(&mut self) -> Vec<Ask> {
+        std::mem::take(self).asks
+    }
 }

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet, hash_map};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use foldhash::fast::RandomState;
 use redis::Pipeline;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -37,7 +38,7 @@ pub(super) struct Here {
     /// By number, whether it shares an id with another one, or has had one that was in doubt.
     requests: HashMap<Uuid, bool>,
     /// How many of them have an id of this print, of whichever project.
-    prints: HashMap<u64, u32>,
+    prints: HashMap<u64, u32, RandomState>,
 }
 
 /// A request of another instance that is under way, as Redis knows it.
@@ -175,7 +176,7 @@ impl Prints {
         self.0.len()
     }
 
-    pub(super) fn any_of(&self, others: &HashSet<u64>) -> bool {
+    pub(super) fn any_of(&self, others: &HashSet<u64, RandomState>) -> bool {
         !others.is_empty() && self.0.iter().any(|print| others.contains(print))
     }
 
@@ -227,7 +228,7 @@ pub(super) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Entry> {
     entries.into_iter().filter_map(read).collect()
 }
 
-pub(super) fn prints(entries: &[Entry]) -> HashSet<u64> {
+pub(super) fn prints(entries: &[Entry]) -> HashSet<u64, RandomState> {
     entries.iter().flat_map(|entry| &entry.prints.0).copied().collect()
 }
 
