@@ -248,7 +248,7 @@ pub fn ingest_to_visible(age: Duration) {
     histogram!(INGEST_TO_VISIBLE).record(age);
 }
 
-/// `reason` is why events that were accepted are not stored: `user_deleted` or `expired`.
+/// `reason` is why events that were accepted are not stored: `user_deleted`, `project_deleted` or `expired`.
 pub fn events_dropped(reason: &'static str, events: usize) {
     counter!(EVENTS_DROPPED, "reason" => reason).increment(events as u64);
 }

@@ -13,7 +13,7 @@ use weir::{
     store::{
         self, StoreError, deletions,
         inspection::{self, Counts},
-        merges, migrate, projects, recounts,
+        merges, migrate, project_deletions, projects, recounts,
         settled::{self, Loss},
         zones,
     },
@@ -107,6 +107,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         }
         stored_and_counted(&pool, options.days, &mut findings).await?;
         waiting("deletions", deletions::waiting(&pool).await?, &mut findings);
+        waiting("projects", project_deletions::waiting(&pool).await?, &mut findings);
         time_zones(&pool, &mut findings).await?;
         waiting("merges", merges::waiting(&pool).await?, &mut findings);
     }
@@ -336,8 +337,8 @@ async fn time_zones(pool: &PgPool, findings: &mut Findings) -> Result<(), StoreE
 }
 
 /// What the worker is to do with users, and since when the oldest of it waits.
-fn waiting(what: &'static str, (users, oldest): (i64, Option<DateTime<Utc>>), findings: &mut Findings) {
-    let text = format!("{users} wait");
+fn waiting(what: &'static str, (waiting, oldest): (i64, Option<DateTime<Utc>>), findings: &mut Findings) {
+    let text = format!("{waiting} wait");
     let late = oldest.is_some_and(|oldest| Utc::now() - oldest > LAG);
     findings.check(
         what,

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::StoreError;
-use crate::project::Project;
+use crate::project::{Project, ProjectId};
 
 /// The database and its settings.
 #[derive(Debug, sqlx::FromRow)]
@@ -39,6 +39,15 @@ pub async fn now(pool: &PgPool) -> Result<DateTime<Utc>, StoreError> {
 /// Whether any event is stored.
 pub async fn has_events(pool: &PgPool) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar("select exists (select from events)").fetch_one(pool).await?)
+}
+
+/// How many events of a project are counted, over all history.
+pub async fn events_of(pool: &PgPool, project_id: ProjectId) -> Result<i64, StoreError> {
+    let query = sqlx::query_scalar(
+        "select coalesce(sum(events), 0)::bigint from activity_daily
+         where project_id = $1 and event_type = '' and value_no = 0",
+    );
+    Ok(query.bind(project_id.get()).fetch_one(pool).await?)
 }
 
 /// Events of a project, as they are stored and as statistics count them.

@@ -83,7 +83,7 @@ pub struct Held {
 pub async fn lookup(pool: &PgPool, hashes: &[KeyHash]) -> Result<HashMap<KeyHash, Held>, StoreError> {
     let statement = format!(
         "select key_id, key_hash, kind, {} from api_keys join projects using (project_id)
-         where key_hash = any($1) and revoked_at is null",
+         where key_hash = any($1) and revoked_at is null and deleted_at is null",
         *projects::COLUMNS
     );
     let hashes: Vec<&[u8]> = hashes.iter().map(KeyHash::as_bytes).collect();

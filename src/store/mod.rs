@@ -18,6 +18,7 @@ pub mod migrate;
 pub mod occurrences;
 pub mod pages;
 pub mod profile;
+pub mod project_deletions;
 pub mod projects;
 pub mod promotions;
 pub mod recounts;

@@ -15,7 +15,7 @@ use crate::{
 /// The columns that [`from_row`] reads, of the table `projects`.
 pub(super) static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "project_id, name, timezone, week_start, rate_limit, rate_burst, max_event_types, allowed_origins,
+        "project_id, coalesce(name, '') as name, timezone, week_start, rate_limit, rate_burst, max_event_types, allowed_origins,
          (select {} from time_zones where time_zones.name = projects.timezone) as rules",
         *zones::RULES
     )
@@ -82,7 +82,7 @@ pub async fn save(pool: &PgPool, project: &Project) -> Result<(), NotSaved> {
     sqlx::query(
         "update projects
          set name = $2, rate_limit = $3, rate_burst = $4, max_event_types = $5, allowed_origins = $6
-         where project_id = $1",
+         where project_id = $1 and deleted_at is null",
     )
     .bind(project.id.get())
     .bind(&project.name)
@@ -96,19 +96,21 @@ pub async fn save(pool: &PgPool, project: &Project) -> Result<(), NotSaved> {
     Ok(())
 }
 
-/// Those that a newer weir made may be unknown to this one, and are errors of their own.
+/// Those that are not deleted. Those that a newer weir made may be unknown to this one, and are errors of their own.
 pub async fn list(pool: &PgPool) -> Result<Vec<Result<Project, StoreError>>, StoreError> {
-    let statement = format!("select {} from projects order by name", *COLUMNS);
+    let statement =
+        format!("select {} from projects where deleted_at is null order by projects.name", *COLUMNS);
     let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(pool).await?;
     Ok(rows.iter().map(from_row).collect())
 }
 
 pub async fn by_name(pool: &PgPool, name: &str) -> Result<Option<Project>, StoreError> {
-    let statement = format!("select {} from projects where name = $1", *COLUMNS);
+    let statement = format!("select {} from projects where projects.name = $1", *COLUMNS);
     let row = sqlx::query(AssertSqlSafe(statement)).bind(name).fetch_optional(pool).await?;
     row.as_ref().map(from_row).transpose()
 }
 
+/// Also one that is deleted, as long as events of it may come; it has no name then.
 pub async fn by_id(executor: impl PgExecutor<'_>, project_id: ProjectId) -> Result<Project, StoreError> {
     let statement = format!("select {} from projects where project_id = $1", *COLUMNS);
     let row = sqlx::query(AssertSqlSafe(statement))

@@ -36,6 +36,7 @@ mod older_copies;
 mod oracle;
 mod outages;
 mod poison;
+mod project_deletions;
 mod promotions;
 mod retention;
 mod roll_up;

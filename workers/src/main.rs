@@ -99,6 +99,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
     tasks.spawn(rollup::run(pool.clone(), visible, writing.roll_up_interval, ending.clone()));
     tasks.spawn(upkeep::delete_users(pool.clone(), ending.clone()));
+    tasks.spawn(upkeep::delete_projects(pool.clone(), ending.clone()));
     tasks.spawn(upkeep::merge_users(pool.clone(), ending.clone()));
     tasks.spawn(upkeep::rebuild(pool.clone(), ending.clone()));
     tasks.spawn(upkeep::adopt_rules(pool.clone(), ending.clone()));

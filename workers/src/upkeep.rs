@@ -1,5 +1,5 @@
-//! What a worker does beside storing: it moves what merged users have stored, removes deleted users and events that are not
-//! kept any more, rebuilds the activity of promoted properties and of days that new rules of time zones change, and measures
+//! What a worker does beside storing: it moves what merged users have stored, removes deleted users and projects and events that
+//! are not kept any more, rebuilds the activity of promoted properties and of days that new rules of time zones change, and measures
 //! how much waits in the streams.
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weir::{
     clock, metrics,
-    store::{StoreError, deletions, expiry, merges, promotions::rebuild, recounts, settled, zones},
+    store::{
+        StoreError, deletions, expiry, merges, project_deletions, promotions::rebuild, recounts, settled,
+        zones,
+    },
     stream::{Stream, state::State},
     telemetry,
     zone::rules,
@@ -40,6 +43,19 @@ pub(crate) async fn delete_users(pool: PgPool, ending: CancellationToken) {
             }
             Err(error) => {
                 warn!(error = telemetry::chain(&error), "deleted users are not removed yet; trying again");
+            }
+        }
+    }
+}
+
+/// Removes projects that were deleted, soon after.
+pub(crate) async fn delete_projects(pool: PgPool, ending: CancellationToken) {
+    while goes_on(&ending, DELETIONS).await {
+        match project_deletions::carry_out(&pool).await {
+            Ok(0) => {}
+            Ok(projects) => info!(projects, "deleted projects are removed"),
+            Err(error) => {
+                warn!(error = telemetry::chain(&error), "deleted projects are not removed yet; trying again");
             }
         }
     }
@@ -151,7 +167,7 @@ pub(crate) async fn watch_clock(pool: PgPool, ending: CancellationToken) {
     ending.run_until_cancelled(clock::watch(pool)).await;
 }
 
-/// Measures the streams, gives strays of theirs back, and forgets who was deleted before the oldest message came.
+/// Measures the streams, gives strays of theirs back, and forgets who and what was deleted before the oldest message came.
 pub(crate) async fn watch(pool: PgPool, stream: Stream, ending: CancellationToken) {
     while goes_on(&ending, STATE).await {
         // What keeps them from telling is told elsewhere.
@@ -174,7 +190,10 @@ pub(crate) async fn watch(pool: PgPool, stream: Stream, ending: CancellationToke
             }
         }
         if let Err(error) = forget(&pool, &state).await {
-            warn!(error = telemetry::chain(&error), "former users are not forgotten yet; trying again");
+            warn!(
+                error = telemetry::chain(&error),
+                "former users and projects are not forgotten yet; trying again"
+            );
         }
     }
 }
@@ -182,7 +201,8 @@ pub(crate) async fn watch(pool: PgPool, stream: Stream, ending: CancellationToke
 async fn forget(pool: &PgPool, state: &State) -> Result<(), StoreError> {
     let now = Utc::now();
     let oldest = state.oldest.unwrap_or(now).min(state.oldest_dead.unwrap_or(now));
-    deletions::forget(pool, oldest - SKEW).await
+    deletions::forget(pool, oldest - SKEW).await?;
+    project_deletions::forget(pool, oldest - SKEW).await
 }
 
 async fn goes_on(ending: &CancellationToken, pause: Duration) -> bool {

@@ -4,6 +4,7 @@ mod promotions;
 
 use std::{fmt::Display, num::NonZeroU32, str::FromStr};
 
+use anyhow::ensure;
 use chrono::Weekday;
 use clap::{Args, Subcommand};
 use weir::{
@@ -46,6 +47,14 @@ enum Command {
         new_name: Option<String>,
         #[command(flatten)]
         changes: Changes,
+    },
+    /// Delete a project for good: its keys at once, its events and users soon after
+    Delete {
+        /// The project's name
+        name: String,
+        /// Needed, since there is no way back
+        #[arg(long)]
+        yes: bool,
     },
     /// List the projects
     List,
@@ -146,6 +155,19 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             store::projects::save(&pool, &project).await?;
             println!("Changed; every instance follows within seconds.");
             vec![project]
+        }
+        Command::Delete { name, yes } => {
+            let project = super::project_named(&pool, &name).await?;
+            let events = store::inspection::events_of(&pool, project.id).await?;
+            ensure!(
+                yes,
+                "this would delete the project '{name}' with its keys and {events} events for good; add --yes if that is meant"
+            );
+            store::project_deletions::request(&pool, project.id).await?;
+            println!(
+                "Deleted; within seconds its keys are refused. weir-worker removes its {events} events; `weir doctor` shows when that is done."
+            );
+            return Ok(());
         }
         Command::List => {
             let (known, unknown): (Vec<_>, Vec<_>) =

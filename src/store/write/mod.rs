@@ -60,6 +60,8 @@ pub struct Written {
     pub duplicates: usize,
     /// Events of users who were deleted after these were received.
     pub of_deleted_users: usize,
+    /// Events of projects that were deleted after these were received.
+    pub of_deleted_projects: usize,
     /// Events from before the time of which events are kept.
     pub expired: usize,
 }
@@ -79,7 +81,7 @@ impl<E: Into<StoreError>> From<E> for NotWritten {
 }
 
 /// What writers must agree on, as it was when their transaction began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 struct Terms {
     #[sqlx(flatten)]
     incarnation: Incarnation,
@@ -89,6 +91,7 @@ struct Terms {
     promotions_generation: i64,
     /// Events before this are not kept. Absent: all are.
     events_from: Option<DateTime<Utc>>,
+    deleted_projects: Vec<i32>,
 }
 
 impl Terms {
@@ -183,10 +186,10 @@ async fn store(
     let alone = rows.iter().any(|row| row.copies != Copies::None);
     let mut transaction = connection.begin_with(BEGIN).await?;
     let terms: Terms = sqlx::query_as(
-        "select users_generation, promotions_generation, events_from,
+        "select users_generation, promotions_generation, events_from, deleted_projects,
                     pg_postmaster_start_time() as server_started,
                     (select oid::bigint from pg_database where datname = current_database()) as database_no
-             from agree_in_lanes($1, $2)",
+             from agree($1, $2)",
     )
     .bind(lanes.into_iter().collect::<Vec<_>>())
     .bind(alone)
@@ -196,6 +199,9 @@ async fn store(
         transaction.rollback().await?;
         return Ok(Stored::Outdated(terms));
     }
+    let before = rows.len();
+    rows.retain(|row| !terms.deleted_projects.contains(&row.project.id.get()));
+    let of_deleted_projects = before - rows.len();
     let before = rows.len();
     rows.retain(|row| terms.events_from.is_none_or(|from| row.occurred_at >= from));
     let expired = before - rows.len();
@@ -211,8 +217,8 @@ async fn store(
     settled::add(&mut transaction, stream, parts.iter().map(|part| part.sequence)).await?;
     transaction.commit().await?;
     let stored = rows.len();
-    let duplicates = received - of_deleted_users - expired - stored;
-    Ok(Stored::Done(Written { stored, duplicates, of_deleted_users, expired }))
+    let duplicates = received - of_deleted_users - of_deleted_projects - expired - stored;
+    Ok(Stored::Done(Written { stored, duplicates, of_deleted_users, of_deleted_projects, expired }))
 }
 
 /// What rows do to activity.

@@ -101,6 +101,7 @@ fn count(written: write::Written) {
     metrics::events_stored(written.stored);
     metrics::events_duplicate(CaughtBy::Store, written.duplicates);
     metrics::events_dropped("user_deleted", written.of_deleted_users);
+    metrics::events_dropped("project_deleted", written.of_deleted_projects);
     metrics::events_dropped("expired", written.expired);
 }
 
