@@ -130,6 +130,7 @@ impl Exchange {
             pipeline.ignore().expire(&key, self.kept).ignore();
         }
         // Only now, and only when they are in doubt: at each moment an id is somewhere.
+        let mut ended: HashMap<ProjectId, Vec<&Uuid>> = HashMap::new();
         for Release { project_id, bucket, number, prints, fate, .. } in releases {
             let in_doubt = || self.in_doubt(memory, *project_id, *bucket);
             match fate {
@@ -143,7 +144,11 @@ impl Exchange {
                     pipeline.expire(in_doubt(), self.kept).ignore();
                 }
             }
-            pipeline.hdel(self.under_way(memory, *project_id), number.as_bytes()).ignore();
+            ended.entry(*project_id).or_default().push(number);
+        }
+        for (project_id, numbers) in ended {
+            with_ids(pipeline, "HDEL", &self.under_way(memory, project_id), numbers);
+            pipeline.ignore();
         }
     }
 
@@ -157,9 +162,11 @@ impl Exchange {
             }
             // In this order, against that of what is told: an id that is not under way any more is in doubt or durable.
             let key = self.under_way(memory, project_id);
+            let command = pipeline.cmd("HSET").arg(&key);
             for check in checks.iter().filter(|check| !check.ids.is_empty()) {
-                pipeline.hset(&key, check.number.as_bytes(), check.prints.entry(Utc::now())).ignore();
+                command.arg(check.number.as_bytes()).arg(check.prints.entry(Utc::now()));
             }
+            command.ignore();
             pipeline.expire(&key, self.kept).ignore();
             under_way::ask_of_others(pipeline, &key, self.instance);
             for bucket in [bucket, bucket - 1] {
@@ -198,9 +205,10 @@ impl Exchange {
             for (check, verdict) in checks.into_iter().zip(verdicts) {
                 let count = check.ids.len();
                 let is_in_doubt = in_doubt.by_ref().take(count).filter(|it| *it).count() > 0;
-                let is_others = check.prints.any_of(&prints_of_others);
-                let is_contested = self.here.take(&check, is_in_doubt || is_others);
                 let known: Vec<bool> = known.by_ref().take(count).collect();
+                let is_others = check.prints.any_of(&prints_of_others);
+                // Of a request that has nothing new nothing is published.
+                let is_contested = known.contains(&false) && self.here.take(&check, is_in_doubt || is_others);
                 let checked = Checked {
                     verdict,
                     known: if known.contains(&true) { known } else { Vec::new() },

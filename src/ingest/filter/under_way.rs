@@ -194,8 +194,12 @@ impl Prints {
 
     /// What Redis keeps of a request.
     pub(super) fn entry(&self, now: DateTime<Utc>) -> Vec<u8> {
-        let numbers = std::iter::once(now.timestamp().cast_unsigned()).chain(self.0.iter().copied());
-        numbers.flat_map(u64::to_le_bytes).collect()
+        let mut entry = Vec::with_capacity(8 * (1 + self.0.len()));
+        entry.extend(now.timestamp().cast_unsigned().to_le_bytes());
+        for print in &self.0 {
+            entry.extend(print.to_le_bytes());
+        }
+        entry
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn bounded<'a>(
     let Some(text) = text else { return Ok(None) };
     let refused = |reason, message| Err(Rejection::new(field, reason, message));
     let characters = text.chars().count();
-    if text.trim().is_empty() {
+    if text.chars().all(char::is_whitespace) {
         let got = if characters == 0 { "none" } else { "only blanks" };
         return refused(Reason::Empty, format!("expected 1 to {MAX_TEXT} characters, got {got}"));
     }
