@@ -93,7 +93,7 @@ impl Exchange {
         });
         let Some((found, mut values)) = answer else {
             // Redis may have been told, or not.
-            self.orphans.extend(releases.into_iter().map(Release::ends_unknown));
+            self.orphans.extend(releases.into_iter().map(Release::again));
             return None;
         };
         match memory {
@@ -112,7 +112,7 @@ impl Exchange {
                     None => begin(link, &memory::key(&self.namespace), &found, asked_at).await,
                 };
                 // Marks are not for it: what they say may be what is lost.
-                let releases = releases.into_iter().map(Release::ends_unknown).collect();
+                let releases = releases.into_iter().map(Release::again).collect();
                 if self.memory.is_none() {
                     self.orphans = releases;
                     return None;
@@ -277,6 +277,8 @@ fn sorted(asks: Vec<Ask>) -> (Ids, Vec<Release>, Checks) {
                 }
                 releases.push(release);
             }
+            // Who is gone has taken nothing: what it says at its end may come with this.
+            Ask::Check(check) if check.answer.is_closed() => {}
             Ask::Check(check) => {
                 let of = (check.charge.project_id, check.charge.rate, check.bucket);
                 checks.entry(of).or_default().push(check);
@@ -331,4 +333,29 @@ fn all_ids(checks: &[Check]) -> impl Iterator<Item = &Uuid> {
 
 pub(super) fn next<T: FromRedisValue>(values: &mut impl Iterator<Item = Value>) -> Result<T, ParsingError> {
     redis::from_redis_value(values.next().unwrap_or(Value::Nil))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::ingest::filter::{Charge, Prints};
+
+    #[test]
+    fn who_is_gone_takes_nothing() {
+        let rate = Rate { limit: NonZeroU32::MIN, burst: NonZeroU32::MIN };
+        let charge = Charge { project_id: ProjectId::from_stored(1), rate, events: NonZeroU32::MIN };
+        let ids = vec![Uuid::from_u128(1)];
+        let check = |number, answer| {
+            let (ids, prints) = (ids.clone(), Prints::of(&ids));
+            Ask::Check(Check { charge, ids, prints, number: Uuid::from_u128(number), bucket: 0, answer })
+        };
+        let ((waits, _answer), (is_gone, _)) = (oneshot::channel(), oneshot::channel());
+        let (_, _, checks) = sorted(vec![check(1, waits), check(2, is_gone)]);
+        let numbers: Vec<Uuid> = checks.into_values().flatten().map(|check| check.number).collect();
+        assert_eq!(numbers, [Uuid::from_u128(1)]);
+    }
 }

@@ -141,16 +141,17 @@ impl Filter {
             return None;
         }
         let (number, bucket, prints) = (self.instance.number(), self.bucket_of(now), Prints::of(&ids));
-        let (project_id, fate) = (charge.project_id, Fate::Unknown);
+        let (project_id, fate) = (charge.project_id, Fate::Unused);
         let release =
             Release { project_id, bucket, number, prints: prints.clone(), durable: Vec::new(), fate };
-        let taken = Taken::new(self.asking.clone(), release);
+        let mut taken = Taken::new(self.asking.clone(), release);
         let (answer, checked) = oneshot::channel();
         self.asking.send(Ask::Check(Check { charge, ids, prints, number, bucket, answer })).ok()?;
         let Ok(checked) = checked.await else {
             metrics::filter_unavailable();
             return None;
         };
+        taken.goes_on();
         Some((checked, taken))
     }
 

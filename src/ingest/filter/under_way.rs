@@ -70,7 +70,7 @@ pub(super) enum Fate {
     Unknown,
 }
 
-/// The ids that a request has taken. If it is dropped before that is said, nobody knows what became of them.
+/// The ids that a request has taken. If it is dropped once it goes on, and before that is said, nobody knows what became of them.
 pub struct Taken {
     asking: mpsc::UnboundedSender<Ask>,
     /// Until it is said.
@@ -121,9 +121,10 @@ impl Here {
 }
 
 impl Release {
-    /// Nobody can say what became of it.
-    pub(super) fn ends_unknown(self) -> Self {
-        Self { durable: Vec::new(), fate: Fate::Unknown, ..self }
+    /// What is said again, if Redis may not have heard it. Then it may have lost what was durable, too.
+    pub(super) fn again(self) -> Self {
+        let fate = if matches!(self.fate, Fate::Unused) { Fate::Unused } else { Fate::Unknown };
+        Self { durable: Vec::new(), fate, ..self }
     }
 }
 
@@ -131,6 +132,13 @@ impl Taken {
     pub(super) fn new(asking: mpsc::UnboundedSender<Ask>, release: Release) -> Self {
         let release = Some(release).filter(|release| !release.prints.is_empty());
         Self { asking, release }
+    }
+
+    /// From now on they may be published.
+    pub(super) fn goes_on(&mut self) {
+        if let Some(release) = &mut self.release {
+            release.fate = Fate::Unknown;
+        }
     }
 
     /// Some of them are durable, and are marked so at the end.
@@ -159,7 +167,9 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.end(Fate::Unknown);
+        if let Some(Release { fate, .. }) = self.release {
+            self.end(fate);
+        }
     }
 }
 
