@@ -73,6 +73,58 @@ class Asked:
                 self.asked = f"{path}?{urllib.parse.urlencode(self.parameters)} {json.dumps(body)}"
                 return sorted(names), answer["total"]
 
+    # --- A number, and how many users the list behind it has
+
+    def total(self, path, body=None, **parameters):
+        parameters = [*self.parameters, *parameters.items(), ("limit", 1)]
+        query = "" if body else f"?{urllib.parse.urlencode(parameters)}"
+        return call(f"{self.url}{path}{query}", self.key, body and body | {"limit": 1})["total"]
+
+    def active_users_and_list(self):
+        self.add_range(0)
+        self.events()
+        numbers = [row["active_users"] for row in self.get("/stats/dau")["data"]]
+        return numbers, [self.total("/stats/active-users/users")]
+
+    def stickiness_and_lists(self):
+        self.add_range(5)
+        self.events()
+        rows = self.get("/stats/stickiness")["data"]
+        return [row["users"] for row in rows], [self.total("/stats/stickiness/users", days=row["days"]) for row in rows]
+
+    def lifecycle_and_lists(self):
+        interval = self.rng.choice(["day", "week", "month"])
+        range_, self.parameters = self.history.make_range(20), [("interval", interval)]
+        self.events()
+        common = list(self.parameters)
+        self.add(**dict(zip(["from", "to"], range_)))
+        rows, self.parameters = self.some(self.get("/stats/lifecycle")["data"]), common
+        states = ["new", "returning", "resurrecting", "dormant"]
+        return [[row[state] for state in states] for row in rows], [
+            [self.total("/stats/lifecycle/users", period=row["period"], state=state) for state in states] for row in rows]
+
+    def retention_and_lists(self):
+        self.retention_question()
+        rows = self.get("/stats/retention")["cohorts"]
+        cells = self.some([(row, cell) for row in rows for cell in row["periods"]])
+        who = ["returned", "missing", "all"]
+        return [[cell["users"], row["size"] - cell["users"], row["size"]] for row, cell in cells], [
+            [self.total("/stats/retention/users", cohort_date=row["cohort"], period=cell["period"], who=one) for one in who]
+            for row, cell in cells]
+
+    def funnel_and_lists(self):
+        body, _ = self.funnel_question()
+        self.asked = json.dumps(body)
+        steps = [step["users"] for step in call(self.url + "/stats/funnel", self.key, body)["steps"]]
+        return [[users, users - later] for users, later in zip(steps, [*steps[1:], 0])], [
+            [self.total("/stats/funnel/users", {"funnel": body, "step": step, "who": who}) for who in ["reached", "dropped"]]
+            for step in range(1, len(steps) + 1)]
+
+    def some(self, rows):
+        return self.rng.sample(rows, min(len(rows), 5))
+
+    # --- The same as the definitions say
+
     def active_users_by_name(self):
         self.add_range()
         events = self.events()
@@ -237,7 +289,8 @@ class Asked:
 QUESTIONS = [
     "active_users", "dau", "stickiness", "lifecycle", "top_events", "count", "timeseries", "timeseries", "funnel", "funnel",
     "retention", "retention", "retention", "retention", "retention", "active_users_by_name", "stickiness_by_name",
-    "lifecycle_by_name", "retention_by_name", "funnel_by_name",
+    "lifecycle_by_name", "retention_by_name", "funnel_by_name", "active_users_and_list", "stickiness_and_lists",
+    "lifecycle_and_lists", "retention_and_lists", "funnel_and_lists",
 ]
 
 
