@@ -16,7 +16,7 @@ use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
 };
-use tracing::{Span, warn};
+use tracing::{Span, record_all, warn};
 
 use super::{
     keys::{Holder, Keys},
@@ -71,7 +71,8 @@ impl Gate {
             .await
             .map_err(Problem::key_not_looked_up)?
             .ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
-        Span::current().record("project_id", project.id.get()).record("key_id", key_id);
+        // At once: each time, the JSON of all fields is made anew.
+        record_all!(Span::current(), project_id = project.id.get(), key_id);
         if !kind.allows(N::KIND) {
             let needed = if N::KIND == KeyKind::Admin { "" } else { " or admin" };
             let detail = format!("This needs a key of kind {}{needed}, not {}.", N::KIND.name(), kind.name());

@@ -5,7 +5,10 @@
 //! an entry costs a thirtieth of what its ids would. An entry goes when its request ends; if that cannot say what became of its ids,
 //! they go into a set of those in doubt, and so do the ids of a request that died, after a while.
 
-use std::collections::{HashMap, HashSet, hash_map};
+use std::{
+    collections::{HashMap, HashSet, hash_map},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use foldhash::fast::RandomState;
@@ -30,7 +33,7 @@ pub(super) struct Instance(u64);
 /// What stands for ids, 8 bytes for each. Two ids with one print are taken for the same, which costs the store a look and nothing
 /// else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Prints(Vec<u64>);
+pub(super) struct Prints(Arc<[u64]>);
 
 /// The requests that this instance has under way, and of which Redis knows.
 #[derive(Default)]
@@ -91,7 +94,7 @@ impl Instance {
 impl Here {
     /// A request is under way from now on; true, if it shares an id with another one here, or `is_contested` already.
     pub(super) fn take(&mut self, check: &Check, mut is_contested: bool) -> bool {
-        for &print in &check.prints.0 {
+        for &print in &*check.prints.0 {
             let takers = self.prints.entry(print).or_default();
             is_contested |= *takers > 0;
             *takers += 1;
@@ -109,7 +112,7 @@ impl Here {
         if self.requests.remove(&release.number).is_none() {
             return; // it had no answer, and was never taken
         }
-        for &print in &release.prints.0 {
+        for &print in &*release.prints.0 {
             if let hash_map::Entry::Occupied(mut takers) = self.prints.entry(print) {
                 *takers.get_mut() -= 1;
                 if *takers.get() == 0 {
@@ -197,7 +200,7 @@ impl Prints {
     }
 
     pub(super) fn add_to(&self, command: &mut Pipeline) {
-        for print in &self.0 {
+        for print in &*self.0 {
             command.arg(&print.to_le_bytes());
         }
     }
@@ -206,7 +209,7 @@ impl Prints {
     pub(super) fn entry(&self, now: DateTime<Utc>) -> Vec<u8> {
         let mut entry = Vec::with_capacity(8 * (1 + self.0.len()));
         entry.extend(now.timestamp().cast_unsigned().to_le_bytes());
-        for print in &self.0 {
+        for print in &*self.0 {
             entry.extend(print.to_le_bytes());
         }
         entry
@@ -243,7 +246,7 @@ pub(super) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Entry> {
 }
 
 pub(super) fn prints(entries: &[Entry]) -> HashSet<u64, RandomState> {
-    entries.iter().flat_map(|entry| &entry.prints.0).copied().collect()
+    entries.iter().flat_map(|entry| &*entry.prints.0).copied().collect()
 }
 
 /// Those whose requests are dead.
