@@ -1,5 +1,7 @@
 //! One id is one event, whatever the times of its copies, and whatever dies between them.
 
+use std::sync::atomic::Ordering;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use redis::aio::MultiplexedConnection;
@@ -12,7 +14,7 @@ use weir::{
     stream::message,
 };
 
-use super::support::{Weir, eventually, server};
+use super::support::{Way, Weir, eventually, server};
 
 /// The same event, stamped anew with each try, beside one that is new each time: the stream does not take them for a
 /// message that it has.
@@ -35,8 +37,13 @@ async fn keys(weir: &Weir, beginning: &str) -> Vec<String> {
     redis::cmd("KEYS").arg(pattern).query_async(&mut redis().await).await.unwrap()
 }
 
+/// The instances that have requests of the first project under way.
+async fn under_way(weir: &Weir) -> Vec<String> {
+    keys(weir, "under-way:*:1:").await
+}
+
 async fn wait_until_nothing_is_under_way(weir: &Weir) {
-    eventually("no request is under way", || keys(weir, "under-way:"), Vec::is_empty).await;
+    eventually("no request is under way", || under_way(weir), Vec::is_empty).await;
 }
 
 /// What Redis knows of a namespace is lost, as when it restarts without a copy on disk.
@@ -65,6 +72,28 @@ async fn forty_senders_of_one_id_with_forty_times_make_one_event() {
     }
     weir.wait_until_drained().await;
     weir.wait_for_events(5 + 5 * 40).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn who_sends_an_id_that_another_instance_has_under_way_is_looked_up() {
+    let nats = server("NATS_URL");
+    let way = Way::to(nats.trim_start_matches("nats://")).await;
+    let mut weir = Weir::start_with(&[("WEIR_PUBLISH_TIMEOUT", "5s")]).await;
+    let project = weir.project("p", "UTC").await;
+    weir.set("NATS_URL", &format!("nats://{}", way.address));
+    let another = weir.another_api().await;
+
+    way.gate.silent.store(true, Ordering::SeqCst);
+    let first =
+        weir.http.post(format!("http://{}/events", another.address)).header("X-API-Key", &project.write);
+    let first = tokio::spawn(first.json(&stamped("a", 0)).send());
+    eventually("the first is under way", || under_way(&weir), |instances| instances.len() == 1).await;
+    assert_eq!(weir.send(&project, &stamped("a", 1)).await.0, 202);
+    weir.wait_for_events(2).await;
+    let noted = weir.number("select count(*) from contested_ids").await;
+    assert_eq!(noted, 2, "if the first is stored after all, it is looked up too");
+    assert_eq!(first.await.unwrap().unwrap().status(), 503);
     weir.stop().await;
 }
 

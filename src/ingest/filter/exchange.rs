@@ -130,7 +130,7 @@ impl Exchange {
             pipeline.ignore().expire(&key, self.kept).ignore();
         }
         // Only now, and only when they are in doubt: at each moment an id is somewhere.
-        let mut ended: HashMap<ProjectId, Vec<&Uuid>> = HashMap::new();
+        let mut ended: HashMap<(ProjectId, Instance), Vec<&Uuid>> = HashMap::new();
         for Release { project_id, bucket, number, prints, fate, .. } in releases {
             let in_doubt = || self.in_doubt(memory, *project_id, *bucket);
             match fate {
@@ -144,10 +144,10 @@ impl Exchange {
                     pipeline.expire(in_doubt(), self.kept).ignore();
                 }
             }
-            ended.entry(*project_id).or_default().push(number);
+            ended.entry((*project_id, Instance::of(*number))).or_default().push(number);
         }
-        for (project_id, numbers) in ended {
-            with_ids(pipeline, "HDEL", &self.under_way(memory, project_id), numbers);
+        for ((project_id, instance), numbers) in ended {
+            with_ids(pipeline, "HDEL", &self.under_way(memory, project_id, instance), numbers);
             pipeline.ignore();
         }
     }
@@ -161,14 +161,14 @@ impl Exchange {
                 continue;
             }
             // In this order, against that of what is told: an id that is not under way any more is in doubt or durable.
-            let key = self.under_way(memory, project_id);
+            let key = self.under_way(memory, project_id, self.instance);
             let command = pipeline.cmd("HSET").arg(&key);
             for check in checks.iter().filter(|check| !check.ids.is_empty()) {
                 command.arg(check.number.as_bytes()).arg(check.prints.entry(Utc::now()));
             }
             command.ignore();
             pipeline.expire(&key, self.kept).ignore();
-            under_way::ask_of_others(pipeline, &key, self.instance);
+            under_way::ask_of_others(pipeline, &self.instances(memory, project_id), self.instance, self.kept);
             for bucket in [bucket, bucket - 1] {
                 pipeline.scard(self.in_doubt(memory, project_id, bucket));
             }
@@ -244,9 +244,14 @@ impl Exchange {
         format!("{}:seen:{}:{project_id}:{bucket}", self.namespace, memory.name)
     }
 
-    /// The requests of a project that are on their way into the stream.
-    fn under_way(&self, memory: &Memory, project_id: ProjectId) -> String {
+    /// The instances that have requests of a project under way.
+    fn instances(&self, memory: &Memory, project_id: ProjectId) -> String {
         format!("{}:under-way:{}:{project_id}", self.namespace, memory.name)
+    }
+
+    /// The requests of a project that an instance has under way.
+    fn under_way(&self, memory: &Memory, project_id: ProjectId, instance: Instance) -> String {
+        format!("{}:{instance}", self.instances(memory, project_id))
     }
 
     /// The prints of ids that a request has had of which it is not known what became of them.

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map},
+    fmt,
     sync::Arc,
 };
 
@@ -27,7 +28,7 @@ const LONGEST: TimeDelta = TimeDelta::minutes(10);
 const OTHERS: &str = include_str!("others.lua");
 
 /// One process of the API. The numbers of its requests begin with it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Instance(u64);
 
 /// What stands for ids, 8 bytes for each. Two ids with one print are taken for the same, which costs the store a look and nothing
@@ -85,9 +86,20 @@ impl Instance {
         Self(rand::random())
     }
 
+    /// Whose request has a number.
+    pub(super) fn of(number: Uuid) -> Self {
+        Self(number.as_u64_pair().0)
+    }
+
     /// A number for a request.
     pub(super) fn number(self) -> Uuid {
         Uuid::from_u64_pair(self.0, rand::random())
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -230,9 +242,9 @@ impl Entry {
     }
 }
 
-/// Asks for what other instances have under way, of the project whose requests are in `key`.
-pub(super) fn ask_of_others(pipeline: &mut Pipeline, key: &str, Instance(instance): Instance) {
-    pipeline.cmd("EVAL").arg(OTHERS).arg(1).arg(key).arg(&instance.to_be_bytes());
+/// Asks for what other instances have under way; `key` is that of the instances, which is kept for so many seconds.
+pub(super) fn ask_of_others(pipeline: &mut Pipeline, key: &str, instance: Instance, kept: i64) {
+    pipeline.cmd("EVAL").arg(OTHERS).arg(1).arg(key).arg(instance.to_string()).arg(kept);
 }
 
 /// Reads what is answered to it: numbers, and what [`Prints::entry`] has made.

@@ -1,6 +1,7 @@
 //! A weir of its own for each test.
 
 mod process;
+mod way;
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
@@ -9,7 +10,10 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
-pub use self::process::{Finished, Process};
+pub use self::{
+    process::{Finished, Process},
+    way::Way,
+};
 
 /// Longer than anything takes on a slow machine: it bounds a test that would wait for ever, and decides nothing else.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -74,13 +78,13 @@ impl Weir {
         let worker = Process::start("weir-worker", &[], &all).await;
         let pool = PgPoolOptions::new().max_connections(2).connect(&database).await.unwrap();
         let weir = Self { variables: all, database, api, worker, pool, http: Client::new() };
-        weir.wait_until_ready().await;
+        weir.wait_until_ready(&weir.api).await;
         weir
     }
 
-    async fn wait_until_ready(&self) {
+    async fn wait_until_ready(&self, api: &Process) {
         let ready = || async {
-            let answer = self.http.get(self.url("/ready")).send().await;
+            let answer = self.http.get(format!("http://{}/ready", api.address)).send().await;
             answer.is_ok_and(|answer| answer.status() == 200)
         };
         eventually("weir is ready", ready, |ready| *ready).await;
@@ -122,12 +126,14 @@ impl Weir {
 
     pub async fn start_api(&mut self) {
         self.api = Process::start("weir", &["serve"], &self.variables).await;
-        self.wait_until_ready().await;
+        self.wait_until_ready(&self.api).await;
     }
 
     /// One more instance of the API, on the same servers.
     pub async fn another_api(&self) -> Process {
-        Process::start("weir", &["serve"], &self.variables).await
+        let api = Process::start("weir", &["serve"], &self.variables).await;
+        self.wait_until_ready(&api).await;
+        api
     }
 
     pub async fn project(&self, name: &str, timezone: &str) -> Project {
