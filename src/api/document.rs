@@ -12,7 +12,10 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::{problem::Code, stats::table};
+use super::{
+    problem::{self, Code, FieldError, Problem},
+    stats::table,
+};
 use crate::ingest::validate::Reason;
 
 /// Names of headers as they are usually written: poem-openapi writes its own in capitals.
@@ -20,6 +23,9 @@ const HEADERS: [&str; 4] = ["X-Request-Id", "RateLimit-Policy", "RateLimit", "ET
 
 /// Groups of operations, in the order in which a newcomer wants to read them: poem-openapi's is that of the alphabet.
 const TAGS: [&str; 5] = ["Events", "Statistics", "Users", "Earlier systems", "Operation"];
+
+/// Ways to send a key, the most usual one first, likewise.
+const KEYS: [&str; 4] = ["key", "bearer", "basic", "query"];
 
 /// Operations, as poem-openapi serves and describes them.
 pub fn service<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {
@@ -45,7 +51,9 @@ pub fn complete(spec: &str) -> Value {
     merge(&mut document, serde_json::from_str(include_str!("document.json")).expect("document.json is JSON"));
     rename_headers(&mut document);
     add_format(&mut document);
+    add_problems(&mut document);
     name_codes(&mut document["components"]["schemas"]);
+    order_keys(&mut document["components"]["securitySchemes"]);
     if let Some(tags) = document["tags"].as_array_mut() {
         tags.sort_by_key(|tag| TAGS.iter().position(|name| tag["name"] == *name));
     }
@@ -99,6 +107,48 @@ fn name_codes(schemas: &mut Value) {
     schemas["FieldError"]["properties"]["code"]["description"] = description.into();
 }
 
+/// An example of each problem that an operation can answer with: what it says stands in the response's description.
+fn add_problems(document: &mut Value) {
+    for operation in operations(document) {
+        let sends = operation["requestBody"].is_object() && operation["tags"][0] == "Events";
+        let has_range = operation["parameters"][0]["name"] == "from";
+        for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+            let description = response["description"].as_str().unwrap_or_default().to_owned();
+            let content =
+                response.get_mut("content").and_then(|content| content.get_mut(problem::CONTENT_TYPE));
+            let code = match (status.as_str(), sends) {
+                ("400", true) => continue, // the schema's own example
+                ("400", false) => Some(Code::ValidationFailed),
+                ("422", false) => Some(Code::QueryTooExpensive),
+                ("503", false) => Some(Code::StoreUnavailable),
+                ("503", true) => Some(Code::StreamUnavailable),
+                (status, _) => Code::ALL.into_iter().find(|code| code.status().as_str() == status),
+            };
+            if let Some((code, content)) = code.zip(content) {
+                let message = "expected a day of the calendar as YYYY-MM-DD, got '2024-13-01'";
+                let error = FieldError::new("from", "invalid_date", message);
+                let errors = Some(error).filter(|_| code == Code::ValidationFailed && has_range);
+                let problem = Problem::invalid(code, description, errors.into_iter().collect());
+                content["example"] = problem.to_json("0199a6f0-2222-7000-8000-000000000002").into();
+            }
+        }
+    }
+}
+
+/// The way to send a key that fits everywhere stands first.
+fn order_keys(schemes: &mut Value) {
+    if let Some(schemes) = schemes.as_object_mut() {
+        let mut ordered: Vec<_> = std::mem::take(schemes).into_iter().collect();
+        ordered.sort_by_key(|(name, _)| KEYS.iter().position(|known| known == name));
+        schemes.extend(ordered);
+    }
+}
+
+fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    paths.filter_map(|(_, path)| path.as_object_mut()).flat_map(|path| path.values_mut())
+}
+
 /// The parameter of every operation that can answer with a table.
 fn add_format(document: &mut Value) {
     let parameter = json!({
@@ -107,8 +157,7 @@ fn add_format(document: &mut Value) {
         "description": "The form of the answer, if `Accept` does not tell it: for links. `excel` is CSV with a byte order mark, \
                         without which Excel shows letters wrongly.",
     });
-    let paths = document["paths"].as_object_mut().into_iter().flatten();
-    for operation in paths.filter_map(|(_, path)| path.as_object_mut()).flat_map(|path| path.values_mut()) {
+    for operation in operations(document) {
         if operation["responses"]["200"]["content"]["text/csv"].is_null() {
             continue;
         }

@@ -1,10 +1,12 @@
 //! `weir key`.
 
+use std::str::FromStr;
+
 use anyhow::ensure;
 use clap::{Args, Subcommand};
 use weir::{
     config::Database,
-    key::{Key, KeyKind},
+    key::{Key, KeyHash, KeyKind},
     store,
 };
 
@@ -38,9 +40,28 @@ enum Command {
         /// The project's name
         #[arg(long)]
         project: String,
-        /// The key's id, as `weir key list` shows it
-        id: i32,
+        /// The key's id, as `weir key list` shows it; or the key itself
+        key: Named,
     },
+}
+
+/// Which key is meant.
+#[derive(Clone)]
+enum Named {
+    Id(i32),
+    Key(KeyHash),
+}
+
+impl FromStr for Named {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) if text.starts_with("weir_") => Ok(Self::Key(Key::from_text(text).hash())),
+            Err(_) => Err("expected a number, as `weir key list` shows it, or a key such as weir_wk_…"),
+        }
+    }
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<()> {
@@ -67,14 +88,21 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
                 );
             }
         }
-        Command::Revoke { project, id } => {
-            let name = project;
+        Command::Revoke { project: name, key } => {
             let project = super::project_named(&pool, &name).await?;
+            let known = match key {
+                Named::Id(id) => Some(id),
+                Named::Key(hash) => store::keys::id_of(&pool, project.id, &hash).await?,
+            };
+            let revoked = match known {
+                Some(id) => store::keys::revoke(&pool, project.id, id).await?,
+                None => false,
+            };
             ensure!(
-                store::keys::revoke(&pool, project.id, id).await?,
-                "the project '{name}' has no key {id}"
+                revoked,
+                "the project '{name}' has no such key: `weir key list --project {name}` shows those that it has"
             );
-            println!("Revoked.");
+            println!("Revoked; within seconds every instance refuses it.");
         }
     }
     Ok(())

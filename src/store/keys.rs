@@ -59,6 +59,12 @@ pub async fn list(pool: &PgPool, project_id: ProjectId) -> Result<Vec<KeyRecord>
         .collect()
 }
 
+/// The id of a key of the project.
+pub async fn id_of(pool: &PgPool, project_id: ProjectId, hash: &KeyHash) -> Result<Option<i32>, StoreError> {
+    let query = sqlx::query_scalar("select key_id from api_keys where project_id = $1 and key_hash = $2");
+    Ok(query.bind(project_id.get()).bind(hash.as_bytes()).fetch_optional(pool).await?)
+}
+
 /// Revokes a key of the project; false if it has no such key.
 pub async fn revoke(pool: &PgPool, project_id: ProjectId, key_id: i32) -> Result<bool, StoreError> {
     let done = sqlx::query(

@@ -96,6 +96,10 @@ impl Code {
         Facts { status, code, title }
     }
 
+    pub(in crate::api) fn status(self) -> StatusCode {
+        self.facts().status
+    }
+
     /// The stable name.
     pub fn name(self) -> &'static str {
         self.facts().code

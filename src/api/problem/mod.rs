@@ -15,6 +15,7 @@ use poem::{
     http::{HeaderName, StatusCode, header},
 };
 use poem_openapi::{Object, types::ToJSON};
+use serde_json::Value;
 
 use self::code::Facts;
 pub use self::{
@@ -127,11 +128,11 @@ impl Problem {
     }
 
     pub fn status(&self) -> StatusCode {
-        self.code.facts().status
+        self.code.status()
     }
 
-    /// The answer, with the request's id.
-    pub fn to_response(&self, request_id: &str) -> Response {
+    /// The document, with the request's id.
+    pub fn to_json(&self, request_id: &str) -> Option<Value> {
         let Facts { status, code, title } = self.code.facts();
         let document = Document {
             kind: format!("https://weir.dev/problems/{}", code.replace('_', "-")),
@@ -142,6 +143,12 @@ impl Problem {
             errors: (!self.errors.is_empty()).then(|| self.errors.clone()),
             request_id: request_id.into(),
         };
+        document.to_json()
+    }
+
+    /// The answer, with the request's id.
+    pub fn to_response(&self, request_id: &str) -> Response {
+        let status = self.status();
         let mut response = Response::builder().status(status).content_type(CONTENT_TYPE);
         if status == StatusCode::UNAUTHORIZED {
             response = response.header(header::WWW_AUTHENTICATE, "Bearer realm=\"weir\"");
@@ -153,7 +160,7 @@ impl Problem {
         for (name, value) in &self.headers {
             response = response.header(name, value);
         }
-        response.body(document.to_json_string())
+        response.body(self.to_json(request_id).unwrap_or_default().to_string())
     }
 }
 

@@ -45,6 +45,12 @@ enum Command {
         /// Its new name
         #[arg(long = "name")]
         new_name: Option<String>,
+        /// Cannot be changed
+        #[arg(long, hide = true)]
+        timezone: Option<String>,
+        /// Cannot be changed
+        #[arg(long, hide = true)]
+        week_start: Option<String>,
         #[command(flatten)]
         changes: Changes,
     },
@@ -148,7 +154,12 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             println!("Created. Its keys: `weir key create --project {name} --kind write` (or read, admin).");
             vec![project]
         }
-        Command::Set { name, new_name, changes } => {
+        Command::Set { name, new_name, timezone, week_start, changes } => {
+            ensure!(
+                timezone.is_none() && week_start.is_none(),
+                "a project's time zone and the first day of its weeks are fixed, since its days are counted by them: \
+                 create another project"
+            );
             let mut project = super::project_named(&pool, &name).await?;
             project.name = new_name.unwrap_or(project.name);
             changes.apply(&mut project.overrides);
