@@ -167,11 +167,9 @@ impl Exchange {
                 command.arg(check.number.as_bytes()).arg(check.prints.entry(Utc::now()));
             }
             command.ignore();
-            pipeline.expire(&key, self.kept).ignore();
-            under_way::ask_of_others(pipeline, &self.instances(memory, project_id), self.instance, self.kept);
-            for bucket in [bucket, bucket - 1] {
-                pipeline.scard(self.in_doubt(memory, project_id, bucket));
-            }
+            let in_doubt = |bucket| self.in_doubt(memory, project_id, bucket);
+            let keys = [self.instances(memory, project_id), in_doubt(bucket), in_doubt(bucket - 1)];
+            under_way::ask_beside(pipeline, keys, self.instance, self.kept);
             for bucket in [bucket, bucket - 1] {
                 let seen = self.seen(memory, project_id, bucket);
                 with_ids(pipeline, "SMISMEMBER", &seen, all_ids(checks));
@@ -323,13 +321,13 @@ fn read(
     if all_ids(checks).next().is_none() {
         return Ok(Answered { verdicts, others: Vec::new(), are_in_doubt: false, known: Vec::new() });
     }
-    let others = under_way::read(next(values)?);
-    let (in_doubt, before): (usize, usize) = (next(values)?, next(values)?);
+    let (in_doubt, others): (usize, _) = next(values)?;
+    let others = under_way::read(others);
     let mut known: Vec<bool> = next(values)?;
     for (known, earlier) in known.iter_mut().zip(next::<Vec<bool>>(values)?) {
         *known |= earlier;
     }
-    Ok(Answered { verdicts, others, are_in_doubt: in_doubt + before > 0, known })
+    Ok(Answered { verdicts, others, are_in_doubt: in_doubt > 0, known })
 }
 
 fn all_ids(checks: &[Check]) -> impl Iterator<Item = &Uuid> {

@@ -25,7 +25,7 @@ use crate::project::ProjectId;
 const LONGEST: TimeDelta = TimeDelta::minutes(10);
 
 /// Small enough to be sent each time.
-const OTHERS: &str = include_str!("others.lua");
+const BESIDE: &str = include_str!("beside.lua");
 
 /// One process of the API. The numbers of its requests begin with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -242,9 +242,10 @@ impl Entry {
     }
 }
 
-/// Asks for what other instances have under way; `key` is that of the instances, which is kept for so many seconds.
-pub(super) fn ask_of_others(pipeline: &mut Pipeline, key: &str, instance: Instance, kept: i64) {
-    pipeline.cmd("EVAL").arg(OTHERS).arg(1).arg(key).arg(instance.to_string()).arg(kept);
+/// Asks how many prints are in doubt, and what other instances have under way. The keys are those of the instances, which is kept
+/// for so many seconds, and of the prints in doubt.
+pub(super) fn ask_beside(pipeline: &mut Pipeline, keys: [String; 3], instance: Instance, kept: i64) {
+    pipeline.cmd("EVAL").arg(BESIDE).arg(keys.len()).arg(&keys).arg(instance.to_string()).arg(kept);
 }
 
 /// Reads what is answered to it: numbers, and what [`Prints::entry`] has made.
