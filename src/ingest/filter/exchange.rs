@@ -65,7 +65,8 @@ impl Exchange {
         self.pipeline(&marks, releases, checks)
     }
 
-    fn pipeline(&mut self, marks: &Ids, releases: Vec<Release>, checks: Checks) -> (Pipeline, Sent) {
+    fn pipeline(&mut self, marks: &Ids, releases: Vec<Release>, mut checks: Checks) -> (Pipeline, Sent) {
+        forget_gone(&mut checks);
         let mut pipeline = redis::pipe();
         // A Redis that is full would refuse to note an id in its new place, and yet forget it in the old one.
         pipeline.atomic();
@@ -169,7 +170,7 @@ impl Exchange {
             command.ignore();
             let in_doubt = |bucket| self.in_doubt(memory, project_id, bucket);
             let keys = [self.instances(memory, project_id), in_doubt(bucket), in_doubt(bucket - 1)];
-            under_way::ask_beside(pipeline, keys, self.instance, self.kept);
+            under_way::ask_beside(pipeline, &keys, self.instance, self.kept);
             for bucket in [bucket, bucket - 1] {
                 let seen = self.seen(memory, project_id, bucket);
                 with_ids(pipeline, "SMISMEMBER", &seen, all_ids(checks));
@@ -188,14 +189,14 @@ impl Exchange {
     ) -> Result<(), ParsingError> {
         let first = if memory.reaches(self.window, now) { Copies::None } else { Copies::Before };
         for ((project_id, rate, bucket), checks) in checks {
-            let Answered { verdicts, others, are_in_doubt, known } = read(rate, &checks, values)?;
+            let Answered { verdicts, others, are_in_doubt, mut known } = read(rate, &checks, values)?;
             let prints_of_others = under_way::prints(&others);
             self.orphans
                 .extend(under_way::orphans(others, now).map(|entry| entry.ends_unknown(project_id, bucket)));
             let mut in_doubt = Vec::new();
             if are_in_doubt {
                 match self.ask_of_doubt(link, memory, (project_id, bucket), &checks).await {
-                    Some(answer) => in_doubt = answer,
+                    Some(doubt) => Doubt { in_doubt, known } = doubt,
                     None => return Ok(()),
                 }
             }
@@ -218,14 +219,14 @@ impl Exchange {
         Ok(())
     }
 
-    /// Of each id of all checks, whether it is in doubt.
+    /// What is known now of each id of all checks. What left those in doubt since they were counted is durable by now.
     async fn ask_of_doubt(
         &self,
         link: &Link,
         memory: &Memory,
         (project_id, bucket): (ProjectId, i64),
         checks: &[Check],
-    ) -> Option<Vec<bool>> {
+    ) -> Option<Doubt> {
         let mut pipeline = redis::pipe();
         for bucket in [bucket, bucket - 1] {
             let command = pipeline.cmd("SMISMEMBER").arg(self.in_doubt(memory, project_id, bucket));
@@ -233,8 +234,11 @@ impl Exchange {
                 check.prints.add_to(command);
             }
         }
-        let (now, before): (Vec<bool>, Vec<bool>) = link.run(&pipeline).await?;
-        Some(now.into_iter().zip(before).map(|(now, before)| now || before).collect())
+        for bucket in [bucket, bucket - 1] {
+            with_ids(&mut pipeline, "SMISMEMBER", &self.seen(memory, project_id, bucket), all_ids(checks));
+        }
+        let (in_doubt, doubt_before, known, known_before) = link.run(&pipeline).await?;
+        Some(Doubt { in_doubt: either(in_doubt, doubt_before), known: either(known, known_before) })
     }
 
     /// The ids of events that are durable.
@@ -280,8 +284,6 @@ fn sorted(asks: Vec<Ask>) -> (Ids, Vec<Release>, Checks) {
                 }
                 releases.push(release);
             }
-            // Who is gone has taken nothing: what it says at its end may come with this.
-            Ask::Check(check) if check.answer.is_closed() => {}
             Ask::Check(check) => {
                 let of = (check.charge.project_id, check.charge.rate, check.bucket);
                 checks.entry(of).or_default().push(check);
@@ -289,6 +291,14 @@ fn sorted(asks: Vec<Ask>) -> (Ids, Vec<Release>, Checks) {
         }
     }
     (marks, releases, checks)
+}
+
+/// Who is gone takes nothing: what it says at its end may be here already, and would come first.
+fn forget_gone(checks: &mut Checks) {
+    checks.retain(|_, checks| {
+        checks.retain(|check| !check.answer.is_closed());
+        !checks.is_empty()
+    });
 }
 
 fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl IntoIterator<Item = &'i Uuid>) {
@@ -310,6 +320,19 @@ struct Answered {
     known: Vec<bool>,
 }
 
+/// Of each id of all checks.
+struct Doubt {
+    in_doubt: Vec<bool>,
+    known: Vec<bool>,
+}
+
+fn either(mut one: Vec<bool>, other: Vec<bool>) -> Vec<bool> {
+    for (one, other) in one.iter_mut().zip(other) {
+        *one |= other;
+    }
+    one
+}
+
 fn read(
     rate: Rate,
     checks: &[Check],
@@ -323,10 +346,7 @@ fn read(
     }
     let (in_doubt, others): (usize, _) = next(values)?;
     let others = under_way::read(others);
-    let mut known: Vec<bool> = next(values)?;
-    for (known, earlier) in known.iter_mut().zip(next::<Vec<bool>>(values)?) {
-        *known |= earlier;
-    }
+    let known = either(next(values)?, next(values)?);
     Ok(Answered { verdicts, others, are_in_doubt: in_doubt > 0, known })
 }
 
@@ -357,7 +377,8 @@ mod tests {
             Ask::Check(Check { charge, ids, prints, number: Uuid::from_u128(number), bucket: 0, answer })
         };
         let ((waits, _answer), (is_gone, _)) = (oneshot::channel(), oneshot::channel());
-        let (_, _, checks) = sorted(vec![check(1, waits), check(2, is_gone)]);
+        let (_, _, mut checks) = sorted(vec![check(1, waits), check(2, is_gone)]);
+        forget_gone(&mut checks);
         let numbers: Vec<Uuid> = checks.into_values().flatten().map(|check| check.number).collect();
         assert_eq!(numbers, [Uuid::from_u128(1)]);
     }

@@ -244,8 +244,8 @@ impl Entry {
 
 /// Asks how many prints are in doubt, and what other instances have under way. The keys are those of the instances, which is kept
 /// for so many seconds, and of the prints in doubt.
-pub(super) fn ask_beside(pipeline: &mut Pipeline, keys: [String; 3], instance: Instance, kept: i64) {
-    pipeline.cmd("EVAL").arg(BESIDE).arg(keys.len()).arg(&keys).arg(instance.to_string()).arg(kept);
+pub(super) fn ask_beside(pipeline: &mut Pipeline, keys: &[String; 3], instance: Instance, kept: i64) {
+    pipeline.cmd("EVAL").arg(BESIDE).arg(keys.len()).arg(keys).arg(instance.to_string()).arg(kept);
 }
 
 /// Reads what is answered to it: numbers, and what [`Prints::entry`] has made.
