@@ -6,6 +6,7 @@ import random
 import signal
 import time
 
+from .check import drained
 from .world import APPS, SERVERS
 
 
@@ -77,6 +78,32 @@ def everything(world, load, draw):
                 world.start_app(app, number)
 
 
+def settings(world, load, draw):
+    """The stream gets another bound; then NATS restarts, which gives a stream that was changed another time of creation."""
+    world.stream_bytes = "4MiB" if world.stream_bytes == "3MiB" else "3MiB"
+    world.signal("api", signal.SIGKILL)
+    world.wait_for("api")
+    world.start_apps()
+    world.signal("nats", signal.SIGKILL)
+    yield 0.5
+
+
+def lost_stream(world, load, draw):
+    """NATS comes back with an empty directory, when all that it had is stored. Its numbers begin anew."""
+    load.pause()
+    drained(world)
+    world.lose_stream()
+    yield 0.5
+    world.start_servers()
+    load.go()
+
+
+def older_copy(world, load, draw):
+    """The database knows of fewer changes of its users than workers have seen, as after a restore."""
+    world.psql("update upkeep set users_generation = users_generation - 1")
+    yield 0
+
+
 def rename(world, load, draw):
     draw.choice(load.projects).rename()
     yield 0
@@ -106,7 +133,8 @@ def promote(world, load, draw):
 
 
 # What happens while nothing else is broken.
-ALONE = {"power", "everything", "full stream", "rename", "revoke", "delete", "merge", "promote"}
+ALONE = {"power", "everything", "full stream", "settings", "lost stream", "older copy", "rename", "revoke", "delete", "merge",
+         "promote"}
 
 
 def kinds(world, words):
@@ -114,7 +142,8 @@ def kinds(world, words):
     servers = SERVERS if world.own_database else ["redis", "nats"]
     all_kinds = {f"kill {part}": kill(part) for part in APPS + servers}
     all_kinds |= {f"stop {part}": stop(part) for part in APPS + servers}
-    all_kinds |= {"full stream": full_stream, "everything": everything}
+    all_kinds |= {"full stream": full_stream, "everything": everything, "settings": settings, "lost stream": lost_stream}
+    all_kinds |= {"older copy": older_copy}
     all_kinds |= {"rename": rename, "revoke": revoke, "delete": delete, "merge": merge, "promote": promote}
     if world.partitions:
         pairs = [(app, server) for app in APPS for server in SERVERS if (app, server) != ("worker", "redis")]

@@ -243,6 +243,17 @@ class World:
         run("pkill", "-CONT", "postgres", check=False)
         run("scripts/stack", "up", "--name", NAME)
 
+    def wait_for(self, app):
+        for number in range(INSTANCES):
+            self.processes[app, number].wait()
+
+    def lose_stream(self):
+        """NATS ends, and its directory is gone."""
+        pids = self.pids("nats")
+        self.signal("nats", signal.SIGKILL)
+        until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "NATS has ended")
+        shutil.rmtree(os.path.join(self.directory, "nats"))
+
     def lose_power(self):
         pids = [pid for part in SERVERS + APPS for pid in self.pids(part)]
         self.cut_power()
