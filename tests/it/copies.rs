@@ -39,7 +39,7 @@ async fn keys(weir: &Weir, beginning: &str) -> Vec<String> {
 
 /// The instances that have requests of the first project under way.
 async fn under_way(weir: &Weir) -> Vec<String> {
-    keys(weir, "under-way:*:1:").await
+    keys(weir, "taken:*:1:").await
 }
 
 async fn wait_until_nothing_is_under_way(weir: &Weir) {

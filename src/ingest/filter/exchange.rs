@@ -248,7 +248,7 @@ impl Exchange {
 
     /// The instances that have requests of a project under way.
     fn instances(&self, memory: &Memory, project_id: ProjectId) -> String {
-        format!("{}:under-way:{}:{project_id}", self.namespace, memory.name)
+        format!("{}:taken:{}:{project_id}", self.namespace, memory.name)
     }
 
     /// The requests of a project that an instance has under way.
