@@ -23,7 +23,6 @@ use futures::{StreamExt, stream::FuturesOrdered};
 use redis::{Pipeline, RedisError, Value};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::yield_now,
     time::{Instant, sleep_until},
 };
 use uuid::Uuid;
@@ -261,8 +260,6 @@ async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: Link, mut exch
             ask = asks.recv(), if has_room => {
                 let Some(ask) = ask else { return };
                 next.add(ask);
-                // Who is about to ask, asks along.
-                yield_now().await;
                 while !next.is_full() && let Ok(ask) = asks.try_recv() {
                     next.add(ask);
                 }
