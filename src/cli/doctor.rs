@@ -106,10 +106,10 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             accepted_and_stored(&pool, state, options.acknowledge, &mut findings).await?;
         }
         stored_and_counted(&pool, options.days, &mut findings).await?;
-        waiting("deletions", deletions::waiting(&pool).await?, &mut findings);
-        waiting("projects", project_deletions::waiting(&pool).await?, &mut findings);
+        waiting("deletions", "users", deletions::waiting(&pool).await?, &mut findings);
+        waiting("deletions", "projects", project_deletions::waiting(&pool).await?, &mut findings);
         time_zones(&pool, &mut findings).await?;
-        waiting("merges", merges::waiting(&pool).await?, &mut findings);
+        waiting("merges", "users", merges::waiting(&pool).await?, &mut findings);
     }
     match findings {
         Findings { wrong: 0, warnings: 0 } => println!("\nweir is well."),
@@ -337,8 +337,13 @@ async fn time_zones(pool: &PgPool, findings: &mut Findings) -> Result<(), StoreE
 }
 
 /// What the worker is to do with users, and since when the oldest of it waits.
-fn waiting(what: &'static str, (waiting, oldest): (i64, Option<DateTime<Utc>>), findings: &mut Findings) {
-    let text = format!("{waiting} wait");
+fn waiting(
+    what: &'static str,
+    of: &str,
+    (waiting, oldest): (i64, Option<DateTime<Utc>>),
+    findings: &mut Findings,
+) {
+    let text = format!("{waiting} {of} wait");
     let late = oldest.is_some_and(|oldest| Utc::now() - oldest > LAG);
     findings.check(
         what,
