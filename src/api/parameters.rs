@@ -119,8 +119,8 @@ impl Type for Segments {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let segment = MetaSchema { max_length: Some(MAX_SEGMENT), ..MetaSchema::new("string") };
-        let segment = MetaSchemaRef::Inline(Box::new(segment));
+        // How long one may be is not told here: as many of that length as there may be, the head of a request cannot hold.
+        let segment = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
         let schema = MetaSchema {
             items: Some(Box::new(segment)),
             max_items: Some(filter::MOST),

@@ -37,8 +37,7 @@ fn every_list_and_every_parameter_has_a_bound() {
             let name = format!("{} {}", operation["operationId"], parameter["name"]);
             let schema = &parameter["schema"];
             lists_without_bound(&name, schema, &mut unbounded);
-            let schema = if schema["type"] == "array" { &schema["items"] } else { schema };
-            let bounds = ["maxLength", "maximum", "enum", "format", "pattern"];
+            let bounds = ["maxItems", "maxLength", "maximum", "enum", "format", "pattern"];
             if schema["type"] != "boolean" && bounds.iter().all(|bound| schema[bound].is_null()) {
                 unbounded.push(name);
             }
