@@ -95,6 +95,12 @@ async fn a_project_that_is_deleted_is_gone_and_others_notice_nothing() {
     send(&weir, &again, 0..10).await;
     weir.wait_for_events(310).await;
 
+    // A writer that was told of it late has numbered what it did not store.
+    weir.execute(
+        "insert into property_values (project_id, value_no, property, value) values (1, 99, 'country', '7')",
+    )
+    .await;
+    weir.execute("insert into users (project_id, user_no, user_id) values (1, 99, 'late')").await;
     // Its number is forgotten when no event of it can lie in a stream any more.
     weir.execute(
         "update projects set deleted_at = deleted_at - interval '2 hours' where deleted_at is not null",

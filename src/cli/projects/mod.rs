@@ -54,7 +54,7 @@ enum Command {
         #[command(flatten)]
         changes: Changes,
     },
-    /// Delete a project for good: its keys at once, its events and users soon after
+    /// Delete a project for good: within seconds its keys, soon after its events and users
     Delete {
         /// The project's name
         name: String,
