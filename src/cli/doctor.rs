@@ -343,12 +343,12 @@ fn waiting(
     (waiting, oldest): (i64, Option<DateTime<Utc>>),
     findings: &mut Findings,
 ) {
-    let text = format!("{waiting} {of} wait");
+    let text = format!("{of} waiting: {waiting}");
     let late = oldest.is_some_and(|oldest| Utc::now() - oldest > LAG);
     findings.check(
         what,
         if late {
-            Err(format!("{text}, for longer than a minute: look at the worker's log"))
+            Err(format!("{text}, the oldest for longer than a minute: look at the worker's log"))
         } else {
             Ok(text)
         },

@@ -301,7 +301,10 @@ async fn a_crash_in_the_middle_loses_nothing_and_what_is_not_kept_any_more_moves
     assert_eq!(weir.number(of_b).await, 10_010, "the last step is refused as a whole");
     weir.worker.kill().await;
     let report = weir.run(&["doctor"]).await.stdout;
-    assert!(report.lines().any(|line| line.contains("merges") && line.contains("1 wait")), "{report}");
+    assert!(
+        report.lines().any(|line| line.contains("merges") && line.contains("users waiting: 1")),
+        "{report}"
+    );
     weir.execute("drop trigger refuse on user_merges").await;
     weir.start_worker().await;
     let waiting = || weir.number("select count(*) from user_merges");
