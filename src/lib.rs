@@ -43,24 +43,14 @@
 //!
 //! [`config`] is every option, [`metrics`] every metric, [`api`]'s module `problem` every error answer.
 
-pub mod api;
-pub mod clock;
 pub mod config;
-mod connections;
-pub mod event;
+pub mod http;
 pub mod ingest;
-pub mod key;
-pub mod metrics;
-pub mod nearest;
-pub mod origin;
-pub mod project;
-pub mod request_id;
-pub mod rfc3339;
-mod room;
-pub mod server;
+pub mod limits;
+pub mod model;
+pub mod projects;
 pub mod shutdown;
 pub mod stats;
 pub mod store;
 pub mod stream;
 pub mod telemetry;
-pub mod zone;

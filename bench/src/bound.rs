@@ -21,7 +21,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use weir::{
     config::{Http, Nats, StreamSettings},
-    server, shutdown,
+    http::server,
+    shutdown,
 };
 
 /// The stream and its only subject. It is made anew at the start, and goes at the end.

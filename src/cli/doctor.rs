@@ -7,19 +7,22 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use clap::Args;
 use sqlx::PgPool;
 use weir::{
-    clock::Skew,
     config,
-    ingest::filter::Filter,
+    ingest::dedup::Filter,
+    model::zone::rules,
     store::{
-        self, StoreError, deletions,
-        inspection::{self, Counts},
-        merges, migrate, project_deletions, projects, recounts,
-        settled::{self, Loss},
-        zones,
+        self, StoreError, migrate,
+        projects::{self, zones},
+        upkeep::{
+            clock::Skew,
+            inspection::{self, Counts},
+            recounts,
+        },
+        users,
+        write::settled::{self, Loss},
     },
     stream::{Stream, state::State},
     telemetry,
-    zone::rules,
 };
 
 /// A message that waits longer says that workers do not keep up, or that there are none.
@@ -106,10 +109,10 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             accepted_and_stored(&pool, state, options.acknowledge, &mut findings).await?;
         }
         stored_and_counted(&pool, options.days, &mut findings).await?;
-        waiting("deletions", "users", deletions::waiting(&pool).await?, &mut findings);
-        waiting("deletions", "projects", project_deletions::waiting(&pool).await?, &mut findings);
+        waiting("deletions", "users", users::deletions::waiting(&pool).await?, &mut findings);
+        waiting("deletions", "projects", projects::deletions::waiting(&pool).await?, &mut findings);
         time_zones(&pool, &mut findings).await?;
-        waiting("merges", "users", merges::waiting(&pool).await?, &mut findings);
+        waiting("merges", "users", users::merges::waiting(&pool).await?, &mut findings);
     }
     match findings {
         Findings { wrong: 0, warnings: 0 } => println!("\nweir is well."),

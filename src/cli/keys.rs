@@ -6,7 +6,7 @@ use anyhow::ensure;
 use clap::{Args, Subcommand};
 use weir::{
     config::Database,
-    key::{Key, KeyHash, KeyKind},
+    model::key::{Key, KeyHash, KeyKind},
     store,
 };
 
@@ -70,14 +70,14 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Create { project, kind } => {
             let project = super::project_named(&pool, &project).await?;
             let key = Key::generate(kind);
-            store::keys::create(&pool, project.id, kind, &key).await?;
+            store::projects::keys::create(&pool, project.id, kind, &key).await?;
             eprintln!("Keep it: it is not shown again.");
             println!("{}", key.reveal());
         }
         Command::List { project } => {
             let project = super::project_named(&pool, &project).await?;
             println!("{:<6} {:<6} {:<16} {:<22} revoked", "id", "kind", "key", "created");
-            for key in store::keys::list(&pool, project.id).await? {
+            for key in store::projects::keys::list(&pool, project.id).await? {
                 let revoked = key.revoked_at.map_or("-".into(), |time| time.format("%F %T").to_string());
                 let hint = format!("{}…", key.hint);
                 println!(
@@ -92,10 +92,10 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             let project = super::project_named(&pool, &name).await?;
             let known = match key {
                 Named::Id(id) => Some(id),
-                Named::Key(hash) => store::keys::id_of(&pool, project.id, &hash).await?,
+                Named::Key(hash) => store::projects::keys::id_of(&pool, project.id, &hash).await?,
             };
             let revoked = match known {
-                Some(id) => store::keys::revoke(&pool, project.id, id).await?,
+                Some(id) => store::projects::keys::revoke(&pool, project.id, id).await?,
                 None => false,
             };
             ensure!(

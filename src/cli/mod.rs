@@ -22,9 +22,9 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use sqlx::PgPool;
 use weir::{
-    api,
     config::{Database, Logs},
-    project::Project,
+    http,
+    model::project::Project,
     store::{self, migrate},
     telemetry,
 };
@@ -69,7 +69,7 @@ pub(crate) async fn run(options: Options) -> ExitCode {
         Command::Dlq(dlq) => dlq::run(*dlq).await,
         Command::Doctor(doctor) => doctor::run(*doctor).await,
         Command::Openapi => {
-            println!("{}", api::openapi());
+            println!("{}", http::openapi());
             Ok(())
         }
     };

@@ -7,23 +7,24 @@ use clap::Args;
 use sqlx::PgPool;
 use tracing::{info, warn};
 use weir::{
-    api, clock, config,
+    config,
+    http::{self, server},
     ingest::{
         Ingest,
-        admission::Admission,
-        event_types::EventTypes,
-        filter::{Filter, History},
-        rate::local,
+        dedup::{Filter, History},
     },
-    metrics, server, shutdown,
+    limits::{admission::Admission, rate::local},
+    projects::event_types::EventTypes,
+    shutdown,
     store::{
-        self, inspection,
+        self,
         migrate::{self, SchemaError},
-        settled,
-        snapshot::Reader,
+        read::snapshot::Reader,
+        upkeep::{clock, inspection},
+        write::settled,
     },
     stream::{self, Stream, StreamError, publish::Publisher, state::StateError},
-    telemetry,
+    telemetry::{self, metrics},
 };
 
 /// Connections to the database for what is not a question about statistics.
@@ -107,8 +108,8 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let following = follow_history(stream.clone(), ingest.filter.clone(), pool.clone());
     let watching = clock::watch(pool.clone());
     let parts =
-        api::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
-    let app = api::app(parts);
+        http::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
+    let app = http::app(parts);
 
     info!(address = %listener.local_addr()?, "listening");
     let mut serving = pin!(server::serve(listener, app, &http, ending));

@@ -15,7 +15,7 @@ use self::values::{
     ack_wait, bytes, client_address, database_url, duration, log_level, namespace, nats_url, redis_url,
     stream_bytes,
 };
-use crate::origin::Origins;
+use crate::model::origin::Origins;
 
 /// Where TimescaleDB is.
 #[derive(Args, Clone, Debug)]

@@ -4,11 +4,10 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    decode::{Format, decode},
-    properties,
-    validate::{Dialect, Rules, tests::limits},
+    validate::{Dialect, Rules, properties, tests::limits},
+    wire::{Format, decode},
 };
-use crate::project::ProjectId;
+use crate::model::project::ProjectId;
 
 const PIECES: [&str; 36] = [
     "{",

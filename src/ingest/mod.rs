@@ -1,17 +1,13 @@
 //! The way in: decode, validate, check, publish, mark.
 
-pub mod admission;
-pub mod decode;
+pub mod dedup;
 pub mod encoding;
-pub mod event_types;
-pub mod filter;
 #[cfg(test)]
 mod fuzz;
 pub mod idempotency;
-pub(crate) mod properties;
-pub mod rate;
 pub mod receipt;
 pub mod validate;
+pub mod wire;
 
 use std::{
     borrow::Cow,
@@ -26,24 +22,30 @@ use futures::future;
 use uuid::Uuid;
 
 use self::{
-    admission::LARGE,
-    decode::{BodyError, Decoded, Format},
-    event_types::EventTypes,
-    filter::{Charge, Filter, Taken},
+    dedup::{Charge, Filter, Taken},
     idempotency::Claim,
-    rate::{Allowance, OverRate, Rate, local},
     receipt::{NotTaken, Receipt, Rejected},
     validate::{Dialect, Rejection, Rules},
+    wire::{BodyError, Decoded, Format},
 };
 use crate::{
     config,
-    event::{Batch, Copies, Event},
-    metrics::{self, CaughtBy},
-    project::{Project, ProjectId},
+    model::{
+        event::{Batch, Copies, Event},
+        project::{Project, ProjectId},
+    },
     stream::{
         message::{self, Encoded},
         publish::{Published, Publisher},
     },
+    telemetry::metrics::{self, CaughtBy},
+};
+use crate::{
+    limits::{
+        admission::LARGE,
+        rate::{Allowance, OverRate, Rate, local},
+    },
+    projects::event_types::EventTypes,
 };
 
 /// Takes events: what it has counted as accepted is durable.
@@ -129,8 +131,7 @@ impl Ingest {
         let received_at = Utc::now().trunc_subsecs(6);
         let project = request.project;
         let is_large = body.len() >= LARGE;
-        let decoded =
-            work(is_large, || decode::decode(body, request.format, self.limits.max_events as usize))?;
+        let decoded = work(is_large, || wire::decode(body, request.format, self.limits.max_events as usize))?;
         if !decoded.single && request.dialect != Dialect::Weir {
             return Err(BodyError::WrongShape { expected: "one event", got: "a list of events" }.into());
         }

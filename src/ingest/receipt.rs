@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    decode::BodyError,
-    rate::{Allowance, OverRate},
-    validate::Rejection,
-};
+use super::{validate::Rejection, wire::BodyError};
+use crate::limits::rate::{Allowance, OverRate};
 use crate::stream::publish::NotPublished;
 
 /// What became of a request's events: `accepted + duplicates + rejected.len()` is their number.

@@ -2,33 +2,13 @@
 //!
 //! Whatever touches a project's rows takes the project's id first.
 
-pub mod active;
-pub mod activity;
-mod condition;
-pub mod deletions;
-pub mod event_types;
-pub mod events;
-pub mod expiry;
-pub mod funnel;
-mod incarnation;
-pub mod inspection;
-pub mod keys;
-pub mod merges;
 pub mod migrate;
-pub mod occurrences;
-pub mod pages;
-pub mod profile;
-pub mod project_deletions;
 pub mod projects;
 pub mod promotions;
-pub mod recounts;
-pub mod retention;
-pub mod series;
-pub mod settled;
-pub mod snapshot;
+pub mod read;
+pub mod upkeep;
 pub mod users;
 pub mod write;
-pub mod zones;
 
 use std::{borrow::Cow, str::FromStr};
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
+use crate::model::{
     event::{Batch, Copies, Event},
     project::ProjectId,
 };

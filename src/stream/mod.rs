@@ -1,14 +1,14 @@
 //! The stream between the API and the workers: JetStream, where an accepted event is durable until it is stored.
 
-pub mod dead;
+mod breaker;
+mod coalesce;
+pub mod dead_letters;
 mod identity;
+mod inbox;
 pub mod message;
+pub mod orphans;
 pub mod publish;
-mod replies;
-mod sharing;
-mod silence;
 pub mod state;
-pub mod strays;
 
 use std::{
     sync::{
@@ -32,7 +32,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     config::{Nats, StreamSettings},
-    project::ProjectId,
+    model::project::ProjectId,
 };
 
 /// Lanes of the stream of events. Each project is in one, and each lane has its turn: a project with a long queue holds up

@@ -15,11 +15,11 @@ use uuid::Uuid;
 
 use super::{
     LANES, Stream,
-    replies::{NoReply, Replies},
-    sharing::{Lane, Part},
-    silence::{self, Silence},
+    breaker::{self, Silence},
+    coalesce::{Lane, Part},
+    inbox::{NoReply, Replies},
 };
-use crate::{config::Publishing, metrics, project::ProjectId};
+use crate::{config::Publishing, model::project::ProjectId, telemetry::metrics};
 
 /// Larger messages gain nothing: the cost per message is spread over thousands of events by then.
 const LARGEST_MESSAGE: usize = 1 << 20;
@@ -160,7 +160,7 @@ impl Publisher {
 
 /// The right to publish, and a place among those who wait for the stream.
 struct Turn<'p> {
-    turn: silence::Turn<'p>,
+    turn: breaker::Turn<'p>,
     _place: SemaphorePermit<'p>,
 }
 

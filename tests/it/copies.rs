@@ -8,8 +8,10 @@ use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use weir::{
-    event::{Batch, Copies, Event},
-    project::ProjectId,
+    model::{
+        event::{Batch, Copies, Event},
+        project::ProjectId,
+    },
     store::projects,
     stream::message,
 };

@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use uuid::Uuid;
 use weir::{
-    event::{Batch, Copies, Event},
-    project::ProjectId,
+    model::{
+        event::{Batch, Copies, Event},
+        project::ProjectId,
+    },
     store::projects,
     stream::message,
 };

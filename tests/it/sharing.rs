@@ -5,7 +5,7 @@ use futures::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 use weir::{
-    event::{Batch, Copies, Event},
+    model::event::{Batch, Copies, Event},
     store::projects,
     stream::message,
 };

@@ -6,8 +6,9 @@ use sqlx::postgres::PgPoolOptions;
 use weir::{
     config::{Database, Questions},
     store::{
-        self, event_types, projects,
-        snapshot::{Reader, Source},
+        self,
+        projects::{self, event_types},
+        read::snapshot::{Reader, Source},
     },
 };
 

@@ -1,11 +1,10 @@
 //! The binary `weir-worker`: takes events from the stream into the database, and rolls their activity up.
 
+mod consumers;
 mod health;
-mod rollup;
+mod jobs;
 mod trouble;
-mod upkeep;
 mod visible;
-mod writer;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -18,16 +17,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use weir::{
     config::{self, Database, Logs, Nats, Retention, WorkerHttp, Writing},
-    metrics, shutdown,
+    shutdown,
     store::{
         self,
         migrate::{self, SchemaError},
     },
     stream::{self, Stream},
-    telemetry,
+    telemetry::{self, metrics},
 };
 
-use self::{trouble::Trouble, visible::Visible, writer::Writer};
+use self::{
+    consumers::writer::Writer,
+    jobs::{
+        AdoptRules, DeleteProjects, DeleteUsers, Expire, MergeUsers, Rebuild, Recount, WatchStreams, repeat,
+        roll_up, watch_clock,
+    },
+    trouble::Trouble,
+    visible::Visible,
+};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -83,7 +90,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(async move {
         let end = served.cancelled();
         if let Err(error) = serving.run_with_graceful_shutdown(signs, end, Some(RETRY_PAUSE)).await {
-            error!(%error, "the signs of life cannot be served");
+            error!(%error, "health checks and metrics cannot be served");
         }
     });
 
@@ -92,23 +99,29 @@ async fn run(options: Options) -> anyhow::Result<()> {
         () = ending.cancelled() => return Ok(()),
     }
     let visible = Visible::new(migrate::edition(&pool).await?);
-    let writing = &options.writing;
-    let writer = Writer::new(stream.clone(), pool.clone(), visible.clone(), storing, writing);
+    let Options { writing, retention, .. } = options;
+
+    // Consumers.
+    let writer = Writer::new(stream.clone(), pool.clone(), visible.clone(), storing, &writing);
     for lane in 0..stream::LANES {
         tasks.spawn(writer.clone().run(lane, ending.clone()));
     }
-    tasks.spawn(rollup::run(pool.clone(), visible, writing.roll_up_interval, ending.clone()));
-    tasks.spawn(upkeep::delete_users(pool.clone(), ending.clone()));
-    tasks.spawn(upkeep::delete_projects(pool.clone(), ending.clone()));
-    tasks.spawn(upkeep::merge_users(pool.clone(), ending.clone()));
-    tasks.spawn(upkeep::rebuild(pool.clone(), ending.clone()));
-    tasks.spawn(upkeep::adopt_rules(pool.clone(), ending.clone()));
-    tasks.spawn(upkeep::recount(pool.clone(), ending.clone()));
-    tasks.spawn(upkeep::watch(pool.clone(), stream.clone(), ending.clone()));
-    tasks.spawn(upkeep::watch_clock(pool.clone(), ending.clone()));
-    if !options.retention.event_retention.is_zero() {
-        tasks.spawn(upkeep::expire(pool, options.retention.event_retention, ending.clone()));
+
+    // Jobs.
+    let (p, e) = (|| pool.clone(), || ending.clone());
+    tasks.spawn(roll_up::run(p(), visible, writing.roll_up_interval, e()));
+    tasks.spawn(watch_clock(p(), e()));
+    tasks.spawn(repeat(DeleteUsers(p()), e()));
+    tasks.spawn(repeat(DeleteProjects(p()), e()));
+    tasks.spawn(repeat(MergeUsers::new(p()), e()));
+    tasks.spawn(repeat(Rebuild(p()), e()));
+    tasks.spawn(repeat(AdoptRules::new(p()), e()));
+    tasks.spawn(repeat(Recount::new(p()), e()));
+    tasks.spawn(repeat(WatchStreams { pool: p(), stream: stream.clone() }, e()));
+    if let Some(expire) = Expire::new(p(), retention.event_retention) {
+        tasks.spawn(repeat(expire, e()));
     }
+
     wait(tasks, &ending).await?;
     // Acks are only queued when they are sent. Without them messages would come again, for nothing.
     tokio::time::timeout(RETRY_PAUSE, stream.context.client().flush()).await.ok();

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use weir::{
-    metrics,
-    store::{activity::horizon, migrate::Edition, write::Part},
+    store::{migrate::Edition, read::activity::horizon, write::Part},
+    telemetry::metrics,
 };
 
 /// Late batches that are remembered until the next roll-up; of more, the measure does without.

@@ -17,12 +17,16 @@ use sqlx::{Connection, PgConnection, PgPool};
 use uuid::{Builder, Uuid};
 use weir::{
     config::Database,
-    project::{Overrides, Project},
+    model::{
+        project::{Overrides, Project},
+        zone::Zone,
+    },
     store::{
-        self, activity, event_types, projects,
+        self,
+        projects::{self, event_types},
+        read::activity,
         write::{copy::CopyRows, deltas::Deltas},
     },
-    zone::Zone,
 };
 
 use self::{catalogue::Catalogue, day::Event, population::Population};

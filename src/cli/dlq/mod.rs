@@ -13,7 +13,7 @@ use weir::{
     config, store,
     stream::{
         Stream,
-        dead::{Letter, Letters, NotGivenBack},
+        dead_letters::{Letter, Letters, NotGivenBack},
         publish::Publisher,
     },
 };

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 use weir::{
     store,
-    stream::dead::{Letter, Letters},
+    stream::dead_letters::{Letter, Letters},
 };
 
 #[derive(Args)]

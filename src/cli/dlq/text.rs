@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
-use weir::{event::Batch, project::ProjectId, stream::dead::Letter};
+use weir::{
+    model::{event::Batch, project::ProjectId},
+    stream::dead_letters::Letter,
+};
 
 /// Characters of an error in a list.
 const ERROR_SHOWN: usize = 70;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::{bail, ensure};
 use csv::StringRecord;
 use weir::{
-    ingest::decode::{FIELD_NAMES, Field},
-    nearest::nearest,
+    ingest::wire::{FIELD_NAMES, Field},
+    model::did_you_mean::nearest,
 };
 
 /// The column of properties as JSON.

@@ -7,11 +7,10 @@ use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 use weir::{
     ingest::{
-        decode::Field,
         validate::{Names, Reason, Rejection, Texts},
+        wire::Field,
     },
-    project::ProjectId,
-    zone::Zone,
+    model::{project::ProjectId, zone::Zone},
 };
 
 use super::{columns::Columns, table::Row, times};

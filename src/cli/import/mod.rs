@@ -21,16 +21,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 use weir::{
     config,
-    event::{Batch, Copies, Event},
     ingest::{
         self,
-        event_types::EventTypes,
         validate::{Dialect, Rejection, Rules},
     },
-    project::{Project, ProjectId},
+    model::{
+        event::{Batch, Copies, Event},
+        project::{Project, ProjectId},
+        zone::Zone,
+    },
+    projects::event_types::EventTypes,
     store,
     stream::{Stream, message::Encoded, publish::Publisher},
-    zone::Zone,
 };
 
 use self::{
@@ -262,7 +264,7 @@ impl Import<'_> {
         let mut seen = HashSet::with_capacity(events.len());
         let once: Vec<_> = events.iter().filter(|event| seen.insert(event.event_id)).collect();
         let stored = once.iter().filter_map(|event| Some((event.event_id, event.occurred_at?)));
-        let stored = store::events::stored(&self.pool, self.project.id, stored).await?;
+        let stored = store::read::events::stored(&self.pool, self.project.id, stored).await?;
         Ok(events.len() - once.len() + stored)
     }
 

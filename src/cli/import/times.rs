@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
-use weir::zone::Zone;
+use weir::model::zone::Zone;
 
 /// Times of the clock, without a zone.
 const LOCAL: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
@@ -58,7 +58,7 @@ fn without_blanks(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use weir::zone::rules;
+    use weir::model::zone::rules;
 
     use super::*;
 

@@ -9,10 +9,12 @@ use chrono::Weekday;
 use clap::{Args, Subcommand};
 use weir::{
     config::Database,
-    origin::Origins,
-    project::{Overrides, Project},
+    model::{
+        origin::Origins,
+        project::{Overrides, Project},
+        zone::{Zone, rules},
+    },
     store,
-    zone::{Zone, rules},
 };
 
 #[derive(Args)]
@@ -169,12 +171,12 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         }
         Command::Delete { name, yes } => {
             let project = super::project_named(&pool, &name).await?;
-            let events = store::inspection::events_of(&pool, project.id).await?;
+            let events = store::upkeep::inspection::events_of(&pool, project.id).await?;
             ensure!(
                 yes,
                 "this would delete the project '{name}' with its keys and {events} events for good; add --yes if that is meant"
             );
-            store::project_deletions::request(&pool, project.id).await?;
+            store::projects::deletions::request(&pool, project.id).await?;
             println!(
                 "Deleted; within seconds its keys are refused. weir-worker removes its {events} events; `weir doctor` shows when that is done."
             );
@@ -192,7 +194,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             let project = super::project_named(&pool, &name).await?;
             let id = project.id;
             let promoted = promotions::lines(&pool, id).await?;
-            let recounts = store::recounts::waiting(&pool).await?;
+            let recounts = store::upkeep::recounts::waiting(&pool).await?;
             show(vec![project]);
             for line in promoted {
                 println!("{line}");

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 use weir::{
-    project::{Project, ProjectId},
+    model::project::{Project, ProjectId},
     stats::filter::Property,
     store::promotions::{self, State},
 };

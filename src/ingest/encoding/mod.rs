@@ -12,7 +12,7 @@ use self::{
     brotli::BrotliDecoder,
     input::{Counted, Input},
 };
-use super::admission::{LARGE, Memory, Overloaded};
+use crate::limits::admission::{LARGE, Memory, Overloaded};
 
 /// Read at a time.
 const CHUNK: usize = 64 << 10;
@@ -159,7 +159,7 @@ mod tests {
     use bytesize::ByteSize;
 
     use super::*;
-    use crate::{config::Load, ingest::admission::Admission, project::ProjectId};
+    use crate::{config::Load, limits::admission::Admission, model::project::ProjectId};
 
     fn memory(body_memory: ByteSize) -> Memory {
         let load = Load { body_memory, max_requests: 2, queue_timeout: Duration::ZERO };

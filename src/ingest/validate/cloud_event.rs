@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{Names, Reason, Rejection, Texts, bounded, members, repeated, shortened, text::string};
-use crate::ingest::decode::{MAX_EXTENSIONS, RawCloudEvent, kind};
+use crate::ingest::wire::{MAX_EXTENSIONS, RawCloudEvent, kind};
 
 const NAMES: Names =
     Names { event_id: "id", user_id: "subject", event_type: "type", occurred_at: "time", properties: "data" };
@@ -107,7 +107,7 @@ fn check_extension(name: &str, value: &RawValue) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::decode::{Format, RawEvent, decode};
+    use crate::ingest::wire::{Format, RawEvent, decode};
 
     fn judged(event: &str) -> Result<(Option<String>, String, String), (String, &'static str)> {
         let decoded = decode(event.as_bytes(), Format::CloudEvent, 1).expect("an object");

@@ -2,7 +2,10 @@
 
 mod cloud_event;
 mod members;
+pub(crate) mod properties;
 mod rejection;
+#[cfg(test)]
+pub(super) mod tests;
 mod text;
 
 use std::{borrow::Cow, time::Duration};
@@ -11,13 +14,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use self::properties::Fault;
 pub use self::rejection::{Reason, Rejection};
 use self::text::{bounded, shortened, string, trimmed};
-use super::{
-    decode::{Decoded, FIELD_NAMES, RawEvent, RawFields, kind},
-    properties::{self, Fault},
+use super::wire::{Decoded, FIELD_NAMES, RawEvent, RawFields, kind};
+use crate::{
+    config::Limits,
+    model::{did_you_mean::nearest, event::Event, project::ProjectId, rfc3339},
 };
-use crate::{config::Limits, event::Event, nearest::nearest, project::ProjectId, rfc3339};
 
 /// An event that passed, with the id as its sender wrote it.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ pub fn request_id(dialect: Dialect, decoded: &Decoded<'_>) -> Option<String> {
     };
     let (_, id) = fields.others.iter().find(|(name, _)| name == "request_id")?;
     let id = string("request_id", Some(id)).ok()??;
-    crate::request_id::is_valid(&id).then(|| id.into_owned())
+    crate::model::request_id::is_valid(&id).then(|| id.into_owned())
 }
 
 /// Whose names of fields a body may use besides weir's own.
@@ -298,6 +302,3 @@ fn unknown_field(name: &str, others: &[&'static str]) -> Rejection {
     };
     Rejection { field: Some(name.into()), reason: Reason::UnknownField, message }
 }
-
-#[cfg(test)]
-pub(super) mod tests;

@@ -1,7 +1,5 @@
-use super::{
-    super::decode::{Format, decode},
-    *,
-};
+use super::*;
+use crate::ingest::wire::{Format, decode};
 
 #[derive(clap::Parser)]
 struct Defaults {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{Reason, Rejection, kind};
-use crate::rfc3339;
+use crate::model::rfc3339;
 
 /// Characters of an id or a type.
 const MAX_TEXT: usize = 200;

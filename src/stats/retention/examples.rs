@@ -11,8 +11,8 @@ use super::{
     same_day::{self, HourlyUsers},
 };
 use crate::{
+    model::zone::{Zone, rules},
     stats::{DailyUsers, period::Unit},
-    zone::{Zone, rules},
 };
 
 const MONDAY: Unit = Unit::Week(Weekday::Mon);

@@ -18,11 +18,10 @@
 pub mod calendar;
 pub mod cohorts;
 pub mod elapsed;
-pub mod first_ever;
-pub mod same_day;
-
 #[cfg(test)]
 mod examples;
+pub mod first_ever;
+pub mod same_day;
 
 use chrono::NaiveDate;
 

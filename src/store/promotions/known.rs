@@ -10,13 +10,15 @@ use sqlx::PgConnection;
 
 use super::values;
 use crate::{
-    project::{Project, ProjectId},
+    model::{
+        project::{Project, ProjectId},
+        zone::Zone,
+    },
     store::{
         StoreError,
-        incarnation::{self, Incarnation},
-        zones,
+        projects::zones,
+        upkeep::incarnation::{self, Incarnation},
     },
-    zone::Zone,
 };
 
 /// The value of an event without the property, as JSON.

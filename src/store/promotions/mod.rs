@@ -1,7 +1,7 @@
 //! Promoted properties: activity knows their values too, so that questions about them are answered from bitmaps.
 //!
 //! From the moment of a promotion writers add deltas for each value ([`known`]); what was stored before is rebuilt in the
-//! background ([`rebuild`]), and when that is done, questions are answered from activity ([`super::series`]).
+//! background ([`rebuild`]), and when that is done, questions are answered from activity ([`super::read::series`]).
 
 pub mod known;
 pub mod rebuild;
@@ -11,7 +11,7 @@ use chrono::NaiveDate;
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::{BEGIN, StoreError, projects};
-use crate::{project::ProjectId, stats::filter::Property};
+use crate::{model::project::ProjectId, stats::filter::Property};
 
 /// Promoted properties of a project. Each adds to every transaction a row of activity for each event type, hour and value.
 pub const MOST: usize = 10;

@@ -11,11 +11,14 @@ use super::{
     values::{self, too_long, too_many},
 };
 use crate::{
-    project::{Project, ProjectId},
+    model::project::{Project, ProjectId},
     store::{
-        BEGIN, StoreError, activity, occurrences, projects,
-        recounts::Hours,
-        series::{ALL_TYPES, ALL_VALUES},
+        BEGIN, StoreError, projects,
+        read::{
+            activity, occurrences,
+            series::{ALL_TYPES, ALL_VALUES},
+        },
+        upkeep::recounts::Hours,
     },
     telemetry,
 };

@@ -4,7 +4,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{LONGEST_VALUE, MOST_VALUES, stop};
 use crate::{
-    project::ProjectId,
+    model::project::ProjectId,
     store::{BEGIN, StoreError, projects},
 };
 

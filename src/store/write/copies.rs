@@ -8,7 +8,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::rows::Row;
-use crate::{event::Copies, project::ProjectId, store::StoreError};
+use crate::{
+    model::{event::Copies, project::ProjectId},
+    store::StoreError,
+};
 
 /// How much longer a project is known as unfiltered than its newest event asks for, so that not every transaction says so
 /// anew.

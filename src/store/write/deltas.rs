@@ -8,10 +8,10 @@ use roaring::RoaringBitmap;
 use sqlx::PgConnection;
 
 use crate::{
-    project::ProjectId,
+    model::project::ProjectId,
     store::{
         StoreError,
-        series::{ALL_TYPES, ALL_VALUES},
+        read::series::{ALL_TYPES, ALL_VALUES},
     },
 };
 

@@ -9,7 +9,7 @@ use super::{
     copy::CopyRows,
     rows::{Identity, Row},
 };
-use crate::project::ProjectId;
+use crate::model::project::ProjectId;
 
 /// Copies rows into a table. If one of them is refused, the error tells which.
 pub(super) async fn copy(

@@ -9,6 +9,7 @@ pub mod deltas;
 mod events;
 mod properties;
 mod rows;
+pub mod settled;
 
 use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -22,14 +23,15 @@ use self::{
 };
 use super::{
     BEGIN, StoreError,
-    incarnation::{Generation, Incarnation},
     promotions::known::{Generation as Promoted, Promotions},
-    settled,
-    users::Users,
+    upkeep::incarnation::{Generation, Incarnation},
+    users::dictionary::Users,
 };
 use crate::{
-    event::{Batch, Copies},
-    project::Project,
+    model::{
+        event::{Batch, Copies},
+        project::Project,
+    },
     stream::lane_of,
 };
 

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use super::rows::Row;
 use crate::{
-    project::ProjectId,
+    model::project::ProjectId,
     store::{
         StoreError,
         promotions::known::{Generation, MISSING},

@@ -11,9 +11,11 @@ use uuid::Uuid;
 
 use super::{NotWritten, Part};
 use crate::{
-    event::{Copies, Event},
-    project::{Project, ProjectId},
-    store::{StoreError, users::Users},
+    model::{
+        event::{Copies, Event},
+        project::{Project, ProjectId},
+    },
+    store::{StoreError, users::dictionary::Users},
 };
 
 /// What RFC 3339 can write, and the calendars of all time zones know.

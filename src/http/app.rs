@@ -1,0 +1,213 @@
+//! The whole interface: all operations, and around them what every request has in common.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use futures::FutureExt;
+use metrics_exporter_prometheus::PrometheusHandle;
+use poem::{
+    Endpoint, EndpointExt, IntoResponse, Request, Response, Route,
+    http::{HeaderValue, Method, Version, header},
+    web::Redirect,
+};
+use sqlx::PgPool;
+use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
+
+use super::{
+    cors,
+    extract::{auth::Gate, body::BodyLimits, receiver::Receiver},
+    openapi::{self, known::Known},
+    respond::problem::{Code, Problem},
+    routes::{
+        compat::EarlierApi,
+        counts::CountsApi,
+        events::EventsApi,
+        health::OperationApi,
+        merges::MergesApi,
+        stats::{
+            ActiveUsersApi, FunnelApi, LifecycleApi, RetentionApi, StickinessApi, TimeseriesApi, TopEventsApi,
+        },
+        users::UsersApi,
+    },
+};
+use crate::projects::key_cache::Keys;
+use crate::{
+    config,
+    ingest::Ingest,
+    limits::admission::Admission,
+    model::request_id::{self, RequestId},
+    store::read::snapshot::Reader,
+    stream::Stream,
+    telemetry::{self, metrics},
+};
+
+/// Asked every few seconds by machines: a line for each would bury the others.
+const PROBED: [&str; 4] = ["/health", "/metrics", "/ready", "/ready/ingest"];
+
+/// What the interface stands on.
+pub struct Parts {
+    pub pool: PgPool,
+    pub reader: Reader,
+    pub stream: Stream,
+    pub ingest: Ingest,
+    pub admission: Admission,
+    pub http: config::Http,
+    pub metrics: PrometheusHandle,
+}
+
+type Operations = (EventsApi, UsersApi, MergesApi, Statistics, CountsApi, EarlierApi, OperationApi);
+type Statistics =
+    (ActiveUsersApi, TopEventsApi, TimeseriesApi, RetentionApi, FunnelApi, StickinessApi, LifecycleApi);
+
+/// The OpenAPI document, as JSON.
+///
+/// # Panics
+/// Never: a document can be written.
+pub fn openapi() -> String {
+    serde_json::to_string_pretty(&openapi::describe::<Operations>()).expect("a document can be written")
+}
+
+/// The whole interface. Must be called in a runtime.
+pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
+    let Parts { pool, reader, stream, ingest, admission, http, metrics } = parts;
+    let gate = Gate::new(Keys::new(pool.clone()), &ingest.rates, &http);
+    let filter = ingest.filter.clone();
+    let limits = BodyLimits::new(&ingest.limits, &http);
+    let receiver = Receiver { ingest, admission, limits };
+    let operations: Operations = (
+        EventsApi { receiver: receiver.clone(), pool: pool.clone() },
+        UsersApi { pool: pool.clone(), reader: reader.clone() },
+        MergesApi { pool: pool.clone() },
+        (
+            ActiveUsersApi { reader: reader.clone() },
+            TopEventsApi { reader: reader.clone() },
+            TimeseriesApi { reader: reader.clone() },
+            RetentionApi { reader: reader.clone() },
+            FunnelApi { reader: reader.clone() },
+            StickinessApi { reader: reader.clone() },
+            LifecycleApi { reader: reader.clone() },
+        ),
+        CountsApi { reader },
+        EarlierApi { receiver, pool: pool.clone() },
+        OperationApi { pool, stream, filter, metrics },
+    );
+    let service = openapi::service(operations);
+    let spec = service.spec();
+    let document = openapi::complete(&spec);
+    let known = Arc::new(Known::from_document(&document));
+    let swagger = openapi::page(&service.swagger_ui_html(), &spec, &document);
+    let json = serde_json::to_string_pretty(&document).expect("a document can be written");
+    let yaml = serde_yaml_ng::to_string(&document).expect("a document can be written");
+    Route::new()
+        .at("/docs", openapi::page::page("text/html; charset=utf-8", swagger))
+        .at("/openapi.json", openapi::page::page("application/json", json))
+        .at("/openapi.yaml", openapi::page::page("application/yaml", yaml))
+        .nest("/", service)
+        .data(gate)
+        .around(move |endpoint, request| handle(endpoint, request, known.clone()))
+}
+
+/// What every request has in common: an id, known parameters, a problem document for every error, a line in the log,
+/// and its place in the metrics.
+async fn handle<E: Endpoint>(
+    endpoint: Arc<E>,
+    mut request: Request,
+    known: Arc<Known>,
+) -> poem::Result<Response> {
+    let begun = Instant::now();
+    let request_id = RequestId::of(&request);
+    request.set_data(request_id.clone());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let from_page = request.headers().contains_key(header::ORIGIN);
+    // Project and key are known when the key is looked up.
+    let span = info_span!(
+        "request",
+        request_id = request_id.as_str(),
+        project_id = field::Empty,
+        key_id = field::Empty
+    );
+
+    let answer = async {
+        one_host(&request)?;
+        if let Some(preflight) = cors::preflight(&request, known.methods(&path)) {
+            return Ok(preflight);
+        }
+        if path == "/" && method == Method::GET {
+            return Ok(Redirect::temporary("/docs").into_response()); // who comes with a browser wants to read
+        }
+        known.check(&method, &path, request.uri().query())?;
+        match AssertUnwindSafe(endpoint.call(request)).catch_unwind().await {
+            Ok(result) => result.map(IntoResponse::into_response),
+            Err(_) => Err(Problem::internal(std::io::Error::other("the handler panicked")).into()),
+        }
+    };
+    let mut response = match answer.instrument(span.clone()).await {
+        Ok(response) => response,
+        Err(error) => {
+            let mut problem = Problem::from_poem(error);
+            if problem.code == Code::MethodNotAllowed {
+                let methods = known.methods(&path);
+                problem.detail = format!("this path has {methods}").into();
+                problem.headers.push((header::ALLOW, methods.to_owned()));
+            }
+            if problem.code == Code::NotFound && known.path(&path).is_none() {
+                problem.detail = match known.meant(&path) {
+                    Some(meant) => format!("There is nothing at this path. Did you mean {meant}?"),
+                    None => "There is nothing at this path. All endpoints are listed at /docs.".into(),
+                }
+                .into();
+            }
+            log_problem(&problem, &span);
+            problem.to_response(request_id.as_str())
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
+        response.headers_mut().entry(request_id::HEADER).or_insert(id);
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Answers are about persons, or of the moment.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));
+    if from_page {
+        cors::expose(headers);
+    }
+    let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
+    let documented = known.path(&path);
+    metrics::api_request(documented.unwrap_or("other"), status, elapsed);
+    // A path may hold a user's id, which has no place in logs.
+    let path = documented.unwrap_or_else(|| first_part(&path));
+    let microseconds = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    span.in_scope(|| {
+        if PROBED.contains(&path) {
+            debug!(%method, path, status, microseconds, "request");
+        } else {
+            info!(%method, path, status, microseconds, "request");
+        }
+    });
+    Ok(response)
+}
+
+/// RFC 9112: a request says once for whom it is. Who says it twice may be understood differently by a proxy.
+fn one_host(request: &Request) -> Result<(), Problem> {
+    match request.headers().get_all(header::HOST).iter().count() {
+        1 => Ok(()),
+        0 if request.version() == Version::HTTP_10 => Ok(()),
+        hosts => Err(Problem::new(Code::BadRequest, format!("expected one Host header, got {hosts}"))),
+    }
+}
+
+/// `/users` of `/users/17/friends`.
+fn first_part(path: &str) -> &str {
+    let end = path.get(1..).and_then(|rest| rest.find('/')).map_or(path.len(), |at| at + 1);
+    &path[..end]
+}
+
+fn log_problem(problem: &Problem, span: &Span) {
+    metrics::request_refused(problem.code.name());
+    let error = telemetry::chain(problem);
+    let _entered = span.enter();
+    match problem.status().as_u16() {
+        500 => error!(error, "request failed"),
+        503 => warn!(error, "request refused for now"),
+        _ => debug!(error, "request refused"),
+    }
+}

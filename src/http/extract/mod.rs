@@ -1,0 +1,9 @@
+//! What a request says: who asks, parameters, bodies.
+
+pub mod auth;
+pub mod body;
+pub mod body_schema;
+pub mod json_body;
+pub mod parameters;
+pub mod receiver;
+pub mod text;

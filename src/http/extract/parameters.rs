@@ -1,0 +1,370 @@
+//! Parameters of questions: all that are wrong are told at once, each with what was expected.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ParseFromParameter, ParseResult, ToJSON, Type},
+};
+
+use super::text::{Date, Text};
+use crate::http::respond::problem::{Code, FieldError, Problem};
+use crate::{
+    model::rfc3339,
+    stats::filter::{self, Filter, Segment},
+};
+
+/// Days in a range: five years and a bit, so that an answer stays an answer.
+pub const MAX_DAYS: u32 = 2_000;
+
+/// Characters of a segment.
+const MAX_SEGMENT: usize = 2_000;
+
+/// A value that a parameter can have.
+pub trait Value: Sized + Send + Sync {
+    /// A name for the reason if a text is not such a value.
+    const INVALID: &'static str;
+    /// What is expected, after "expected ".
+    fn expected() -> String;
+    fn parse(text: &str) -> Option<Self>;
+    fn schema() -> MetaSchema;
+}
+
+/// A parameter as it was sent: it always extracts, and [`Checks`] judges it together with the others. `REQUIRED` is what
+/// the OpenAPI document says of it.
+pub struct Param<T, const REQUIRED: bool = false>(Sent<T>);
+
+pub type Required<T> = Param<T, true>;
+
+enum Sent<T> {
+    Absent,
+    Valid(T),
+    Invalid(String),
+    Repeated,
+    /// Stands in the documentation, and is never sent.
+    Example(&'static str),
+}
+
+impl<T, const REQUIRED: bool> Param<T, REQUIRED> {
+    pub fn example(text: &'static str) -> Self {
+        Self(Sent::Example(text))
+    }
+}
+
+impl<T: Value, const REQUIRED: bool> ToJSON for Param<T, REQUIRED> {
+    fn to_json(&self) -> Option<serde_json::Value> {
+        match self.0 {
+            Sent::Example(text) => Some(text.into()),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Value, const REQUIRED: bool> Type for Param<T, REQUIRED> {
+    const IS_REQUIRED: bool = REQUIRED;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        T::expected().into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(T::schema()))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        None
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::empty())
+    }
+}
+
+impl<T: Value, const REQUIRED: bool> ParseFromParameter for Param<T, REQUIRED> {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
+        Ok(Self(T::parse(text).map_or_else(|| Sent::Invalid(text.to_owned()), Sent::Valid)))
+    }
+
+    fn parse_from_parameters<I: IntoIterator<Item = A>, A: AsRef<str>>(texts: I) -> ParseResult<Self> {
+        let mut texts = texts.into_iter();
+        match (texts.next(), texts.next()) {
+            (None, _) => Ok(Self(Sent::Absent)),
+            (Some(text), None) => Self::parse_from_parameter(text.as_ref()),
+            (Some(_), Some(_)) => Ok(Self(Sent::Repeated)),
+        }
+    }
+}
+
+/// A parameter that may be repeated: conditions on events, all of which must hold.
+pub struct Segments(Vec<String>);
+
+impl ToJSON for Segments {
+    fn to_json(&self) -> Option<serde_json::Value> {
+        None
+    }
+}
+
+impl Type for Segments {
+    const IS_REQUIRED: bool = false;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "segments".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        // How long one may be is not told here: as many of that length as there may be, the head of a request cannot hold.
+        let segment = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
+        let schema = MetaSchema {
+            items: Some(Box::new(segment)),
+            max_items: Some(filter::MOST),
+            ..MetaSchema::new("array")
+        };
+        MetaSchemaRef::Inline(Box::new(schema))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        None
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::empty())
+    }
+}
+
+impl ParseFromParameter for Segments {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
+        Ok(Self(vec![text.to_owned()]))
+    }
+
+    fn parse_from_parameters<I: IntoIterator<Item = A>, A: AsRef<str>>(texts: I) -> ParseResult<Self> {
+        Ok(Self(texts.into_iter().map(|text| text.as_ref().to_owned()).collect()))
+    }
+}
+
+/// Judges the parameters of one request.
+#[derive(Default)]
+pub struct Checks {
+    parameters: usize,
+    errors: Vec<FieldError>,
+}
+
+impl Checks {
+    /// A parameter that must be there. Nothing, if it is not or is not valid: [`Checks::finish`] tells.
+    pub fn required<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
+        if matches!(param.0, Sent::Absent) {
+            self.parameters += 1;
+            self.refuse(name, "missing", format!("expected {}", T::expected()));
+        }
+        self.optional(name, param)
+    }
+
+    pub fn optional<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
+        match param.0 {
+            Sent::Absent | Sent::Example(_) => None,
+            Sent::Valid(value) => {
+                self.parameters += 1;
+                Some(value)
+            }
+            Sent::Repeated => {
+                self.parameters += 1;
+                self.refuse(name, "repeated", "expected one value, got several".into());
+                None
+            }
+            Sent::Invalid(text) => {
+                self.parameters += 1;
+                self.refuse(name, T::INVALID, format!("expected {}, got '{text}'", T::expected()));
+                None
+            }
+        }
+    }
+
+    /// The events for which all segments hold.
+    pub fn segments(&mut self, name: &'static str, segments: Segments) -> Filter {
+        self.texts(name, segments.0)
+    }
+
+    /// The same, of texts that came in another way.
+    pub fn texts(&mut self, name: &'static str, segments: Vec<String>) -> Filter {
+        self.parameters += segments.len();
+        if segments.len() > filter::MOST {
+            self.refuse(name, "too_many", format!("expected at most {}", filter::MOST));
+            return Filter::default();
+        }
+        let mut filter = Filter::default();
+        for text in segments {
+            if text.chars().count() > MAX_SEGMENT {
+                self.refuse(name, "too_long", format!("expected at most {MAX_SEGMENT} characters"));
+                continue;
+            }
+            match Segment::parse(&text) {
+                Ok(segment) => filter = filter.and(segment),
+                Err(message) => self.refuse(name, "invalid_segment", format!("{message}, got '{text}'")),
+            }
+        }
+        filter
+    }
+
+    /// A text that came in a body.
+    pub fn text(&mut self, name: &'static str, Text(text): Text) -> Option<String> {
+        self.optional::<String, true>(
+            name,
+            Param(String::parse(&text).map_or(Sent::Invalid(text), Sent::Valid)),
+        )
+    }
+
+    /// A day that came in a body.
+    pub fn date(&mut self, name: &'static str, Date(text): Date) -> Option<NaiveDate> {
+        let param = NaiveDate::parse(&text).map_or(Sent::Invalid(text), Sent::Valid);
+        self.optional::<NaiveDate, true>(name, Param(param))
+    }
+
+    /// Refuses a parameter for a reason that lies beyond its own form.
+    pub fn refuse(&mut self, name: &'static str, code: &'static str, message: String) {
+        self.errors.push(FieldError::new(name, code, message));
+    }
+
+    /// The parameters if all are valid; otherwise everything that is wrong with them.
+    pub fn finish<T>(self, parameters: Option<T>) -> Result<T, Problem> {
+        match parameters {
+            Some(parameters) if self.errors.is_empty() => Ok(parameters),
+            _ => {
+                let (wrong, all) = (self.errors.len(), self.parameters);
+                let detail = format!(
+                    "{wrong} of {all} parameters {}",
+                    if wrong == 1 { "is not valid" } else { "are not valid" }
+                );
+                Err(Problem::invalid(Code::ValidationFailed, detail, self.errors))
+            }
+        }
+    }
+}
+
+impl Value for NaiveDate {
+    const INVALID: &'static str = "invalid_date";
+
+    fn expected() -> String {
+        "a day of the calendar as YYYY-MM-DD".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // chrono takes signs, spaces and other lengths too.
+        let digit =
+            |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+        if text.len() == 10 && text.bytes().enumerate().all(digit) { text.parse().ok() } else { None }
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema::new_with_format("string", "date")
+    }
+}
+
+impl Value for DateTime<Utc> {
+    const INVALID: &'static str = "invalid_time";
+
+    fn expected() -> String {
+        rfc3339::EXPECTED.into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // A plus that was not escaped in an address comes as a space.
+        rfc3339::parse(&text.replace(' ', "+")).ok()
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema::new_with_format("string", "date-time")
+    }
+}
+
+impl Value for String {
+    const INVALID: &'static str = "invalid_text";
+
+    fn expected() -> String {
+        "1 to 200 characters".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // As in events, blanks around it mean nothing.
+        let is_one = text.chars().count() <= 200 && !text.contains('\0') && !text.trim().is_empty();
+        is_one.then(|| text.trim().to_owned())
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema { min_length: Some(1), max_length: Some(200), ..MetaSchema::new("string") }
+    }
+}
+
+/// A number from 1 to `MAX`.
+#[derive(Clone, Copy, Debug)]
+pub struct UpTo<const MAX: u32>(pub u32);
+
+impl<const MAX: u32> Value for UpTo<MAX> {
+    const INVALID: &'static str = "out_of_range";
+
+    fn expected() -> String {
+        format!("a number from 1 to {MAX}")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number| (1..=MAX).contains(number)).map(Self)
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            minimum: Some(1.0),
+            maximum: Some(MAX.into()),
+            ..MetaSchema::new_with_format("integer", "uint32")
+        }
+    }
+}
+
+/// A number from 0 to `MAX`.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<const MAX: u32>(pub u32);
+
+impl<const MAX: u32> Value for Whole<MAX> {
+    const INVALID: &'static str = "out_of_range";
+
+    fn expected() -> String {
+        format!("a number from 0 to {MAX}")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number| *number <= MAX).map(Self)
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            minimum: Some(0.0),
+            maximum: Some(MAX.into()),
+            ..MetaSchema::new_with_format("integer", "uint32")
+        }
+    }
+}
+
+/// A range of days with both its ends.
+pub fn range<const R: bool>(
+    checks: &mut Checks,
+    from: Param<NaiveDate, R>,
+    to: Param<NaiveDate, R>,
+) -> Option<(NaiveDate, NaiveDate)> {
+    let (from, to) = (checks.required("from", from), checks.required("to", to));
+    let (from, to) = from.zip(to)?;
+    days(checks, from, to);
+    Some((from, to))
+}
+
+/// Whether days make a range.
+pub fn days(checks: &mut Checks, from: NaiveDate, to: NaiveDate) {
+    let days = (to - from).num_days() + 1;
+    if days < 1 {
+        checks.refuse("to", "before_from", format!("expected {from} or later, got '{to}'"));
+    }
+    if days > i64::from(MAX_DAYS) {
+        checks.refuse("to", "too_large", format!("expected at most {MAX_DAYS} days, got {days}"));
+    }
+}

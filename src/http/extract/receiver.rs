@@ -1,0 +1,67 @@
+//! What every operation that sends has in common.
+
+use super::{
+    auth::{Caller, Write},
+    body::{BodyLimits, EventsBody, ReadBody},
+    parameters::{Checks, Param},
+};
+use crate::http::respond::problem::Problem;
+use crate::{
+    ingest::{Ingest, Request, idempotency, receipt::Receipt, validate::Dialect},
+    limits::admission::{Admission, LARGE},
+    model::request_id::RequestId,
+};
+
+/// Receives bodies with events.
+#[derive(Clone)]
+pub struct Receiver {
+    pub ingest: Ingest,
+    pub admission: Admission,
+    pub limits: BodyLimits,
+}
+
+impl Receiver {
+    /// Reads a body and takes its events.
+    ///
+    /// Every answer tells what the project may still send, so a body that cannot be read costs as much as one event, and
+    /// a flood of them is bounded like any other.
+    pub async fn receive<F>(
+        &self,
+        caller: &Caller<Write>,
+        request_id: &RequestId,
+        idempotency_key: Param<String>,
+        dialect: Dialect,
+        body: EventsBody<F>,
+    ) -> Result<Receipt, Problem> {
+        let project = &caller.project;
+        let received: Result<Receipt, Problem> = async {
+            let mut checks = Checks::default();
+            let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
+            checks.finish(Some(()))?;
+            let key = idempotency_key.as_deref().map(idempotency::key);
+            let ReadBody { bytes, format, memory: _memory } =
+                body.read(self.limits, &self.admission, project.id).await?;
+            let _large = match bytes.len() {
+                0..LARGE => None,
+                _ => Some(self.admission.large(project.id).await?),
+            };
+            let _turn = self.admission.turn(project.id).await?;
+            let request = Request {
+                project,
+                request_id: request_id.as_str(),
+                idempotency_key: key.as_deref(),
+                format,
+                dialect,
+            };
+            Ok(self.ingest.take(&request, bytes).await?)
+        }
+        .await;
+        match received {
+            Err(mut problem) if problem.allowance.is_none() => {
+                problem.allowance = Some(self.ingest.charge(project).await?);
+                Err(problem)
+            }
+            received => received,
+        }
+    }
+}

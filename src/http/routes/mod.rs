@@ -1,0 +1,9 @@
+//! The operations, one file for each subject.
+
+pub mod compat;
+pub mod counts;
+pub mod events;
+pub mod health;
+pub mod merges;
+pub mod stats;
+pub mod users;

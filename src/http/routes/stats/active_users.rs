@@ -1,0 +1,228 @@
+//! Active users by day, week and month.
+
+use std::collections::BTreeMap;
+
+use chrono::{NaiveDate, Utc};
+use poem_openapi::{Object, OpenApi, param::Query};
+use roaring::RoaringBitmap;
+
+use super::{
+    choices::Interval,
+    example_from, example_to,
+    narrow::Cost,
+    timezone,
+    users::{Cursor, MAX_LIMIT, Page, UserList},
+};
+use crate::http::respond::table::{Format, Table, Told};
+use crate::{
+    http::{
+        extract::{
+            auth::{Caller, Read},
+            parameters::{Checks, Param, Required, Segments, UpTo, range},
+        },
+        openapi::Tag,
+        respond::problem::{Asking, Refusal},
+    },
+    model::project::Project,
+    stats::{self, DailyUsers, filter::Filter, period::Unit},
+    store::{
+        StoreError,
+        read::{
+            active::{self, Asked},
+            series::Apart,
+            snapshot::Reader,
+        },
+    },
+};
+
+pub struct ActiveUsersApi {
+    pub reader: Reader,
+}
+
+#[derive(Object)]
+struct DailyActiveUsers {
+    /// The project's time zone, in which the days are.
+    timezone: String,
+    #[oai(validator(max_items = 2000))]
+    data: Vec<DayUsers>,
+}
+
+#[derive(Object)]
+struct DayUsers {
+    date: NaiveDate,
+    active_users: u64,
+}
+
+#[derive(Object)]
+struct ActiveUsers {
+    timezone: String,
+    #[oai(validator(max_items = 2000))]
+    data: Vec<PeriodUsers>,
+}
+
+#[derive(Object)]
+struct PeriodUsers {
+    /// The first day of the period.
+    period: NaiveDate,
+    /// Different users.
+    active_users: u64,
+    /// False: the period is not over, and the number may still grow.
+    complete: bool,
+}
+
+#[OpenApi(prefix_path = "/stats", tag = "Tag::Statistics")]
+impl ActiveUsersApi {
+    /// Daily active users
+    ///
+    /// Different users with any event, or with one for which all segments hold, for each day.
+    #[oai(path = "/dau", method = "get", operation_id = "daily_active_users")]
+    async fn dau(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        /// The first day.
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
+        /// The last day.
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
+        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
+        segment: Query<Segments>,
+    ) -> Result<Told<DailyActiveUsers>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let range = range(&mut checks, from.0, to.0);
+        let filter = checks.segments("segment", segment.0);
+        let (from, to) = checks.finish(range)?;
+        let counts = self.counts(&caller.project, &filter, (from, to)).await;
+        let counts = counts.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
+        let data = Unit::Day
+            .periods(from, to)
+            .map(|date| DayUsers { date, active_users: counts.get(&date).copied().unwrap_or(0) })
+            .collect();
+        let answer = DailyActiveUsers { timezone: timezone(&caller.project), data };
+        Ok(Told { answer, format })
+    }
+
+    /// Active users
+    ///
+    /// Different users of each day, week or month. Periods are whole: the week or month in which `from` or `to` lies is told
+    /// in full. Who comes twice in a period is one user.
+    #[oai(path = "/active-users", method = "get", operation_id = "active_users")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn active_users(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        /// A day of the first period.
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
+        /// A day of the last period.
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
+        /// The length of a period; default day. Weeks begin on the project's first day of the week.
+        interval: Query<Param<Interval>>,
+        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
+        segment: Query<Segments>,
+    ) -> Result<Told<ActiveUsers>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let range = range(&mut checks, from.0, to.0);
+        let unit = checks.optional("interval", interval.0).unwrap_or(Interval::Day).unit(&caller.project);
+        let filter = checks.segments("segment", segment.0);
+        let (from, to) = checks.finish(range)?;
+        let today = caller.project.local_date(Utc::now());
+        let users = self.users(&caller.project, &filter, unit, (from, to)).await;
+        let users = users.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
+        let data = stats::active_users::active_users(unit, from, to, &users).map(|(period, users)| {
+            PeriodUsers { period, active_users: users.len(), complete: unit.after(period, 1) <= today }
+        });
+        let answer = ActiveUsers { timezone: timezone(&caller.project), data: data.collect() };
+        Ok(Told { answer, format })
+    }
+
+    /// Active users, by name
+    ///
+    /// Who was active on any day of the range, in pages: the users behind a day, a week, a month, and with segments behind an
+    /// event type or a value of a property.
+    #[oai(path = "/active-users/users", method = "get", operation_id = "active_users_list")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn list(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        /// The first day.
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
+        /// The last day.
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
+        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
+        segment: Query<Segments>,
+        /// Most users of a page; default 100.
+        limit: Query<Param<UpTo<MAX_LIMIT>>>,
+        /// The `next` of the page before.
+        cursor: Query<Param<Cursor>>,
+    ) -> Result<Told<UserList>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let range = range(&mut checks, from.0, to.0);
+        let filter = checks.segments("segment", segment.0);
+        let page = Page::of(&mut checks, cursor.0, limit.0);
+        let (from, to) = checks.finish(range)?;
+        let users = self.users(&caller.project, &filter, Unit::Day, (from, to)).await;
+        let users = users.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
+        let users = users.into_values().fold(RoaringBitmap::new(), |all, day| all | day);
+        let answer = page.list(&self.reader, &caller.project, &users).await?;
+        Ok(Told { answer, format })
+    }
+
+    /// The number of users of each day.
+    async fn counts(
+        &self,
+        project: &Project,
+        filter: &Filter,
+        (from, to): (NaiveDate, NaiveDate),
+    ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
+        let asked = Asked { project, filter, until: None };
+        active::daily_active_users(&mut snapshot, &asked, from, to).await
+    }
+
+    /// The users of all days of the periods.
+    async fn users(
+        &self,
+        project: &Project,
+        filter: &Filter,
+        unit: Unit,
+        (from, to): (NaiveDate, NaiveDate),
+    ) -> Result<DailyUsers, StoreError> {
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
+        let asked = Asked { project, filter, until: None };
+        active::daily_users(&mut snapshot, &asked, unit.period_of(from), unit.last_day(to)).await
+    }
+}
+
+fn cost(filter: &Filter, from: NaiveDate, to: NaiveDate) -> Cost {
+    Cost::of_days(from, to).with_filter("segment", filter)
+}
+
+impl Table for DailyActiveUsers {
+    fn header(&self) -> Vec<String> {
+        ["date", "active_users"].map(Into::into).into()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        self.data.iter().map(|day| vec![day.date.to_string(), day.active_users.to_string()]).collect()
+    }
+}
+
+impl Table for ActiveUsers {
+    fn header(&self) -> Vec<String> {
+        ["period", "active_users", "complete"].map(Into::into).into()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row = |row: &PeriodUsers| {
+            vec![row.period.to_string(), row.active_users.to_string(), row.complete.to_string()]
+        };
+        self.data.iter().map(row).collect()
+    }
+}

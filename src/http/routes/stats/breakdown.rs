@@ -1,0 +1,41 @@
+//! By what an answer is told apart.
+
+use poem_openapi::registry::MetaSchema;
+
+use crate::{http::extract::parameters::Value, stats::filter::Property};
+
+#[derive(Clone, Debug)]
+pub(crate) enum Breakdown {
+    EventType,
+    Property(Property),
+}
+
+impl Breakdown {
+    pub(crate) fn property(&self) -> Option<&Property> {
+        match self {
+            Self::EventType => None,
+            Self::Property(property) => Some(property),
+        }
+    }
+}
+
+impl Value for Breakdown {
+    const INVALID: &'static str = "invalid_breakdown";
+
+    fn expected() -> String {
+        "event_type or properties.NAME, one of them; a name with a comma stands in quotes".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "event_type" => Some(Self::EventType),
+            // One at a time: what has a comma may be two names.
+            text if text.contains(',') && !text.starts_with("properties.\"") => None,
+            text => Property::parse(text).map(Self::Property),
+        }
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema { pattern: Some(r"^(event_type|properties\..+)$".into()), ..MetaSchema::new("string") }
+    }
+}

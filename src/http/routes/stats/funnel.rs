@@ -1,0 +1,403 @@
+//! How many users get from step to step.
+
+use chrono::{NaiveDate, TimeDelta, Utc};
+use poem_openapi::{Enum, Object, OpenApi, types::Example};
+
+use super::{
+    breakdown::Breakdown,
+    narrow::Cost,
+    rate, timezone,
+    users::{Page, UserList},
+};
+use crate::http::respond::table::{Format, Table, Told, field};
+use crate::{
+    http::{
+        extract::{
+            auth::{Caller, Read},
+            json_body::JsonBody,
+            parameters::{Checks, Value, days},
+            text::{Date, Text},
+        },
+        openapi::Tag,
+        respond::problem::{AskingInBody, Problem, Refusal},
+    },
+    model::project::Project,
+    stats::{
+        filter::Filter,
+        funnel::{Funnel, MOST_STEPS, Reached},
+        label::{Label, MOST_VALUES},
+    },
+    store::{
+        self, StoreError,
+        read::{
+            funnel::Span,
+            snapshot::{Reader, Source},
+        },
+    },
+};
+
+/// How long a conversion may take at most.
+const MAX_WINDOW: TimeDelta = TimeDelta::days(366);
+const DEFAULT_WINDOW: &str = "14days";
+/// Events of a user that take milliseconds to count: other requests go on meanwhile.
+const MANY_EVENTS: usize = 1_000;
+/// Values that have a funnel of their own.
+const DEFAULT_LIMIT: u32 = 10;
+const MAX_LIMIT: u32 = 100;
+
+pub struct FunnelApi {
+    pub reader: Reader,
+}
+
+/// Steps in order. A user enters with an event of the first one from `from` to `to`, and converts with one of the last at
+/// most `window` later.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub(crate) struct FunnelQuestion {
+    /// The first day on which users enter.
+    from: Date,
+    /// The last such day.
+    to: Date,
+    /// 2 to 20 steps.
+    #[oai(validator(min_items = 2, max_items = 20))]
+    steps: Vec<FunnelStep>,
+    /// How long after the first step the last one counts, such as `30min`, `1h` or `14days`; default 14days, at most a year.
+    #[oai(skip_serializing_if_is_none)]
+    window: Option<Text>,
+    /// A funnel for each value of this property of the first event, such as `properties.platform`.
+    #[oai(skip_serializing_if_is_none)]
+    breakdown: Option<Text>,
+    /// Most values with a funnel of their own; default 10.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "100")))]
+    limit: Option<u32>,
+}
+
+#[derive(Object)]
+#[oai(deny_unknown_fields)]
+struct FunnelStep {
+    /// 1 to 200 characters.
+    event_type: Text,
+    /// Only events for which all of these hold, such as `properties.country:UA,PL`.
+    #[oai(default, skip_serializing_if_is_empty, validator(max_items = 50))]
+    segment: Vec<Text>,
+}
+
+impl Example for FunnelQuestion {
+    fn example() -> Self {
+        let step = |event_type: &str| FunnelStep { event_type: Text(event_type.into()), segment: Vec::new() };
+        let (from, to) = ("2024-03-01", "2024-03-31");
+        Self {
+            from: Date(from.into()),
+            to: Date(to.into()),
+            steps: ["product_view", "add_to_cart", "payment_details"].map(step).into(),
+            window: Some(Text("7days".into())),
+            breakdown: Some(Text("properties.platform".into())),
+            limit: None,
+        }
+    }
+}
+
+/// A funnel, and which of its users.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub(crate) struct FunnelUsersQuestion {
+    /// The funnel. Its breakdown and limit are of no use here.
+    funnel: FunnelQuestion,
+    /// The step, from 1.
+    #[oai(validator(minimum(value = "1"), maximum(value = "20")))]
+    step: u32,
+    /// Who got to the step (`reached`), or no further than that (`dropped`).
+    who: FunnelUsers,
+    /// The `next` of the page before.
+    #[oai(skip_serializing_if_is_none)]
+    cursor: Option<Text>,
+    /// Most users of a page; default 100.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "1000")))]
+    limit: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum FunnelUsers {
+    Reached,
+    Dropped,
+}
+
+impl Example for FunnelUsersQuestion {
+    fn example() -> Self {
+        let funnel = FunnelQuestion { breakdown: None, ..FunnelQuestion::example() };
+        Self { funnel, step: 2, who: FunnelUsers::Dropped, cursor: None, limit: None }
+    }
+}
+
+#[derive(Object)]
+struct FunnelAnswer {
+    timezone: String,
+    /// False: the window of users who entered last is not over, and numbers may still grow.
+    complete: bool,
+    #[oai(validator(max_items = 20))]
+    steps: Vec<StepUsers>,
+    /// With a breakdown: the same by value, those with most users first, then by value.
+    #[oai(skip_serializing_if_is_none, validator(max_items = 101))]
+    breakdown: Option<Vec<ValueSteps>>,
+}
+
+#[derive(Object)]
+struct ValueSteps {
+    /// Null: the first event has no such property. `$other`: all values without a funnel of their own.
+    value: Option<String>,
+    /// True of all values without a funnel of their own together: those behind `limit`, and lists, objects and texts of more
+    /// than 200 bytes. An event may have the value `$other`, too.
+    other: bool,
+    #[oai(validator(max_items = 20))]
+    steps: Vec<StepUsers>,
+}
+
+#[derive(Object)]
+struct StepUsers {
+    /// From 1.
+    step: u32,
+    event_type: String,
+    /// Users who got here.
+    users: u64,
+    /// Of the users who entered, rounded to three decimals; null if nobody did.
+    rate: Option<f64>,
+    /// Of the users of the step before, likewise.
+    step_rate: Option<f64>,
+    /// The median time from the step before, in seconds, to the millisecond; null if nobody got here, or came from nowhere.
+    median_seconds: Option<f64>,
+}
+
+/// A question whose parts are valid.
+pub(crate) struct Asked {
+    from: NaiveDate,
+    to: NaiveDate,
+    event_types: Vec<String>,
+    steps: Vec<Filter>,
+    window: TimeDelta,
+    breakdown: Option<Breakdown>,
+    limit: usize,
+}
+
+#[OpenApi(prefix_path = "/stats", tag = "Tag::Statistics")]
+impl FunnelApi {
+    /// Funnel
+    ///
+    /// How many users did one thing after the other: each step with another event, none earlier than the one before it, the
+    /// last at most the window after the first. A user counts once, as far as they got; who enters several times has several
+    /// tries.
+    #[oai(path = "/funnel", method = "post", operation_id = "funnel")]
+    async fn funnel(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        question: JsonBody<FunnelQuestion>,
+    ) -> Result<Told<FunnelAnswer>, Refusal<AskingInBody>> {
+        let asked = question.0.judge(Checks::default())?;
+        let now = Utc::now();
+        let funnel = self.count(&caller.project, &asked).await;
+        let funnel = funnel.map_err(|error| asked.cost().problem(error, &self.reader))?;
+        let ends = caller.project.start_of(after(asked.to)) + asked.window;
+        // Many values have many large sets: other requests go on meanwhile.
+        let (steps, breakdown) = tokio::task::block_in_place(|| {
+            let steps = told(&asked, funnel.overall());
+            (steps, asked.breakdown.is_some().then(|| by_value(&asked, funnel)))
+        });
+        let answer =
+            FunnelAnswer { timezone: timezone(&caller.project), complete: ends <= now, steps, breakdown };
+        Ok(Told { answer, format })
+    }
+
+    /// Funnel, by name
+    ///
+    /// Who got to a step, or no further than that, in pages.
+    #[oai(path = "/funnel/users", method = "post", operation_id = "funnel_list")]
+    async fn list(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        question: JsonBody<FunnelUsersQuestion>,
+    ) -> Result<Told<UserList>, Refusal<AskingInBody>> {
+        let FunnelUsersQuestion { funnel, step, who, cursor, limit } = question.0;
+        let mut checks = Checks::default();
+        let page = Page::of_body(&mut checks, cursor.as_ref().map(|cursor| cursor.0.as_str()), limit);
+        let index = (step as usize).checked_sub(1).filter(|index| *index < funnel.steps.len());
+        if index.is_none() {
+            checks.refuse(
+                "step",
+                "out_of_range",
+                format!("expected a number from 1 to {}", funnel.steps.len()),
+            );
+        }
+        let asked = funnel.judge(checks)?;
+        let funnel = self.count(&caller.project, &asked).await;
+        let funnel = funnel.map_err(|error| asked.cost().problem(error, &self.reader))?;
+        let users = funnel.overall();
+        let reached = |index: usize| users.get(index).map(|step| step.users.clone()).unwrap_or_default();
+        let index = index.unwrap_or_default();
+        let users = match who {
+            FunnelUsers::Reached => reached(index),
+            FunnelUsers::Dropped => reached(index) - reached(index + 1),
+        };
+        let answer = page.list(&self.reader, &caller.project, &users).await?;
+        Ok(Told { answer, format })
+    }
+
+    async fn count(&self, project: &Project, asked: &Asked) -> Result<Funnel, StoreError> {
+        let enter_before = project.start_of(after(asked.to));
+        let span =
+            Span { begin: project.start_of(asked.from), enter_before, end: enter_before + asked.window };
+        let property = asked.breakdown.as_ref().and_then(Breakdown::property);
+        let mut funnel = Funnel::new(asked.steps.len(), asked.window);
+        let mut snapshot = self.reader.snapshot(project.id, Source::Events).await?;
+        store::read::funnel::each_user(
+            &mut snapshot,
+            project.id,
+            &asked.steps,
+            property,
+            span,
+            |user_no, events| {
+                if events.len() < MANY_EVENTS {
+                    funnel.count(user_no, events);
+                } else {
+                    tokio::task::block_in_place(|| funnel.count(user_no, events));
+                }
+                if funnel.values() > MOST_VALUES { Err(StoreError::TooManyRows(MOST_VALUES)) } else { Ok(()) }
+            },
+        )
+        .await?;
+        Ok(funnel)
+    }
+}
+
+fn after(day: NaiveDate) -> NaiveDate {
+    day.succ_opt().unwrap_or(day)
+}
+
+impl FunnelQuestion {
+    fn judge(self, mut checks: Checks) -> Result<Asked, Problem> {
+        let range = checks.date("from", self.from).zip(checks.date("to", self.to));
+        if let Some((from, to)) = range {
+            days(&mut checks, from, to);
+        }
+        if !(2..=MOST_STEPS).contains(&self.steps.len()) {
+            checks.refuse("steps", "out_of_range", format!("expected 2 to {MOST_STEPS} steps"));
+        }
+        let mut steps = Vec::new();
+        let mut event_types = Vec::new();
+        for FunnelStep { event_type, segment } in self.steps {
+            let event_type = checks.text("event_type", event_type).unwrap_or_default();
+            let segment = segment.into_iter().map(|text| text.0).collect();
+            steps.push(checks.texts("segment", segment).of_type(&event_type));
+            event_types.push(event_type);
+        }
+        let window = self.window.as_ref().map_or(DEFAULT_WINDOW, |window| &window.0);
+        let window =
+            humantime::parse_duration(window).ok().and_then(|window| TimeDelta::from_std(window).ok());
+        let window = window.filter(|window| (TimeDelta::zero()..=MAX_WINDOW).contains(window));
+        if window.is_none() {
+            let message = "expected a duration of at most a year, such as 30min, 1h or 14days".into();
+            checks.refuse("window", "invalid_duration", message);
+        }
+        let breakdown = self.breakdown.map(|Text(text)| {
+            let parsed = Breakdown::parse(&text).filter(|breakdown| breakdown.property().is_some());
+            if parsed.is_none() {
+                checks.refuse(
+                    "breakdown",
+                    Breakdown::INVALID,
+                    format!("expected properties.NAME, got '{text}'"),
+                );
+            }
+            parsed
+        });
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            checks.refuse("limit", "out_of_range", format!("expected a number from 1 to {MAX_LIMIT}"));
+        }
+        let (window, (from, to)) = checks.finish(window.zip(range))?;
+        Ok(Asked {
+            from,
+            to,
+            event_types,
+            steps,
+            window,
+            breakdown: breakdown.flatten(),
+            limit: limit as usize,
+        })
+    }
+}
+
+impl Asked {
+    fn cost(&self) -> Cost {
+        let shorter = "a shorter window reads fewer events";
+        Cost::of_days(self.from, self.to).with_choice(self.window > TimeDelta::days(1), "window", shorter)
+    }
+}
+
+fn told(asked: &Asked, reached: Vec<Reached>) -> Vec<StepUsers> {
+    let entered = reached.first().map_or(0, |first| first.users.len());
+    let mut before = None;
+    let steps = (1..).zip(&asked.event_types).zip(reached);
+    let told = steps.map(|((step, event_type), mut reached)| {
+        let users = reached.users.len();
+        let step_rate = rate(users, before.replace(users).unwrap_or(users));
+        StepUsers {
+            step,
+            event_type: event_type.clone(),
+            users,
+            rate: rate(users, entered),
+            step_rate,
+            median_seconds: reached.median_time().map(seconds),
+        }
+    });
+    told.collect()
+}
+
+/// In milliseconds, half rounded up.
+fn seconds(time: TimeDelta) -> f64 {
+    let milliseconds = (time + TimeDelta::microseconds(500)).num_milliseconds();
+    #[allow(clippy::cast_precision_loss, reason = "a year has fewer than 2^53 milliseconds")]
+    let milliseconds = milliseconds as f64;
+    milliseconds / 1_000.0
+}
+
+fn by_value(asked: &Asked, funnel: Funnel) -> Vec<ValueSteps> {
+    let told_value = |(label, steps): (Label, _)| {
+        let (value, other) = label.told();
+        ValueSteps { value, other, steps: told(asked, steps) }
+    };
+    funnel.by_value(asked.limit).into_iter().map(told_value).collect()
+}
+
+impl Table for FunnelAnswer {
+    fn header(&self) -> Vec<String> {
+        ["value", "step", "event_type", "users", "rate", "step_rate", "median_seconds", "other"]
+            .map(Into::into)
+            .into()
+    }
+
+    /// Those of all values come first; their value is `$all`, if there is a breakdown.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let rows = |value: Option<&str>, other: bool, steps: &[StepUsers]| -> Vec<Vec<String>> {
+            let row = |step: &StepUsers| {
+                vec![
+                    field(value),
+                    step.step.to_string(),
+                    step.event_type.clone(),
+                    step.users.to_string(),
+                    field(step.rate),
+                    field(step.step_rate),
+                    field(step.median_seconds),
+                    other.to_string(),
+                ]
+            };
+            steps.iter().map(row).collect()
+        };
+        let all = self.breakdown.as_ref().map(|_| "$all");
+        let mut told = rows(all, false, &self.steps);
+        for of_value in self.breakdown.iter().flatten() {
+            told.extend(rows(of_value.value.as_deref(), of_value.other, &of_value.steps));
+        }
+        told
+    }
+}

@@ -1,0 +1,190 @@
+//! Lifecycle of the users of each period.
+
+use chrono::{NaiveDate, Utc};
+use poem_openapi::{Object, OpenApi, param::Query};
+use roaring::RoaringBitmap;
+
+use super::{
+    choices::{Interval, State},
+    example_day, example_from, example_to,
+    narrow::Cost,
+    timezone,
+    users::{Cursor, MAX_LIMIT, Page, UserList},
+};
+use crate::http::respond::table::{Format, Table, Told};
+use crate::{
+    http::{
+        extract::{
+            auth::{Caller, Read},
+            parameters::{Checks, Param, Required, Segments, UpTo, range},
+        },
+        openapi::Tag,
+        respond::problem::{Asking, Refusal},
+    },
+    model::project::Project,
+    stats::{filter::Filter, lifecycle, period::Unit},
+    store::{
+        StoreError,
+        read::{
+            active::{self, Asked},
+            series::Apart,
+            snapshot::Reader,
+        },
+    },
+};
+
+pub struct LifecycleApi {
+    pub reader: Reader,
+}
+
+#[derive(Object)]
+struct Lifecycles {
+    timezone: String,
+    #[oai(validator(max_items = 2000))]
+    data: Vec<LifecyclePeriod>,
+}
+
+/// Active users of the period are `new`, `returning` and `resurrecting`; `dormant` ones are missing.
+#[derive(Object)]
+struct LifecyclePeriod {
+    /// The first day of the period.
+    period: NaiveDate,
+    /// Users whose first event over all history lies in this period.
+    new: u64,
+    /// Users who were active in the period before too.
+    returning: u64,
+    /// Users who were active at some time before, but not in the period before.
+    resurrecting: u64,
+    /// Users who were active in the period before and not in this one.
+    dormant: u64,
+    /// False: the period is not over. Active ones may still grow, dormant ones shrink.
+    complete: bool,
+}
+
+#[OpenApi(prefix_path = "/stats", tag = "Tag::Statistics")]
+impl LifecycleApi {
+    /// Lifecycle
+    ///
+    /// For each period how many of its users are new, stayed, or came back, and how many of the period before are missing.
+    /// Periods are whole: the week or month in which `from` or `to` lies is told in full. With segments, only events for
+    /// which they hold count, also for who is new.
+    #[oai(path = "/lifecycle", method = "get", operation_id = "lifecycle")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn lifecycle(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        /// A day of the first period.
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
+        /// A day of the last period.
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
+        /// The length of a period; default day. Weeks begin on the project's first day of the week.
+        interval: Query<Param<Interval>>,
+        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
+        segment: Query<Segments>,
+    ) -> Result<Told<Lifecycles>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let range = range(&mut checks, from.0, to.0);
+        let unit = checks.optional("interval", interval.0).unwrap_or(Interval::Day).unit(&caller.project);
+        let filter = checks.segments("segment", segment.0);
+        let (from, to) = checks.finish(range)?;
+        let today = caller.project.local_date(Utc::now());
+        let periods = self.periods(&caller.project, &filter, unit, (from, to)).await.map_err(|error| {
+            Cost::of_days(from, to).with_filter("segment", &filter).problem(error, &self.reader)
+        })?;
+        let data = periods.into_iter().map(|of| LifecyclePeriod {
+            period: of.period,
+            new: of.new.len(),
+            returning: of.returning.len(),
+            resurrecting: of.resurrecting.len(),
+            dormant: of.dormant.len(),
+            complete: unit.after(of.period, 1) <= today,
+        });
+        let answer = Lifecycles { timezone: timezone(&caller.project), data: data.collect() };
+        Ok(Told { answer, format })
+    }
+
+    /// Lifecycle, by name
+    ///
+    /// Who is new, returning, resurrecting or dormant in a period, in pages.
+    #[oai(path = "/lifecycle/users", method = "get", operation_id = "lifecycle_list")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn list(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        /// A day of the period.
+        #[oai(example = "example_day")]
+        period: Query<Required<NaiveDate>>,
+        /// Which users.
+        #[oai(example = "example_state")]
+        state: Query<Param<State, true>>,
+        /// The length of a period; default day. Weeks begin on the project's first day of the week.
+        interval: Query<Param<Interval>>,
+        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
+        segment: Query<Segments>,
+        /// Most users of a page; default 100.
+        limit: Query<Param<UpTo<MAX_LIMIT>>>,
+        /// The `next` of the page before.
+        cursor: Query<Param<Cursor>>,
+    ) -> Result<Told<UserList>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let period = checks.required("period", period.0);
+        let state = checks.required("state", state.0);
+        let unit = checks.optional("interval", interval.0).unwrap_or(Interval::Day).unit(&caller.project);
+        let filter = checks.segments("segment", segment.0);
+        let page = Page::of(&mut checks, cursor.0, limit.0);
+        let (period, state) = checks.finish(period.zip(state))?;
+        let periods =
+            self.periods(&caller.project, &filter, unit, (period, period)).await.map_err(|error| {
+                Cost::of_days(period, period).with_filter("segment", &filter).problem(error, &self.reader)
+            })?;
+        let users = periods.into_iter().next().map_or_else(RoaringBitmap::new, |of| match state {
+            State::New => of.new,
+            State::Returning => of.returning,
+            State::Resurrecting => of.resurrecting,
+            State::Dormant => of.dormant,
+        });
+        let answer = page.list(&self.reader, &caller.project, &users).await?;
+        Ok(Told { answer, format })
+    }
+
+    async fn periods(
+        &self,
+        project: &Project,
+        filter: &Filter,
+        unit: Unit,
+        (from, to): (NaiveDate, NaiveDate),
+    ) -> Result<Vec<lifecycle::Lifecycle>, StoreError> {
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
+        let asked = Asked { project, filter, until: None };
+        let first = lifecycle::first_day(unit, from);
+        let before = active::users_before(&mut snapshot, &asked, first).await?;
+        let users = active::daily_users(&mut snapshot, &asked, first, unit.last_day(to)).await?;
+        Ok(lifecycle::lifecycle(unit, from, to, before, &users))
+    }
+}
+
+fn example_state() -> Param<State, true> {
+    Param::example("new")
+}
+
+impl Table for Lifecycles {
+    fn header(&self) -> Vec<String> {
+        ["period", "new", "returning", "resurrecting", "dormant", "complete"].map(Into::into).into()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row = |row: &LifecyclePeriod| {
+            let numbers =
+                [row.new, row.returning, row.resurrecting, row.dormant].map(|users| users.to_string());
+            let mut fields = vec![row.period.to_string()];
+            fields.extend(numbers);
+            fields.push(row.complete.to_string());
+            fields
+        };
+        self.data.iter().map(row).collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! The parameters of retention, as a question.
+
+use chrono::{DateTime, Days, NaiveDate, SubsecRound, Utc};
+use poem_openapi::registry::MetaSchema;
+
+use crate::{
+    http::{
+        extract::parameters::{Checks, Param, Segments, UpTo, Value, range},
+        respond::problem::Problem,
+        routes::stats::choices::{CohortKind, Criteria, Mean, Window, WindowType},
+    },
+    model::project::Project,
+    stats::{
+        filter::Filter,
+        retention::{Column, Question},
+    },
+};
+
+/// Cells in a table of retention: a year of daily cohorts over two months, or two years of weeks.
+const MAX_CELLS: usize = 20_000;
+const MAX_BRACKETS: usize = 100;
+const MAX_PERIODS: u32 = 1_000;
+
+/// Lengths of consecutive brackets, in periods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Brackets(Vec<u32>);
+
+impl Value for Brackets {
+    const INVALID: &'static str = "invalid_brackets";
+
+    fn expected() -> String {
+        format!(
+            "lengths of brackets such as 1,2,4 (period 0, 1 to 2, 3 to 6), at most {MAX_BRACKETS} with {MAX_PERIODS} periods in all"
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let lengths: Vec<u32> = text.split(',').map(|length| length.parse().ok()).collect::<Option<_>>()?;
+        let periods = lengths.iter().try_fold(0_u32, |all, length| all.checked_add(*length))?;
+        let valid = lengths.len() <= MAX_BRACKETS && !lengths.contains(&0) && periods <= MAX_PERIODS;
+        valid.then_some(Self(lengths))
+    }
+
+    fn schema() -> MetaSchema {
+        let pattern = Some(r"^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2}){0,99}$".into());
+        MetaSchema { pattern, ..MetaSchema::new("string") }
+    }
+}
+
+/// The parameters, as they were sent.
+pub(crate) struct Sent {
+    pub from: Param<NaiveDate>,
+    pub to: Param<NaiveDate>,
+    pub start_date: Param<NaiveDate>,
+    pub windows: Param<UpTo<366>>,
+    pub window_type: Param<WindowType>,
+    pub criteria: Param<Criteria>,
+    pub brackets: Param<Brackets>,
+    pub window: Param<Window>,
+    pub cohort: Param<CohortKind>,
+    pub start_event: Param<String>,
+    pub return_event: Param<String>,
+    pub start_segment: Segments,
+    pub return_segment: Segments,
+    pub segment: Segments,
+    pub as_of: Param<DateTime<Utc>>,
+    pub mean: Param<Mean>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub question: Question,
+    pub window_type: WindowType,
+    pub window: Window,
+    pub kind: CohortKind,
+    pub mean: Mean,
+    /// Whether columns are brackets, whatever their lengths.
+    pub brackets: bool,
+    pub start: Filter,
+    pub back: Filter,
+    pub as_of: DateTime<Utc>,
+    /// Only events before; nothing: whatever is stored.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Sent {
+    pub(crate) fn judge(self, mut checks: Checks, project: &Project) -> Result<Asked, Problem> {
+        let now = Utc::now().trunc_subsecs(3);
+        let until = checks.optional("as_of", self.as_of).map(|as_of| as_of.min(now));
+        let window_type = checks.optional("window_type", self.window_type).unwrap_or(WindowType::Daily);
+        let unit = window_type.unit(project);
+        let sent_windows = checks.optional("windows", self.windows);
+        let windows = sent_windows.map_or(7, |windows| windows.0);
+        let sent_criteria = checks.optional("criteria", self.criteria);
+        let brackets = checks.optional("brackets", self.brackets);
+        let are_brackets = brackets.is_some();
+        let columns = match brackets {
+            None => match sent_criteria.unwrap_or(Criteria::On) {
+                Criteria::On => Column::on(windows),
+                Criteria::OnOrAfter => Column::on_or_after(windows),
+            },
+            Some(Brackets(lengths)) => {
+                if sent_windows.is_some() || sent_criteria == Some(Criteria::OnOrAfter) {
+                    let message = "expected either brackets, or windows and criteria".into();
+                    checks.refuse("brackets", "not_both", message);
+                }
+                Column::brackets(&lengths)
+            }
+        };
+        let range = match checks.optional("start_date", self.start_date) {
+            None => range(&mut checks, self.from, self.to),
+            Some(start) => {
+                if checks.optional("from", self.from).is_some() || checks.optional("to", self.to).is_some() {
+                    let message = "expected either start_date, or from and to".into();
+                    checks.refuse("start_date", "not_both", message);
+                }
+                Some((start, unit.after(unit.period_of(start), windows) - Days::new(1)))
+            }
+        };
+        // As everywhere: a cohort that is told is told in full.
+        let last_of = |day| unit.after(unit.period_of(day), 1) - Days::new(1);
+        let range = range.map(|(from, to)| (unit.period_of(from), last_of(to)));
+        let common = checks.segments("segment", self.segment);
+        let start = checks.segments("start_segment", self.start_segment);
+        let back = checks.segments("return_segment", self.return_segment);
+        let start_event = checks.optional("start_event", self.start_event);
+        let return_event = checks.optional("return_event", self.return_event);
+        let kind = checks.optional("cohort", self.cohort).unwrap_or(CohortKind::FirstTime);
+        let window = checks.optional("window", self.window).unwrap_or(Window::Calendar);
+        let mean = checks.optional("mean", self.mean).unwrap_or(Mean::Pooled);
+        let question = range.map(|(from, to)| Question { unit, from, to, columns });
+        if let Some(cells) = question.as_ref().map(Question::cells).filter(|cells| *cells > MAX_CELLS) {
+            let message =
+                format!("expected at most {MAX_CELLS} cells, got {cells}: ask for fewer cohorts or windows");
+            checks.refuse("windows", "too_large", message);
+        }
+        let question = checks.finish(question)?;
+        Ok(Asked {
+            question,
+            window_type,
+            window,
+            kind,
+            mean,
+            brackets: are_brackets,
+            start: of_type(start.and_all(common.clone()), start_event.as_deref()),
+            back: of_type(back.and_all(common), return_event.as_deref()),
+            as_of: until.unwrap_or(now),
+            until,
+        })
+    }
+}
+
+fn of_type(filter: Filter, event_type: Option<&str>) -> Filter {
+    match event_type {
+        Some(event_type) => filter.of_type(event_type),
+        None => filter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_are_lengths() {
+        assert_eq!(Brackets::parse("1,2,4"), Some(Brackets(vec![1, 2, 4])));
+        for text in ["", "0", "1,,2", "1,-2", "1001", "4294967295,1", "1 ,2"] {
+            assert_eq!(Brackets::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! On how many days users are active.
+
+use chrono::NaiveDate;
+use poem_openapi::{Object, OpenApi, param::Query};
+use roaring::RoaringBitmap;
+
+use super::{
+    example_from, example_to,
+    narrow::Cost,
+    timezone,
+    users::{Cursor, MAX_LIMIT, Page, UserList},
+};
+use crate::http::respond::table::{Format, Table, Told};
+use crate::{
+    http::{
+        extract::{
+            auth::{Caller, Read},
+            parameters::{Checks, MAX_DAYS, Param, Required, Segments, UpTo, range},
+        },
+        openapi::Tag,
+        respond::problem::{Asking, Problem, Refusal},
+    },
+    model::project::Project,
+    stats::{filter::Filter, stickiness::stickiness},
+    store::read::{
+        active::{self, Asked},
+        series::Apart,
+        snapshot::Reader,
+    },
+};
+
+pub struct StickinessApi {
+    pub reader: Reader,
+}
+
+#[derive(Object)]
+struct Stickiness {
+    timezone: String,
+    /// For each number of days, up to those of the range.
+    #[oai(validator(max_items = 2000))]
+    data: Vec<ActiveDays>,
+}
+
+#[derive(Object)]
+struct ActiveDays {
+    days: u32,
+    /// Users who were active on exactly so many days of the range.
+    users: u64,
+}
+
+#[OpenApi(prefix_path = "/stats", tag = "Tag::Statistics")]
+impl StickinessApi {
+    /// Stickiness
+    ///
+    /// How many users were active on exactly one, two, … days of the range. Each user stands once, so all together are the
+    /// different users of the range.
+    #[oai(path = "/stickiness", method = "get", operation_id = "stickiness")]
+    async fn stickiness(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        /// The first day.
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
+        /// The last day.
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
+        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
+        segment: Query<Segments>,
+    ) -> Result<Told<Stickiness>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let range = range(&mut checks, from.0, to.0);
+        let filter = checks.segments("segment", segment.0);
+        let range = checks.finish(range)?;
+        let groups = self.groups(&caller.project, &filter, range).await?;
+        let data = (1..).zip(groups).map(|(days, users)| ActiveDays { days, users: users.len() }).collect();
+        Ok(Told { answer: Stickiness { timezone: timezone(&caller.project), data }, format })
+    }
+
+    /// Stickiness, by name
+    ///
+    /// Who was active on exactly so many days of the range, in pages.
+    #[oai(path = "/stickiness/users", method = "get", operation_id = "stickiness_list")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn list(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        /// The first day.
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
+        /// The last day.
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
+        /// The number of days.
+        #[oai(example = "example_days")]
+        days: Query<Param<UpTo<MAX_DAYS>, true>>,
+        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
+        segment: Query<Segments>,
+        /// Most users of a page; default 100.
+        limit: Query<Param<UpTo<MAX_LIMIT>>>,
+        /// The `next` of the page before.
+        cursor: Query<Param<Cursor>>,
+    ) -> Result<Told<UserList>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let range = range(&mut checks, from.0, to.0);
+        let days = checks.required("days", days.0).map(|days| days.0);
+        let filter = checks.segments("segment", segment.0);
+        let page = Page::of(&mut checks, cursor.0, limit.0);
+        let (range, days) = checks.finish(range.zip(days))?;
+        let mut groups = self.groups(&caller.project, &filter, range).await?;
+        let index = days as usize - 1;
+        let users = if index < groups.len() { groups.swap_remove(index) } else { RoaringBitmap::new() };
+        let answer = page.list(&self.reader, &caller.project, &users).await?;
+        Ok(Told { answer, format })
+    }
+
+    /// Users by the number of their days.
+    async fn groups(
+        &self,
+        project: &Project,
+        filter: &Filter,
+        (from, to): (NaiveDate, NaiveDate),
+    ) -> Result<Vec<RoaringBitmap>, Problem> {
+        let users = async {
+            let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
+            active::daily_users(&mut snapshot, &Asked { project, filter, until: None }, from, to).await
+        };
+        let users = users.await.map_err(|error| {
+            Cost::of_days(from, to).with_filter("segment", filter).problem(error, &self.reader)
+        })?;
+        let days = from.iter_days().take_while(|day| *day <= to).count();
+        // Many large sets: not on a thread that serves requests.
+        tokio::task::spawn_blocking(move || stickiness(&users, days)).await.map_err(Problem::internal)
+    }
+}
+
+fn example_days() -> Param<UpTo<MAX_DAYS>, true> {
+    Param::example("1")
+}
+
+impl Table for Stickiness {
+    fn header(&self) -> Vec<String> {
+        ["days", "users"].map(Into::into).into()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        self.data.iter().map(|row| vec![row.days.to_string(), row.users.to_string()]).collect()
+    }
+}

@@ -1,0 +1,106 @@
+//! The event types with the most events.
+
+use chrono::NaiveDate;
+use poem_openapi::{Object, OpenApi, param::Query};
+
+use super::{example_from, example_to, narrow::Cost, timezone};
+use crate::http::respond::table::{Format, Table, Told};
+use crate::{
+    http::{
+        extract::{
+            auth::{Caller, Read},
+            parameters::{Checks, Param, Required, Segments, UpTo, range},
+        },
+        openapi::Tag,
+        respond::problem::{Asking, Refusal},
+    },
+    model::project::Project,
+    stats::filter::Filter,
+    store::{
+        StoreError,
+        read::{active, activity::EventTypeCount, series::Apart, snapshot::Reader},
+    },
+};
+
+pub struct TopEventsApi {
+    pub reader: Reader,
+}
+
+#[derive(Object)]
+struct TopEvents {
+    timezone: String,
+    /// Most events first, then by name.
+    #[oai(validator(max_items = 1000))]
+    data: Vec<TopEvent>,
+}
+
+#[derive(Object)]
+struct TopEvent {
+    event_type: String,
+    events: i64,
+    /// Different users.
+    users: i64,
+}
+
+#[OpenApi(prefix_path = "/stats", tag = "Tag::Statistics")]
+impl TopEventsApi {
+    /// Top events
+    ///
+    /// The event types of a range, with their events and different users.
+    #[oai(path = "/top-events", method = "get", operation_id = "top_events")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn top_events(
+        &self,
+        caller: Caller<Read>,
+        format: Format,
+        /// The first day.
+        #[oai(example = "example_from::<true>")]
+        from: Query<Required<NaiveDate>>,
+        /// The last day.
+        #[oai(example = "example_to::<true>")]
+        to: Query<Required<NaiveDate>>,
+        /// Most event types; default 10.
+        limit: Query<Param<UpTo<1000>>>,
+        /// Only events for which this holds, such as `event_type:!page_view` or `properties.country:UA,PL`.
+        segment: Query<Segments>,
+    ) -> Result<Told<TopEvents>, Refusal<Asking>> {
+        let mut checks = Checks::default();
+        let range = range(&mut checks, from.0, to.0);
+        let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0);
+        let filter = checks.segments("segment", segment.0);
+        let (from, to) = checks.finish(range)?;
+        let top = self.top(&caller.project, &filter, (from, to), limit).await.map_err(|error| {
+            Cost::of_days(from, to).with_filter("segment", &filter).problem(error, &self.reader)
+        })?;
+        let row = |top: EventTypeCount| TopEvent {
+            event_type: top.event_type,
+            events: top.events,
+            users: top.users,
+        };
+        let data = top.into_iter().map(row).collect();
+        Ok(Told { answer: TopEvents { timezone: timezone(&caller.project), data }, format })
+    }
+
+    async fn top(
+        &self,
+        project: &Project,
+        filter: &Filter,
+        (from, to): (NaiveDate, NaiveDate),
+        limit: u32,
+    ) -> Result<Vec<EventTypeCount>, StoreError> {
+        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::EventTypes).await?;
+        active::top_events(&mut snapshot, project, filter, (from, to), limit).await
+    }
+}
+
+impl Table for TopEvents {
+    fn header(&self) -> Vec<String> {
+        ["event_type", "events", "users"].map(Into::into).into()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row =
+            |top: &TopEvent| vec![top.event_type.clone(), top.events.to_string(), top.users.to_string()];
+        self.data.iter().map(row).collect()
+    }
+}

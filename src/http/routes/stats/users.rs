@@ -1,0 +1,121 @@
+//! The users behind a number, in pages.
+
+use poem_openapi::{Object, registry::MetaSchema};
+use roaring::RoaringBitmap;
+
+use crate::http::respond::table::Table;
+use crate::{
+    http::{
+        extract::parameters::{Checks, Param, UpTo, Value},
+        respond::problem::Problem,
+    },
+    model::project::Project,
+    store::{
+        self,
+        read::snapshot::{Reader, Source},
+    },
+};
+
+const DEFAULT_LIMIT: u32 = 100;
+pub(crate) const MAX_LIMIT: u32 = 1_000;
+/// Digits of a user's number.
+const MAX_CURSOR: usize = 10;
+
+#[derive(Object)]
+pub(crate) struct UserList {
+    /// In the order in which weir first met them.
+    #[oai(validator(max_items = 1000))]
+    users: Vec<ListedUser>,
+    /// Of all pages: the number that is being looked behind.
+    total: u64,
+    /// Send as `cursor` for the next page; null: there is none.
+    next: Option<String>,
+}
+
+#[derive(Object)]
+struct ListedUser {
+    user_id: String,
+}
+
+/// Which page is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// Users with higher numbers.
+    after: Option<u32>,
+    limit: u32,
+}
+
+/// The number of the last user of the page before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor(u32);
+
+impl Value for Cursor {
+    const INVALID: &'static str = "invalid_cursor";
+
+    fn expected() -> String {
+        "the `next` of the page before".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.len() <= MAX_CURSOR { text.parse().ok().map(Self) } else { None }
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema { max_length: Some(MAX_CURSOR), ..MetaSchema::new("string") }
+    }
+}
+
+impl Page {
+    pub(crate) fn of(checks: &mut Checks, cursor: Param<Cursor>, limit: Param<UpTo<MAX_LIMIT>>) -> Self {
+        let after = checks.optional("cursor", cursor).map(|cursor| cursor.0);
+        let limit = checks.optional("limit", limit).map_or(DEFAULT_LIMIT, |limit| limit.0);
+        Self { after, limit }
+    }
+
+    /// From a question with a body.
+    pub(crate) fn of_body(checks: &mut Checks, cursor: Option<&str>, limit: Option<u32>) -> Self {
+        let after = cursor.and_then(|text| {
+            let cursor = Cursor::parse(text);
+            if cursor.is_none() {
+                checks.refuse("cursor", Cursor::INVALID, format!("expected {}", Cursor::expected()));
+            }
+            cursor.map(|cursor| cursor.0)
+        });
+        let limit = limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            checks.refuse("limit", "out_of_range", format!("expected a number from 1 to {MAX_LIMIT}"));
+        }
+        Self { after, limit }
+    }
+
+    /// This page of the users.
+    pub(crate) async fn list(
+        self,
+        reader: &Reader,
+        project: &Project,
+        users: &RoaringBitmap,
+    ) -> Result<UserList, Problem> {
+        let rest = self.after.map_or(0, |after| after.saturating_add(1))..;
+        let mut rest = users.range(rest);
+        let numbers: Vec<i32> = rest.by_ref().take(self.limit as usize).map(u32::cast_signed).collect();
+        let next = rest.next().and(numbers.last()).map(ToString::to_string);
+        let mut snapshot = reader.snapshot(project.id, Source::Activity).await?;
+        let names = store::users::dictionary::names(&mut snapshot, project.id, &numbers).await?;
+        let users_of_page = names.into_iter().map(|user_id| ListedUser { user_id }).collect();
+        Ok(UserList { users: users_of_page, total: users.len(), next })
+    }
+}
+
+impl Table for UserList {
+    fn header(&self) -> Vec<String> {
+        vec!["user_id".into()]
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        self.users.iter().map(|user| vec![user.user_id.clone()]).collect()
+    }
+
+    fn page(&self) -> Option<(u64, Option<&str>)> {
+        Some((self.total, self.next.as_deref()))
+    }
+}

@@ -1,0 +1,153 @@
+//! What is known of a user, and deleting one.
+
+use chrono::{SubsecRound, Utc};
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi, param::Path, payload::Json};
+use serde::Serialize;
+use sqlx::PgPool;
+use tracing::info;
+
+use super::events::{Timeline, example_user};
+use crate::http::{
+    extract::{
+        auth::{Admin, Caller, Read},
+        parameters::{Checks, Required},
+    },
+    openapi::Tag,
+    respond::{
+        answer::Answer,
+        instant::Instant,
+        problem::{Code, Finding, Managing, Problem, Refusal},
+    },
+};
+use crate::store::{
+    read::{
+        events, profile,
+        snapshot::{Reader, Source},
+    },
+    users::{deletions, dictionary},
+};
+
+/// Events of a profile's timeline.
+const TIMELINE: u32 = 20;
+
+pub struct UsersApi {
+    pub pool: PgPool,
+    pub reader: Reader,
+}
+
+/// What is known of a user.
+#[derive(Object, Serialize)]
+struct UserProfile {
+    /// The user's own id, also if an alias was asked for.
+    user_id: String,
+    /// Their other names, in order: ids of users who were merged into this one.
+    #[oai(validator(max_items = 1000))]
+    aliases: Vec<String>,
+    /// When the user's first event occurred, of those that are kept.
+    first_seen: Instant,
+    /// When the last one did.
+    last_seen: Instant,
+    events: i64,
+    /// Most events first, then by name.
+    event_types: Vec<UserEventType>,
+    /// The newest events. `next` leads to more, as the `cursor` of `GET /events`.
+    timeline: Timeline,
+}
+
+#[derive(Object, Serialize)]
+struct UserEventType {
+    event_type: String,
+    events: i64,
+    first_seen: Instant,
+    last_seen: Instant,
+}
+
+/// What becomes of a user.
+#[derive(Object)]
+struct UserDeletion {
+    status: DeletionStatus,
+    /// Events received until then are removed. What comes later is a new user's.
+    deleted_at: Instant,
+}
+
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum DeletionStatus {
+    Accepted,
+}
+
+#[derive(ApiResponse)]
+enum DeletionResponse {
+    /// The user is deleted: statistics follow within seconds
+    #[oai(status = 202)]
+    Accepted(Json<UserDeletion>),
+}
+
+#[OpenApi]
+impl UsersApi {
+    /// A user
+    ///
+    /// Names, first and last seen, events by type, and the newest events. With an alias, of the user whose alias it is.
+    #[oai(path = "/users/:user_id", method = "get", operation_id = "user", tag = "Tag::Users")]
+    async fn profile(
+        &self,
+        caller: Caller<Read>,
+        /// The user's id or an alias, escaped as in any address.
+        #[oai(example = "example_user")]
+        user_id: Path<Required<String>>,
+    ) -> Result<Answer<UserProfile>, Refusal<Finding>> {
+        let mut checks = Checks::default();
+        let user_id = checks.required("user_id", user_id.0);
+        let user_id = checks.finish(user_id)?;
+        let project_id = caller.project.id;
+        let mut snapshot = self.reader.snapshot(project_id, Source::Activity).await?;
+        let not_found = || Problem::new(Code::NotFound, format!("there are no events of a user '{user_id}'"));
+        let person = dictionary::person(&mut snapshot, project_id, &user_id).await?.ok_or_else(not_found)?;
+        let types = profile::by_type(&mut snapshot, project_id, person.user_no).await?;
+        let first_seen = types.iter().map(|of_type| of_type.first_seen).min();
+        let last_seen = types.iter().map(|of_type| of_type.last_seen).max();
+        let (first_seen, last_seen) = first_seen.zip(last_seen).ok_or_else(not_found)?;
+        let page = events::of_user(&self.pool, project_id, &user_id, None, TIMELINE).await?;
+        let event_types = types.iter().map(|of_type| UserEventType {
+            event_type: of_type.event_type.clone(),
+            events: of_type.events,
+            first_seen: Instant(of_type.first_seen),
+            last_seen: Instant(of_type.last_seen),
+        });
+        Ok(Answer(UserProfile {
+            first_seen: Instant(first_seen),
+            last_seen: Instant(last_seen),
+            events: types.iter().map(|of_type| of_type.events).sum(),
+            event_types: event_types.collect(),
+            timeline: Timeline::new(page)?,
+            user_id: person.user_id,
+            aliases: person.aliases,
+        }))
+    }
+
+    /// Delete a user
+    ///
+    /// Removes the user's events, those that wait to be stored included, and takes the user out of all statistics, of times
+    /// whose events are not kept any more too. Their events can be read no more when this has answered; statistics
+    /// follow within seconds. Their aliases go with them, and an alias deletes its user. Later events of the same names are
+    /// those of new users. Safe to repeat, also for ids that weir has never seen.
+    ///
+    /// Needs a key of kind admin.
+    #[oai(path = "/users/:user_id", method = "delete", operation_id = "delete_user", tag = "Tag::Users")]
+    async fn delete(
+        &self,
+        caller: Caller<Admin>,
+        /// The user's id or an alias, escaped as in any address.
+        #[oai(example = "example_user")]
+        user_id: Path<Required<String>>,
+    ) -> Result<DeletionResponse, Refusal<Managing>> {
+        let mut checks = Checks::default();
+        let user_id = checks.required("user_id", user_id.0);
+        let user_id = checks.finish(user_id)?;
+        let deleted_at = Utc::now().trunc_subsecs(6);
+        deletions::request(&self.pool, caller.project.id, &user_id, deleted_at).await?;
+        info!("a user is deleted");
+        let deletion = UserDeletion { status: DeletionStatus::Accepted, deleted_at: Instant(deleted_at) };
+        Ok(DeletionResponse::Accepted(Json(deletion)))
+    }
+}

@@ -1,0 +1,384 @@
+//! One round trip to Redis for many requests: their marks first, so that a check finds what was marked before it.
+
+use std::{collections::HashMap, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use redis::{FromRedisValue, ParsingError, Pipeline, Value};
+use uuid::Uuid;
+
+use super::{
+    Ask, Check, Checked, Link, Mark, Verdict,
+    memory::{self, Found, Memory},
+    under_way::{self, Entry, Fate, Here, Instance, Release},
+};
+use crate::{
+    limits::rate::{Rate, shared},
+    model::{event::Copies, project::ProjectId},
+};
+
+/// What is asked of Redis, and under which names.
+pub(crate) struct Exchange {
+    namespace: String,
+    /// A set is forgotten after so many seconds.
+    kept: i64,
+    window: TimeDelta,
+    instance: Instance,
+    here: Here,
+    /// What must still be told of requests that ended, but nobody knows how: they are in doubt from then on.
+    orphans: Vec<Release>,
+    /// Under whose names ids are remembered, as far as is known.
+    memory: Option<Memory>,
+}
+
+/// Ids that share a command: of one project and time bucket.
+type Ids = HashMap<(ProjectId, i64), Vec<Uuid>>;
+/// Checks that share their commands: of one project under one rate, in one time bucket.
+type Checks = HashMap<(ProjectId, Rate, i64), Vec<Check>>;
+
+/// What went to Redis.
+pub(crate) struct Sent {
+    /// Under whose names; nothing: only the memory was asked for.
+    memory: Option<Memory>,
+    asked_at: DateTime<Utc>,
+    releases: Vec<Release>,
+    checks: Checks,
+}
+
+impl Exchange {
+    pub(crate) fn new(namespace: &str, bucket: Duration, instance: Instance) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            kept: (2 * bucket).as_secs().cast_signed(),
+            window: TimeDelta::from_std(bucket).unwrap_or(TimeDelta::MAX),
+            instance,
+            here: Here::default(),
+            orphans: Vec::new(),
+            memory: None,
+        }
+    }
+
+    /// What goes to Redis for some asks. The answer is for [`Exchange::finish`].
+    pub(crate) fn begin(&mut self, asks: Vec<Ask>) -> (Pipeline, Sent) {
+        let (marks, mut releases, checks) = sorted(asks);
+        releases.append(&mut self.orphans);
+        self.pipeline(&marks, releases, checks)
+    }
+
+    fn pipeline(&mut self, marks: &Ids, releases: Vec<Release>, mut checks: Checks) -> (Pipeline, Sent) {
+        forget_gone(&mut checks);
+        let mut pipeline = redis::pipe();
+        // A Redis that is full would refuse to note an id in its new place, and yet forget it in the old one.
+        pipeline.atomic();
+        memory::ask(&mut pipeline, &memory::key(&self.namespace));
+        let memory = self.memory.clone();
+        if let Some(memory) = &memory {
+            self.tell(&mut pipeline, memory, marks, &releases);
+            self.ask(&mut pipeline, memory, &checks);
+        }
+        (pipeline, Sent { memory, asked_at: Utc::now(), releases, checks })
+    }
+
+    /// Answers the checks by what Redis has answered; or says what must be sent again, because Redis had another memory than was
+    /// known. Those who ask see that there is no answer when theirs is dropped.
+    pub(crate) async fn finish(
+        &mut self,
+        link: &Link,
+        sent: Sent,
+        values: Option<Vec<Value>>,
+    ) -> Option<(Pipeline, Sent)> {
+        let Sent { memory, asked_at, releases, checks } = sent;
+        let answer = values.map(Vec::into_iter).and_then(|mut values| {
+            let found = memory::read(&mut values).ok()?;
+            Some((found, values))
+        });
+        let Some((found, mut values)) = answer else {
+            // Redis may have been told, or not.
+            self.orphans.extend(releases.into_iter().map(Release::again));
+            return None;
+        };
+        match memory {
+            Some(memory) if found.memory.as_ref().is_some_and(|found| found.name == memory.name) => {
+                self.memory = found.memory;
+                for release in &releases {
+                    self.here.end(release);
+                }
+                self.answer(link, &memory, checks, asked_at, &mut values).await.ok()?;
+                None
+            }
+            // It is another one, whose sets have other names.
+            _ => {
+                self.memory = match found.memory {
+                    Some(memory) => Some(memory),
+                    None => begin(link, &memory::key(&self.namespace), &found, asked_at).await,
+                };
+                // Marks are not for it: what they say may be what is lost.
+                let releases = releases.into_iter().map(Release::again).collect();
+                if self.memory.is_none() {
+                    self.orphans = releases;
+                    return None;
+                }
+                Some(self.pipeline(&Ids::new(), releases, checks))
+            }
+        }
+    }
+
+    /// Adds what became of requests.
+    fn tell(&self, pipeline: &mut Pipeline, memory: &Memory, marks: &Ids, releases: &[Release]) {
+        for (&(project_id, bucket), ids) in marks {
+            let key = self.seen(memory, project_id, bucket);
+            with_ids(pipeline, "SADD", &key, ids);
+            pipeline.ignore().expire(&key, self.kept).ignore();
+        }
+        // Only now, and only when they are in doubt: at each moment an id is somewhere.
+        let mut ended: HashMap<(ProjectId, Instance), Vec<&Uuid>> = HashMap::new();
+        for Release { project_id, bucket, number, prints, fate, .. } in releases {
+            let in_doubt = || self.in_doubt(memory, *project_id, *bucket);
+            match fate {
+                Fate::Durable if self.here.is_contested(*number) => {
+                    prints.command(pipeline, "SREM", &in_doubt());
+                    prints.command(pipeline, "SREM", &self.in_doubt(memory, *project_id, bucket - 1));
+                }
+                Fate::Durable | Fate::Unused => {}
+                Fate::Unknown => {
+                    prints.command(pipeline, "SADD", &in_doubt());
+                    pipeline.expire(in_doubt(), self.kept).ignore();
+                }
+            }
+            ended.entry((*project_id, Instance::of(*number))).or_default().push(number);
+        }
+        for ((project_id, instance), numbers) in ended {
+            with_ids(pipeline, "HDEL", &self.under_way(memory, project_id, instance), numbers);
+            pipeline.ignore();
+        }
+    }
+
+    /// Adds checks.
+    fn ask(&self, pipeline: &mut Pipeline, memory: &Memory, checks: &Checks) {
+        for (&(project_id, rate, bucket), checks) in checks {
+            let key = format!("{}:rate:{project_id}", self.namespace);
+            shared::ask(pipeline, &key, rate, checks.iter().map(|check| check.charge.events));
+            if all_ids(checks).next().is_none() {
+                continue;
+            }
+            // In this order, against that of what is told: an id that is not under way any more is in doubt or durable.
+            let key = self.under_way(memory, project_id, self.instance);
+            let command = pipeline.cmd("HSET").arg(&key);
+            for check in checks.iter().filter(|check| !check.ids.is_empty()) {
+                command.arg(check.number.as_bytes()).arg(check.prints.entry(Utc::now()));
+            }
+            command.ignore();
+            let in_doubt = |bucket| self.in_doubt(memory, project_id, bucket);
+            let keys = [self.instances(memory, project_id), in_doubt(bucket), in_doubt(bucket - 1)];
+            under_way::ask_beside(pipeline, &keys, self.instance, self.kept);
+            for bucket in [bucket, bucket - 1] {
+                let seen = self.seen(memory, project_id, bucket);
+                with_ids(pipeline, "SMISMEMBER", &seen, all_ids(checks));
+            }
+        }
+    }
+
+    /// Hands out what Redis has answered.
+    async fn answer(
+        &mut self,
+        link: &Link,
+        memory: &Memory,
+        checks: Checks,
+        now: DateTime<Utc>,
+        values: &mut impl Iterator<Item = Value>,
+    ) -> Result<(), ParsingError> {
+        let first = if memory.reaches(self.window, now) { Copies::None } else { Copies::Before };
+        for ((project_id, rate, bucket), checks) in checks {
+            let Answered { verdicts, others, are_in_doubt, mut known } = read(rate, &checks, values)?;
+            let prints_of_others = under_way::prints(&others);
+            self.orphans
+                .extend(under_way::orphans(others, now).map(|entry| entry.ends_unknown(project_id, bucket)));
+            let mut in_doubt = Vec::new();
+            if are_in_doubt {
+                match self.ask_of_doubt(link, memory, (project_id, bucket), &checks).await {
+                    Some(doubt) => Doubt { in_doubt, known } = doubt,
+                    None => return Ok(()),
+                }
+            }
+            let (mut in_doubt, mut known) = (in_doubt.into_iter(), known.into_iter());
+            for (check, verdict) in checks.into_iter().zip(verdicts) {
+                let count = check.ids.len();
+                let is_in_doubt = in_doubt.by_ref().take(count).filter(|it| *it).count() > 0;
+                let known: Vec<bool> = known.by_ref().take(count).collect();
+                let is_others = check.prints.any_of(&prints_of_others);
+                // Of a request that has nothing new nothing is published.
+                let is_contested = known.contains(&false) && self.here.take(&check, is_in_doubt || is_others);
+                let checked = Checked {
+                    verdict,
+                    known: if known.contains(&true) { known } else { Vec::new() },
+                    copies: if is_contested { Copies::Beside } else { first },
+                };
+                check.answer.send(checked).ok(); // whoever is gone needs no answer
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known now of each id of all checks. What left those in doubt since they were counted is durable by now.
+    async fn ask_of_doubt(
+        &self,
+        link: &Link,
+        memory: &Memory,
+        (project_id, bucket): (ProjectId, i64),
+        checks: &[Check],
+    ) -> Option<Doubt> {
+        let mut pipeline = redis::pipe();
+        for bucket in [bucket, bucket - 1] {
+            let command = pipeline.cmd("SMISMEMBER").arg(self.in_doubt(memory, project_id, bucket));
+            for check in checks {
+                check.prints.add_to(command);
+            }
+        }
+        for bucket in [bucket, bucket - 1] {
+            with_ids(&mut pipeline, "SMISMEMBER", &self.seen(memory, project_id, bucket), all_ids(checks));
+        }
+        let (in_doubt, doubt_before, known, known_before) = link.run(&pipeline).await?;
+        Some(Doubt { in_doubt: either(in_doubt, doubt_before), known: either(known, known_before) })
+    }
+
+    /// The ids of events that are durable.
+    fn seen(&self, memory: &Memory, project_id: ProjectId, bucket: i64) -> String {
+        format!("{}:seen:{}:{project_id}:{bucket}", self.namespace, memory.name)
+    }
+
+    /// The instances that have requests of a project under way.
+    fn instances(&self, memory: &Memory, project_id: ProjectId) -> String {
+        format!("{}:taken:{}:{project_id}", self.namespace, memory.name)
+    }
+
+    /// The requests of a project that an instance has under way.
+    fn under_way(&self, memory: &Memory, project_id: ProjectId, instance: Instance) -> String {
+        format!("{}:{instance}", self.instances(memory, project_id))
+    }
+
+    /// The prints of ids that a request has had of which it is not known what became of them.
+    fn in_doubt(&self, memory: &Memory, project_id: ProjectId, bucket: i64) -> String {
+        format!("{}:in-doubt:{}:{project_id}:{bucket}", self.namespace, memory.name)
+    }
+}
+
+/// Begins a memory, or learns which another instance has begun.
+async fn begin(link: &Link, key: &str, found: &Found, now: DateTime<Utc>) -> Option<Memory> {
+    let mut pipeline = redis::pipe();
+    memory::begin(&mut pipeline, key, found, now);
+    let (text,): (String,) = link.run(&pipeline).await?;
+    memory::replaced(&text)
+}
+
+fn sorted(asks: Vec<Ask>) -> (Ids, Vec<Release>, Checks) {
+    let (mut marks, mut releases, mut checks) = (Ids::new(), Vec::new(), Checks::new());
+    for ask in asks {
+        match ask {
+            Ask::Mark(Mark { project_id, ids, bucket }) => {
+                marks.entry((project_id, bucket)).or_default().extend(ids);
+            }
+            Ask::Release(mut release) => {
+                if !release.durable.is_empty() {
+                    let of = (release.project_id, release.bucket);
+                    marks.entry(of).or_default().append(&mut release.durable);
+                }
+                releases.push(release);
+            }
+            Ask::Check(check) => {
+                let of = (check.charge.project_id, check.charge.rate, check.bucket);
+                checks.entry(of).or_default().push(check);
+            }
+        }
+    }
+    (marks, releases, checks)
+}
+
+/// Who is gone takes nothing: what it says at its end may be here already, and would come first.
+fn forget_gone(checks: &mut Checks) {
+    checks.retain(|_, checks| {
+        checks.retain(|check| !check.answer.is_closed());
+        !checks.is_empty()
+    });
+}
+
+fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl IntoIterator<Item = &'i Uuid>) {
+    let command = pipeline.cmd(command).arg(key);
+    for id in ids {
+        command.arg(id.as_bytes());
+    }
+}
+
+/// What Redis has answered to checks that share their commands.
+struct Answered {
+    /// Of each check; nothing if Redis takes no writes.
+    verdicts: Vec<Option<Verdict>>,
+    /// What other instances have under way.
+    others: Vec<Entry>,
+    /// Whether anything is in doubt, of whatever request.
+    are_in_doubt: bool,
+    /// Of each id of all checks, whether it is durable.
+    known: Vec<bool>,
+}
+
+/// Of each id of all checks.
+struct Doubt {
+    in_doubt: Vec<bool>,
+    known: Vec<bool>,
+}
+
+fn either(mut one: Vec<bool>, other: Vec<bool>) -> Vec<bool> {
+    for (one, other) in one.iter_mut().zip(other) {
+        *one |= other;
+    }
+    one
+}
+
+fn read(
+    rate: Rate,
+    checks: &[Check],
+    values: &mut impl Iterator<Item = Value>,
+) -> Result<Answered, ParsingError> {
+    let mut buckets = next::<Vec<shared::Answer>>(values)?.into_iter();
+    let verdicts =
+        checks.iter().map(|_| buckets.next().map(|bucket| shared::verdict(rate, bucket))).collect();
+    if all_ids(checks).next().is_none() {
+        return Ok(Answered { verdicts, others: Vec::new(), are_in_doubt: false, known: Vec::new() });
+    }
+    let (in_doubt, others): (usize, _) = next(values)?;
+    let others = under_way::read(others);
+    let known = either(next(values)?, next(values)?);
+    Ok(Answered { verdicts, others, are_in_doubt: in_doubt > 0, known })
+}
+
+fn all_ids(checks: &[Check]) -> impl Iterator<Item = &Uuid> {
+    checks.iter().flat_map(|check| &check.ids)
+}
+
+pub(crate) fn next<T: FromRedisValue>(values: &mut impl Iterator<Item = Value>) -> Result<T, ParsingError> {
+    redis::from_redis_value(values.next().unwrap_or(Value::Nil))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::ingest::dedup::{Charge, Prints};
+
+    #[test]
+    fn who_is_gone_takes_nothing() {
+        let rate = Rate { limit: NonZeroU32::MIN, burst: NonZeroU32::MIN };
+        let charge = Charge { project_id: ProjectId::from_stored(1), rate, events: NonZeroU32::MIN };
+        let ids = vec![Uuid::from_u128(1)];
+        let check = |number, answer| {
+            let (ids, prints) = (ids.clone(), Prints::of(&ids));
+            Ask::Check(Check { charge, ids, prints, number: Uuid::from_u128(number), bucket: 0, answer })
+        };
+        let ((waits, _answer), (is_gone, _)) = (oneshot::channel(), oneshot::channel());
+        let (_, _, mut checks) = sorted(vec![check(1, waits), check(2, is_gone)]);
+        forget_gone(&mut checks);
+        let numbers: Vec<Uuid> = checks.into_values().flatten().map(|check| check.number).collect();
+        assert_eq!(numbers, [Uuid::from_u128(1)]);
+    }
+}

@@ -1,0 +1,133 @@
+//! How much is worked on at a time. What is more is refused at once or after a short wait, so that what was let in stays
+//! fast; and no project has more than half, so that its flood leaves room for the others.
+
+use std::time::Duration;
+
+use super::fair_semaphore::{Places, Room, Turn};
+use crate::{config::Load, model::project::ProjectId, telemetry::metrics};
+
+/// Bytes of a body from which on it takes a core for milliseconds to decompress it, or to take it apart.
+pub const LARGE: usize = 256 << 10;
+/// Memory is counted in steps of this many bytes.
+const STEP: usize = 64 << 10;
+
+/// There is no room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Overloaded {
+    #[error("too many bodies are being read")]
+    Memory,
+    #[error("too many requests are being worked on")]
+    Requests,
+    #[error("too many large bodies are being worked on")]
+    LargeBodies,
+}
+
+/// The room that there is.
+#[derive(Clone)]
+pub struct Admission {
+    memory: Room,
+    requests: Room,
+    /// Of large bodies: one for each core, so those of one project leave half of them to the others.
+    large: Room,
+    wait: Duration,
+}
+
+/// Memory that a body may take; it grows with the body, and is given back when dropped.
+pub struct Memory {
+    room: Room,
+    project_id: ProjectId,
+    held: Vec<Places>,
+    bytes: usize,
+}
+
+impl Admission {
+    pub fn new(load: &Load) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let steps = load.body_memory.as_u64() / STEP as u64;
+        Self {
+            memory: Room::new(usize::try_from(steps).unwrap_or(usize::MAX)),
+            requests: Room::new(load.max_requests as usize),
+            large: Room::new(cores),
+            wait: load.queue_timeout,
+        }
+    }
+
+    /// Memory for a body of the project; none yet.
+    pub fn memory(&self, project_id: ProjectId) -> Memory {
+        Memory { room: self.memory.clone(), project_id, held: Vec::new(), bytes: 0 }
+    }
+
+    /// A turn for a large body, after a short wait if there is none now.
+    pub async fn large(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
+        self.large.turn(project_id, self.wait).await.ok_or(Overloaded::LargeBodies)
+    }
+
+    /// A turn to be worked on, after a short wait if there is none now.
+    pub async fn turn(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
+        self.requests.turn(project_id, self.wait).await.ok_or(Overloaded::Requests)
+    }
+}
+
+impl Memory {
+    /// Asks for room for `bytes` in all.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Overloaded> {
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        let steps = (bytes - self.bytes).div_ceil(STEP);
+        let places = u32::try_from(steps).ok().and_then(|steps| self.room.try_enter(self.project_id, steps));
+        self.held.push(places.ok_or(Overloaded::Memory)?);
+        self.bytes += steps * STEP;
+        metrics::body_memory_taken(steps * STEP);
+        Ok(())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        metrics::body_memory_given_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytesize::ByteSize;
+
+    use super::*;
+
+    fn admission() -> Admission {
+        let load =
+            Load { body_memory: ByteSize::kib(64 * 8), max_requests: 4, queue_timeout: Duration::ZERO };
+        Admission::new(&load)
+    }
+
+    const ONE: ProjectId = ProjectId::from_stored(1);
+    const TWO: ProjectId = ProjectId::from_stored(2);
+
+    #[test]
+    fn a_project_has_at_most_half_of_the_memory_and_gives_it_back() {
+        let admission = admission();
+        let mut body = admission.memory(ONE);
+        body.grow_to(1).unwrap();
+        body.grow_to(STEP).unwrap();
+        body.grow_to(3 * STEP).unwrap();
+        let mut second = admission.memory(ONE);
+        assert_eq!(second.grow_to(2 * STEP), Err(Overloaded::Memory));
+        let mut other = admission.memory(TWO);
+        other.grow_to(4 * STEP).unwrap();
+        drop(body);
+        second.grow_to(4 * STEP).unwrap();
+        assert_eq!(admission.memory(ProjectId::from_stored(3)).grow_to(1), Err(Overloaded::Memory));
+    }
+
+    #[tokio::test]
+    async fn a_project_has_at_most_half_of_the_turns() {
+        let admission = admission();
+        let first = admission.turn(ONE).await.unwrap();
+        let _second = admission.turn(ONE).await.unwrap();
+        assert_eq!(admission.turn(ONE).await.err(), Some(Overloaded::Requests));
+        admission.turn(TWO).await.unwrap();
+        drop(first);
+        admission.turn(ONE).await.unwrap();
+    }
+}

@@ -1,0 +1,10 @@
+//! The nouns: events, projects, keys, time zones. They know nobody.
+
+pub mod did_you_mean;
+pub mod event;
+pub mod key;
+pub mod origin;
+pub mod project;
+pub mod request_id;
+pub mod rfc3339;
+pub mod zone;

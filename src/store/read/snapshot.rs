@@ -1,0 +1,151 @@
+//! What a question reads is of one moment, and costs no more than questions may.
+
+use std::{
+    ops::{Deref, DerefMut},
+    pin::pin,
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::series::{Apart, Needed, Series};
+use crate::store::{StoreError, to_its_end};
+use crate::{
+    config::Questions,
+    limits::fair_semaphore::{Room, Turn},
+    model::project::ProjectId,
+    stats::filter::Filter,
+};
+
+/// A transaction with nothing under way rolls back within it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Opens snapshots.
+#[derive(Clone)]
+pub struct Reader {
+    pool: PgPool,
+    /// Not for questions: connections on which those that are abandoned are cancelled.
+    beside: PgPool,
+    timeout: Duration,
+    events: Room,
+}
+
+/// What a question reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A few bitmaps for each day.
+    Activity,
+    /// As many events as there are: such questions take turns, and the database spends one core on each.
+    Events,
+}
+
+/// The database as it is at one moment.
+pub struct Snapshot {
+    /// There until it is dropped.
+    open: Option<Open>,
+}
+
+struct Open {
+    transaction: Transaction<'static, Postgres>,
+    turn: Option<Turn>,
+    /// Under which the database lists it.
+    name: String,
+    beside: PgPool,
+}
+
+impl Reader {
+    pub fn new(pool: PgPool, beside: PgPool, config: &Questions) -> Self {
+        let timeout = config.question_timeout;
+        Self { pool, beside, timeout, events: Room::new(config.event_questions.into()) }
+    }
+
+    /// How long the database may work on a question.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The database as it is now, for a question about events that pass these filters. If activity does not know the answer,
+    /// it comes with a turn to read events; whether it does is asked of the same moment.
+    pub async fn snapshot_about(
+        &self,
+        project_id: ProjectId,
+        filters: &[&Filter],
+        apart: Apart<'_>,
+    ) -> Result<Snapshot, StoreError> {
+        if filters.iter().all(|filter| Needed::by(filter, apart) != Needed::Events) {
+            let mut snapshot = self.snapshot(project_id, Source::Activity).await?;
+            let mut known = true;
+            for filter in filters {
+                known = known && Series::of(&mut snapshot, project_id, filter, apart).await?.is_some();
+            }
+            if known {
+                return Ok(snapshot);
+            }
+        }
+        self.snapshot(project_id, Source::Events).await
+    }
+
+    /// The database as it is now, for a question of the project.
+    pub async fn snapshot(&self, project_id: ProjectId, source: Source) -> Result<Snapshot, StoreError> {
+        let turn = match source {
+            Source::Activity => None,
+            Source::Events => {
+                let turn = self.events.turn(project_id, self.timeout).await;
+                Some(turn.ok_or(StoreError::NoTurn)?)
+            }
+        };
+        let name = format!("weir question {}", Uuid::new_v4().simple());
+        let begin = format!(
+            "begin isolation level repeatable read, read only;
+             set local application_name = '{name}';
+             set local statement_timeout = {};
+             set local max_parallel_workers_per_gather = 0",
+            self.timeout.as_millis().max(1)
+        );
+        let pool = self.pool.clone();
+        // Whoever goes meanwhile leaves the turn to the transaction, too.
+        let opened = to_its_end(async move { Ok((pool.begin_with(AssertSqlSafe(begin)).await?, turn)) });
+        let (transaction, turn) = opened.await?;
+        Ok(Snapshot { open: Some(Open { transaction, turn, name, beside: self.beside.clone() }) })
+    }
+}
+
+impl Open {
+    /// Ends the transaction, and what the database still does for it.
+    async fn end(self) {
+        let Self { transaction, turn, name, beside } = self;
+        let mut rollback = pin!(transaction.rollback());
+        if tokio::time::timeout(PATIENCE, &mut rollback).await.is_err() {
+            let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1";
+            // If it cannot be cancelled, the timeout of questions ends it.
+            sqlx::query(cancel).bind(name).execute(&beside).await.ok();
+            rollback.await.ok();
+        }
+        drop(turn);
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.open.as_ref().expect("it is there until it is dropped").transaction
+    }
+}
+
+impl DerefMut for Snapshot {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.open.as_mut().expect("it is there until it is dropped").transaction
+    }
+}
+
+impl Drop for Snapshot {
+    /// A client that goes away drops its question while the database works on: that is cancelled, and the turn lasts until it is
+    /// over.
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            tokio::spawn(open.end());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What takes messages from the stream.
+
+pub(crate) mod writer;
