@@ -1,4 +1,4 @@
-//! The worked examples of docs/metrics.md and others like them, through the HTTP interface.
+//! The worked examples of docs/statistics.md and others like them, through the HTTP interface.
 
 use serde_json::{Value, json};
 

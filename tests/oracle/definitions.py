@@ -1,4 +1,4 @@
-"""The definitions of docs/metrics.md, word by word: loops over users, no sets of days, no SQL, nothing of weir's.
+"""The definitions of docs/statistics.md, word by word: loops over users, no sets of days, no SQL, nothing of weir's.
 
 An event is a dict with `user`, `type`, `at` (an aware datetime in UTC) and `properties`. A calendar has a zone and the day
 on which a week begins. Answers have the form of weir's, without what does not depend on events.
