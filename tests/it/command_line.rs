@@ -39,8 +39,8 @@ async fn projects_and_keys_are_managed_by_name() {
 }
 
 #[tokio::test]
-async fn the_readme_has_every_variable_with_its_default() {
-    let readme = include_str!("../../README.md");
+async fn the_page_on_configuration_has_every_variable_with_its_default() {
+    let page = include_str!("../../docs/configuration.md");
     for (program, arguments) in
         [("weir", &["serve", "--help"][..]), ("weir", &["import", "--help"]), ("weir-worker", &["--help"])]
     {
@@ -52,7 +52,7 @@ async fn the_readme_has_every_variable_with_its_default() {
             let (_, default) = rest.split_once("[default: ").unwrap();
             let (default, _) = default.split_once(']').unwrap();
             let row = format!("| `{variable}` | `{default}` |");
-            assert!(readme.contains(&row), "README.md has no row {row}");
+            assert!(page.contains(&row), "docs/configuration.md has no row {row}");
             variables += 1;
         }
         assert!(variables > 10, "only {variables} variables in the help of {program}");
