@@ -20,6 +20,7 @@ mod dead_letters;
 mod deletions;
 mod dlq;
 mod doctor;
+mod documents;
 mod durability;
 mod earlier;
 mod expiry;
