@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import defaultdict
 
-from .load import Bound, Tools
+from .load import Bound, Tools, served
 from .processes import Meter
 from .servers import Servers
 from .weir import SETTINGS, Weir
@@ -141,10 +141,3 @@ class Bench:
         for part, amounts in taken.items():
             for what, amount in amounts.items():
                 self.figures.add(f"{what} {row} {part}", series, amount * 1e6 / events)
-
-
-def served(report):
-    """The report, if nothing was refused: what was could not be compared."""
-    if report["broken"] or report["rejected"] or set(report["statuses"]) - {"200", "202"}:
-        raise RuntimeError(f"events were refused: {report}")
-    return report

@@ -9,10 +9,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from .bench import served
-from .criteria import Criterion
-from .load import Tools
-from .report import number, table
+from .load import Tools, served
+from .results import Criterion, number, table
 from .servers import say
 
 ASKING = ["UA", "PL", "DE", "FR", "GB", "US", "BR", "IN", "JP", "CA"]  # each its own question, of a country

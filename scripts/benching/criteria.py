@@ -2,22 +2,7 @@
 
 from . import accept, latency, storing
 from .bench import WEIR
-
-
-class Criterion:
-    def __init__(self, text, unit, value, least=None, most=None):
-        self.text, self.unit, self.value, self.least, self.most = text, unit, value, least, most
-
-    @property
-    def bound(self):
-        return f"at least {self.least:,}" if self.least is not None else f"at most {self.most:,}"
-
-    @property
-    def is_met(self):
-        """None: it was not measured."""
-        if self.value is None:
-            return None
-        return self.value >= self.least if self.least is not None else self.value <= self.most
+from .results import Criterion
 
 
 def criteria(figures, checked):

@@ -129,7 +129,7 @@ class Filled:
         return self.weir("key", "create", "--project", project, "--kind", kind).strip()
 
     def postgres(self):
-        import psycopg  # it is there once statistics.py has installed it
+        import psycopg  # it is there once answering.py has installed it
 
         return psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
 

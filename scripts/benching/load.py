@@ -61,3 +61,10 @@ class Bound:
     def end(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
+
+
+def served(report):
+    """The report, if nothing was refused: what was could not be compared."""
+    if report["broken"] or report["rejected"] or set(report["statuses"]) - {"200", "202"}:
+        raise RuntimeError(f"events were refused: {report}")
+    return report

@@ -1,4 +1,4 @@
-"""The questions that statistics.py times: how weir is asked over HTTP, and how the events themselves are asked in SQL.
+"""The questions that answering.py times: how weir is asked over HTTP, and how the events themselves are asked in SQL.
 
 The SQL is PostgreSQL's and DuckDB's alike, over `events` with the columns occurred_at, user_no, event_type and
 properties, in UTC. In paths and SQL, names in braces stand for what a run is about, see `Subject`.

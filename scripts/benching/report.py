@@ -1,32 +1,13 @@
-"""The figures as tables for people, and as JSON for programs."""
+"""The figures of a whole run as tables, and whether they meet the criteria: what `scripts/bench` prints at its end."""
 
-import json
-import os
-import platform
 import statistics
-import time
 
 from . import accept, latency, storing
 from .bench import BASE, WEIR
 from .criteria import criteria
-from .servers import run
+from .results import judge, machine, number, table, write
 
 PARTS = ["parse", "publish", "api", "worker", "nats", "redis", "postgres", "generator"]
-
-
-def number(value, digits=0):
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def table(title, heads, rows):
-    if not rows:
-        return
-    cells = [heads, *rows]
-    widths = [max(len(row[at]) for row in cells) for at in range(len(heads))]
-    print(f"\n{title}\n")
-    for row in cells:
-        print("  " + "  ".join(cell.ljust(width) if at == 0 else cell.rjust(width)
-                               for at, (cell, width) in enumerate(zip(row, widths))).rstrip())
 
 
 class Tables:
@@ -116,19 +97,6 @@ class Tables:
         table("Others", self.heads("", "weir"), rows)
 
 
-def judge(judged):
-    rows = [[one.text, number(one.value, 2) + f" {one.unit}".rstrip(), one.bound,
-             {True: "yes", False: "NO", None: "not measured"}[one.is_met]] for one in judged]
-    table("Criteria", ["", "measured", "", "met"], rows)
-
-
-def machine():
-    with open("/proc/cpuinfo") as cpus:
-        model = next((line.split(":")[1].strip() for line in cpus if line.startswith("model name")), platform.machine())
-    return {"processors": os.cpu_count(), "model": model, "kernel": platform.release(),
-            "memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20}
-
-
 def report(bench, seconds):
     figures = bench.figures
     judged = criteria(figures, bench.checked)
@@ -144,15 +112,3 @@ def report(bench, seconds):
     judge(judged)
     if bench.plan.json:
         write(bench.plan, judged, {"seconds": round(seconds), "checked": bench.checked, "figures": figures.values})
-
-
-def write(plan, judged, figures):
-    """All that was found, for programs."""
-    content = {
-        "revision": run("git", "describe", "--always", "--dirty", "--abbrev=12").strip(),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine(), "plan": vars(plan), **figures,
-        "criteria": [{"text": one.text, "unit": one.unit, "value": one.value, "bound": one.bound, "met": one.is_met}
-                     for one in judged],
-    }
-    with open(plan.json, "w") as file:
-        json.dump(content, file, indent=1)

@@ -10,11 +10,10 @@ import threading
 import time
 
 from . import beside
-from .criteria import Criterion
 from .filled import Filled
 from .processes import peak_memory
 from .questions import QUESTIONS, Subject
-from .report import judge, number, table, write
+from .results import Criterion, judge, number, table, write
 from .servers import ROOT, run, say
 
 PACKAGES = ["duckdb==2.0.1", "psycopg[binary]==3.3.9"]
