@@ -21,7 +21,9 @@ def measure(bench):
                 run = options(bench, size)
                 for name, bound in (("parse", parse), ("publish", publish)):
                     report = bench.load_bound(bound, **run)
-                    bench.add(row(size), name, {row(size, share): report["events_per_second"] for share in SHARES}, report)
+                    bench.add(
+                        row(size), name, {row(size, share): report["events_per_second"] for share in SHARES}, report
+                    )
                 for weir in weirs:
                     for share in SHARES:
                         report = bench.load(weir, **run, duplicates=share)

@@ -90,8 +90,13 @@ def write_parquet(database, path):
 
     feeder = threading.Thread(target=feed)
     feeder.start()
-    types = {"event_id": "UUID", "user_no": "INT", "event_type": "VARCHAR", "occurred_at": "TIMESTAMPTZ",
-             "properties": "JSON"}
+    types = {
+        "event_id": "UUID",
+        "user_no": "INT",
+        "event_type": "VARCHAR",
+        "occurred_at": "TIMESTAMPTZ",
+        "properties": "JSON",
+    }
     duckdb.execute("set timezone = 'UTC'")
     duckdb.execute(f"""
         copy (
@@ -117,7 +122,9 @@ def subject(database):
     first, last = database.execute("select min(occurred_at)::date, max(occurred_at)::date from events").fetchone()
     user = database.execute(
         "select user_id, user_no from events join users using (project_id, user_no) where occurred_at >= %s"
-        " group by user_no, user_id order by count(*) desc, user_no limit 1", (last,)).fetchone()
+        " group by user_no, user_id order by count(*) desc, user_no limit 1",
+        (last,),
+    ).fetchone()
     return Subject(first, last, *user)
 
 
@@ -149,8 +156,14 @@ def measure(build, millions, keep, with_others):
                 row["cold"] = weir.ask(path)[0]
         beside_sending = beside.measure(weir, names)
         promotions = ask_promoted(weir, asked)
-    return {"millions": millions, "database_bytes": size, "memory_mb": memory, "beside": beside_sending, "promotions": promotions,
-            "questions": [row for row, *_ in asked.values()]}
+    return {
+        "millions": millions,
+        "database_bytes": size,
+        "memory_mb": memory,
+        "beside": beside_sending,
+        "promotions": promotions,
+        "questions": [row for row, *_ in asked.values()],
+    }
 
 
 def ask_promoted(weir, asked):
@@ -199,8 +212,12 @@ def show(result):
         times = [row.get(way) for way in ("cold", "warm", "promoted", "sql", "duckdb")]
         ratios = [time / row["warm"] if time and "warm" in row else None for time in times[3:]]
         rows.append([row["question"], *map(milliseconds, times), *(number(ratio, 1) for ratio in ratios)])
-    table(f"{result['millions']:g} million events, {result['database_bytes'] / 1e9:.1f} GB; milliseconds; the API took"
-          f" {result['memory_mb']:.0f} MB", heads, rows)
+    table(
+        f"{result['millions']:g} million events, {result['database_bytes'] / 1e9:.1f} GB; milliseconds; the API took"
+        f" {result['memory_mb']:.0f} MB",
+        heads,
+        rows,
+    )
     for name, seconds in result["promotions"].items():
         print(f"{name} was promoted in {seconds:.0f} s, all history rebuilt")
     beside.show(result["beside"], result["millions"])

@@ -67,11 +67,20 @@ def ask_on(weir, path, ended):
 
 
 def show(result, millions):
-    rows = [[f"p99, ms, at {RATE * SIZE:,} events a second", number(result["alone"], 2), number(result["beside"], 2),
-             number(result["ratio"], 2)]]
+    rows = [
+        [
+            f"p99, ms, at {RATE * SIZE:,} events a second",
+            number(result["alone"], 2),
+            number(result["beside"], 2),
+            number(result["ratio"], 2),
+        ]
+    ]
     answers = ", ".join(f"{times} x {answer}" for answer, times in result["answers"].items())
-    table(f"Ten questions at once to {millions:g} million events (an answer took {number(result['question'], 1)} s; {answers})",
-          ["", "nobody asks", "ten ask", "ratio"], rows)
+    table(
+        f"Ten questions at once to {millions:g} million events (an answer took {number(result['question'], 1)} s; {answers})",
+        ["", "nobody asks", "ten ask", "ratio"],
+        rows,
+    )
 
 
 def criterion(result, millions):

@@ -21,7 +21,16 @@ class Build:
 def cargo(directory, packages):
     """weir by itself, as it is shipped: with others it would be built with the features of their dependencies too."""
     chosen = [option for package in packages for option in ("--package", package)]
-    command = ["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", os.path.join(ROOT, "target"), *chosen]
+    command = [
+        "cargo",
+        "build",
+        "--release",
+        "--locked",
+        "--quiet",
+        "--target-dir",
+        os.path.join(ROOT, "target"),
+        *chosen,
+    ]
     subprocess.run(command, cwd=directory, check=True)
     return os.path.join(ROOT, "target", "release")
 

@@ -44,10 +44,16 @@ class Filled:
         run("scripts/stack", "up", "--name", self.name, "--ports", "free")
         lines = run("scripts/stack", "env", "--name", self.name).splitlines()
         urls = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-        self.environment = os.environ | urls | SETTINGS | {
-            "LOG_LEVEL": "error",
-            "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}", "WEIR_WORKER_HTTP_ADDR": f"127.0.0.1:{free_port()}",
-        }
+        self.environment = (
+            os.environ
+            | urls
+            | SETTINGS
+            | {
+                "LOG_LEVEL": "error",
+                "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}",
+                "WEIR_WORKER_HTTP_ADDR": f"127.0.0.1:{free_port()}",
+            }
+        )
 
     def start_api(self):
         command = [self.build.program("weir"), "serve"]
@@ -80,7 +86,9 @@ class Filled:
         with self.postgres() as database:
             project = database.execute("select project_id from projects where name = %s", (name,)).fetchone()
             stored = "select count(*) from events where project_id = %s"
-            until(lambda: database.execute(stored, project).fetchone()[0] >= sum(sent), "what was accepted is stored", 300)
+            until(
+                lambda: database.execute(stored, project).fetchone()[0] >= sum(sent), "what was accepted is stored", 300
+            )
             database.execute("delete from events where project_id = %s", project)
 
     def restart(self):
@@ -101,7 +109,8 @@ class Filled:
                 return False
             events = database.execute(
                 "select sum(events) from activity_daily join projects using (project_id)"
-                " where name = 'bench' and event_type = '' and value_no = 0").fetchone()[0]
+                " where name = 'bench' and event_type = '' and value_no = 0"
+            ).fetchone()[0]
             if events != self.millions * 1_000_000:
                 sys.exit(f"bench: filling was interrupted; first: scripts/stack reset --name {self.name}")
             return True

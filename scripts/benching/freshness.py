@@ -48,8 +48,13 @@ def peak(bench, build):
 def probe(weir, project, number):
     """An event of a user who is the project's so-and-so-manieth of the day; milliseconds until that many are counted."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    event = {"event_id": str(uuid.uuid4()), "user_id": str(uuid.uuid4()), "event_type": "page_view",
-             "occurred_at": now.isoformat(), "properties": {"path": "/"}}
+    event = {
+        "event_id": str(uuid.uuid4()),
+        "user_id": str(uuid.uuid4()),
+        "event_type": "page_view",
+        "occurred_at": now.isoformat(),
+        "properties": {"path": "/"},
+    }
     connection = http.client.HTTPConnection("127.0.0.1", weir.port, timeout=PATIENCE)
 
     def ask(key, method, path, body=None):

@@ -23,7 +23,13 @@ def measure(bench):
                 bench.settle()
                 for case in cases:
                     rates[size, case] = rates.get((size, case)) or peak(bench, *case, size) / size / 2
-                    add(bench, f"latency {size}", case[0], rates[size, case], open_loop(bench, *case[1:], size, rates[size, case]))
+                    add(
+                        bench,
+                        f"latency {size}",
+                        case[0],
+                        rates[size, case],
+                        open_loop(bench, *case[1:], size, rates[size, case]),
+                    )
 
 
 def add(bench, row, series, rate, report):
@@ -39,6 +45,11 @@ def peak(bench, series, load, target, size):
 
 
 def open_loop(bench, load, target, size, rate):
-    return load(target, events=size, rate=rate, connections=CONNECTIONS, warm_up=bench.plan.warm_up,
-                duration=bench.plan.open_duration)
-
+    return load(
+        target,
+        events=size,
+        rate=rate,
+        connections=CONNECTIONS,
+        warm_up=bench.plan.warm_up,
+        duration=bench.plan.open_duration,
+    )

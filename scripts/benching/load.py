@@ -19,8 +19,12 @@ class Tools:
 
     def run(self, *arguments, **environment):
         """What it reports, and the time of processors that it took."""
-        process = subprocess.Popen([self.program, *map(str, arguments)], stdout=subprocess.PIPE, text=True,
-                                   env={"PATH": os.environ["PATH"], **environment})
+        process = subprocess.Popen(
+            [self.program, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.environ["PATH"], **environment},
+        )
         text = process.stdout.read()
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -43,7 +47,12 @@ class Bound:
     def __init__(self, tools, servers, work, settings):
         self.work = work
         self.port = free_port()
-        environment = {"PATH": os.environ["PATH"], **servers.urls, **settings, "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            **servers.urls,
+            **settings,
+            "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}",
+        }
         with open(os.path.join(KEPT, f"{work}.log"), "w") as log:
             self.process = subprocess.Popen([tools.program, "bound", work], env=environment, stdout=log, stderr=log)
         until(self.listens, f"the bound listens: {log.name}")

@@ -49,8 +49,10 @@ class Meter:
     def taken(self, generator):
         """By part; and the share of the processors that went to none of them. `generator`: seconds that it has taken."""
         after = self.now()
-        taken = {name: {what: after[name][what] - amount for what, amount in before.items()}
-                 for name, before in self.before.items()}
+        taken = {
+            name: {what: after[name][what] - amount for what, amount in before.items()}
+            for name, before in self.before.items()
+        }
         taken["generator"] = {"cpu_seconds": generator, "bytes_written": 0}
         own = time.process_time() - self.own + sum(part["cpu_seconds"] for part in taken.values())
         seconds = (time.monotonic() - self.begun) * os.cpu_count()

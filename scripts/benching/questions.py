@@ -56,9 +56,11 @@ class Question:
 
 def each(*fields, of="data"):
     """The fields of each element of a list, dates as dates."""
+
     def value(element, field):
         found = element[field]
         return date.fromisoformat(found) if field in ("date", "period", "cohort") else found
+
     return lambda answer: [tuple(value(element, field) for field in fields) for element in answer[of]]
 
 
@@ -66,7 +68,9 @@ def cells(answer):
     """Those of a table of retention that have users."""
     return [
         (date.fromisoformat(cohort["cohort"]), cell["period"], cell["users"])
-        for cohort in answer["cohorts"] for cell in cohort["periods"] if cell["users"]
+        for cohort in answer["cohorts"]
+        for cell in cohort["periods"]
+        if cell["users"]
     ]
 
 
@@ -74,7 +78,9 @@ def series(answer):
     """Of each value, where there are any."""
     return [
         (series["value"], date.fromisoformat(point["period"][:10]), point["count"])
-        for series in answer["series"] for point in series["data"] if point["count"]
+        for series in answer["series"]
+        for point in series["data"]
+        if point["count"]
     ]
 
 
@@ -138,62 +144,88 @@ PAGES = """
 
 QUESTIONS = [
     Question(
-        "daily active users, 40 days", "/stats/dau?from={from}&to={to}", each("date", "active_users"),
+        "daily active users, 40 days",
+        "/stats/dau?from={from}&to={to}",
+        each("date", "active_users"),
         f"select occurred_at::date, count(distinct user_no) from events where {RANGE} group by 1",
         bounds={10: 10, 100: 20},
     ),
     Question(
-        "weekly active users, 40 days", "/stats/active-users?from={from}&to={to}&interval=week",
-        each("period", "active_users"), ACTIVE.format(unit="week"),
+        "weekly active users, 40 days",
+        "/stats/active-users?from={from}&to={to}&interval=week",
+        each("period", "active_users"),
+        ACTIVE.format(unit="week"),
     ),
     Question(
-        "monthly active users, 40 days", "/stats/active-users?from={from}&to={to}&interval=month",
-        each("period", "active_users"), ACTIVE.format(unit="month"),
+        "monthly active users, 40 days",
+        "/stats/active-users?from={from}&to={to}&interval=month",
+        each("period", "active_users"),
+        ACTIVE.format(unit="month"),
     ),
     Question(
-        "retention, 40 x 40 days", "/stats/retention?from={first_cohort}&to={last_cohort}&windows=40", cells, RETENTION,
-        bounds={10: 50, 100: 100}, ratios={"sql": 300, "duckdb": 10},
+        "retention, 40 x 40 days",
+        "/stats/retention?from={first_cohort}&to={last_cohort}&windows=40",
+        cells,
+        RETENTION,
+        bounds={10: 50, 100: 100},
+        ratios={"sql": 300, "duckdb": 10},
     ),
     Question(
-        "lifecycle by week, 40 days", "/stats/lifecycle?from={from}&to={to}&interval=week",
-        each("period", "new", "returning", "resurrecting", "dormant"), LIFECYCLE,
+        "lifecycle by week, 40 days",
+        "/stats/lifecycle?from={from}&to={to}&interval=week",
+        each("period", "new", "returning", "resurrecting", "dormant"),
+        LIFECYCLE,
     ),
     Question(
-        "stickiness, 40 days", "/stats/stickiness?from={from}&to={to}",
-        lambda answer: [row for row in each("days", "users")(answer) if row[1]], STICKINESS,
+        "stickiness, 40 days",
+        "/stats/stickiness?from={from}&to={to}",
+        lambda answer: [row for row in each("days", "users")(answer) if row[1]],
+        STICKINESS,
     ),
     Question(
-        "top events, 40 days", "/stats/top-events?from={from}&to={to}&limit=100", each("event_type", "events", "users"),
+        "top events, 40 days",
+        "/stats/top-events?from={from}&to={to}&limit=100",
+        each("event_type", "events", "users"),
         f"select event_type, count(*), count(distinct user_no) from events where {RANGE} group by 1",
     ),
     Question(
-        "a user's last 100 events", "/events?user_id={user_id}&limit=100", each("event_id", of="events"),
+        "a user's last 100 events",
+        "/events?user_id={user_id}&limit=100",
+        each("event_id", of="events"),
         "select event_id::text from events where user_no = {user_no} order by occurred_at desc, event_id desc limit 100",
     ),
     Question(
-        "count of a type, 40 days", "/stats/count?event_type=purchase&from={from}T00:00:00Z&to={after}T00:00:00Z",
+        "count of a type, 40 days",
+        "/stats/count?event_type=purchase&from={from}T00:00:00Z&to={after}T00:00:00Z",
         lambda answer: [(answer["count"],)],
         f"select count(*) from events where event_type = 'purchase' and {RANGE}",
     ),
     Question(
-        "daily users who purchased, 40 days", "/stats/dau?from={from}&to={to}&segment=event_type:purchase",
+        "daily users who purchased, 40 days",
+        "/stats/dau?from={from}&to={to}&segment=event_type:purchase",
         lambda answer: [row for row in each("date", "active_users")(answer) if row[1]],
         f"select occurred_at::date, count(distinct user_no) from events where event_type = 'purchase' and {RANGE} group by 1",
     ),
     Question(
-        "daily users in UA, 40 days", "/stats/dau?from={from}&to={to}&segment=properties.country:UA",
+        "daily users in UA, 40 days",
+        "/stats/dau?from={from}&to={to}&segment=properties.country:UA",
         lambda answer: [row for row in each("date", "active_users")(answer) if row[1]],
         f"select occurred_at::date, count(distinct user_no) from events where (properties->>'country') = 'UA' and {RANGE}"
-        " group by 1", about="properties.country",
+        " group by 1",
+        about="properties.country",
     ),
     Question(
         "daily users by platform, 40 days",
-        "/stats/timeseries?from={from}&to={to}&interval=day&breakdown=properties.platform&measure=users&limit=10", series,
+        "/stats/timeseries?from={from}&to={to}&interval=day&breakdown=properties.platform&measure=users&limit=10",
+        series,
         "select properties->>'platform' as platform, occurred_at::date, count(distinct user_no) from events"
-        f" where user_no is not null and {RANGE} group by 1, 2", about="properties.platform",
+        f" where user_no is not null and {RANGE} group by 1, 2",
+        about="properties.platform",
     ),
     Question(
-        "pages, a day", "/stats/pages?date={to}", pages,
+        "pages, a day",
+        "/stats/pages?date={to}",
+        pages,
         PAGES % "occurred_at >= '{to}' and occurred_at < '{after}'",
     ),
     Question("pages, 40 days", "/stats/pages?from={from}&to={to}", pages, PAGES % RANGE),

@@ -19,8 +19,12 @@ def table(title, heads, rows):
     widths = [max(len(row[at]) for row in cells) for at in range(len(heads))]
     print(f"\n{title}\n")
     for row in cells:
-        print("  " + "  ".join(cell.ljust(width) if at == 0 else cell.rjust(width)
-                               for at, (cell, width) in enumerate(zip(row, widths))).rstrip())
+        print(
+            "  "
+            + "  ".join(
+                cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths))
+            ).rstrip()
+        )
 
 
 class Criterion:
@@ -40,25 +44,41 @@ class Criterion:
 
 
 def judge(judged):
-    rows = [[one.text, number(one.value, 2) + f" {one.unit}".rstrip(), one.bound,
-             {True: "yes", False: "NO", None: "not measured"}[one.is_met]] for one in judged]
+    rows = [
+        [
+            one.text,
+            number(one.value, 2) + f" {one.unit}".rstrip(),
+            one.bound,
+            {True: "yes", False: "NO", None: "not measured"}[one.is_met],
+        ]
+        for one in judged
+    ]
     table("Criteria", ["", "measured", "", "met"], rows)
 
 
 def machine():
     with open("/proc/cpuinfo") as cpus:
         model = next((line.split(":")[1].strip() for line in cpus if line.startswith("model name")), platform.machine())
-    return {"processors": os.cpu_count(), "model": model, "kernel": platform.release(),
-            "memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20}
+    return {
+        "processors": os.cpu_count(),
+        "model": model,
+        "kernel": platform.release(),
+        "memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,
+    }
 
 
 def write(plan, judged, figures):
     """All that was found, for programs."""
     content = {
         "revision": run("git", "describe", "--always", "--dirty", "--abbrev=12").strip(),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine(), "plan": vars(plan), **figures,
-        "criteria": [{"text": one.text, "unit": one.unit, "value": one.value, "bound": one.bound, "met": one.is_met}
-                     for one in judged],
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine(),
+        "plan": vars(plan),
+        **figures,
+        "criteria": [
+            {"text": one.text, "unit": one.unit, "value": one.value, "bound": one.bound, "met": one.is_met}
+            for one in judged
+        ],
     }
     with open(plan.json, "w") as file:
         json.dump(content, file, indent=1)

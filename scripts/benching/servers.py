@@ -46,8 +46,10 @@ class Servers:
         run("scripts/stack", "up", "--name", NAME, "--ports", "free")
         lines = run("scripts/stack", "env", "--name", NAME).splitlines()
         self.urls = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-        self.ports = {server: int(self.urls[name].split(":")[2].split("/")[0]) for server, name in
-                      {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "nats": "NATS_URL"}.items()}
+        self.ports = {
+            server: int(self.urls[name].split(":")[2].split("/")[0])
+            for server, name in {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "nats": "NATS_URL"}.items()
+        }
 
     def end(self):
         run("scripts/stack", "reset", "--name", NAME)
@@ -56,8 +58,18 @@ class Servers:
         return f"{self.urls['DATABASE_URL'].rsplit('/', 1)[0]}/{name}"
 
     def psql(self, statements, database="weir"):
-        return run("scripts/stack", "psql", "--name", NAME, "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.database_url(database),
-                   input=statements).strip()
+        return run(
+            "scripts/stack",
+            "psql",
+            "--name",
+            NAME,
+            "-XqAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            self.database_url(database),
+            input=statements,
+        ).strip()
 
     def pids(self, server):
         """The process that was started, then its children."""
@@ -70,7 +82,9 @@ class Servers:
         """JetStream's answer to a question, over its own protocol."""
         with socket.create_connection(("127.0.0.1", self.ports["nats"]), timeout=10) as nats:
             file = nats.makefile("rwb")
-            file.write(f'CONNECT {{"verbose":false}}\r\nSUB answer 1\r\nPUB $JS.API.{subject} answer 0\r\n\r\n'.encode())
+            file.write(
+                f'CONNECT {{"verbose":false}}\r\nSUB answer 1\r\nPUB $JS.API.{subject} answer 0\r\n\r\n'.encode()
+            )
             file.flush()
             for line in file:
                 if line.startswith(b"MSG"):

@@ -16,7 +16,10 @@ NUMBERS = itertools.count(1)
 # Rates are counted as always, and refuse nothing.
 HIGH = "1000000000"
 SETTINGS = {
-    "WEIR_RATE_LIMIT": HIGH, "WEIR_RATE_BURST": HIGH, "WEIR_ADDRESS_RATE_LIMIT": HIGH, "WEIR_ADDRESS_RATE_BURST": HIGH,
+    "WEIR_RATE_LIMIT": HIGH,
+    "WEIR_RATE_BURST": HIGH,
+    "WEIR_ADDRESS_RATE_LIMIT": HIGH,
+    "WEIR_ADDRESS_RATE_BURST": HIGH,
     "WEIR_STREAM_MAX_BYTES": "4GiB",  # NATS lets all streams together have less than the disk
 }
 PROJECTS_AT_ONCE = 50  # made by one statement, or as many as a run needs
@@ -53,8 +56,12 @@ class Weir:
         self.sent = {}  # by project: how many events must be stored at least, and may be at most
         self.port = free_port()
         self.environment = {
-            "PATH": os.environ["PATH"], **servers.urls, **SETTINGS, "DATABASE_URL": servers.database_url(self.name),
-            "WEIR_NAMESPACE": self.namespace, "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}",
+            "PATH": os.environ["PATH"],
+            **servers.urls,
+            **SETTINGS,
+            "DATABASE_URL": servers.database_url(self.name),
+            "WEIR_NAMESPACE": self.namespace,
+            "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}",
             "WEIR_WORKER_HTTP_ADDR": f"127.0.0.1:{free_port()}",
         }
         self.projects = []
@@ -103,8 +110,11 @@ class Weir:
         keys = [[f"weir_{letter}k_{secrets.token_urlsafe(24)}" for letter in "wr"] for _ in range(number)]
         names = [f"p-{secrets.token_hex(8)}" for _ in range(number)]
         rows = ", ".join(f"('{name}', {at})" for at, name in enumerate(names))
-        hashes = ", ".join(f"({at}, '{kind}', '\\x{hashlib.sha256(key.encode()).hexdigest()}'::bytea)"
-                           for at, pair in enumerate(keys) for kind, key in zip(("write", "read"), pair))
+        hashes = ", ".join(
+            f"({at}, '{kind}', '\\x{hashlib.sha256(key.encode()).hexdigest()}'::bytea)"
+            for at, pair in enumerate(keys)
+            for kind, key in zip(("write", "read"), pair)
+        )
         answer = self.psql(f"""
             with named (name, at) as (values {rows}),
             made as (insert into projects (name) select name from named order by at returning project_id, name),
@@ -154,13 +164,17 @@ class Weir:
             )
             select project_id, stored.events, copies, coalesce(hours.events, 0), coalesce(days.events, 0)
             from stored left join hours using (project_id) left join days using (project_id)""")
-        found = {int(project): list(map(int, counts)) for project, *counts in (row.split("|") for row in rows.splitlines())}
+        found = {
+            int(project): list(map(int, counts)) for project, *counts in (row.split("|") for row in rows.splitlines())
+        }
         total = 0
         for numbers, sent in self.sent.items():
             events, copies, hours, days = map(sum, zip([0] * 4, *(found.get(number, [0] * 4) for number in numbers)))
             total += events
             if events < sent["stored_at_least"]:
-                raise Wrong(f"{sent['stored_at_least'] - events} of {sent['stored_at_least']} events were answered and are not stored")
+                raise Wrong(
+                    f"{sent['stored_at_least'] - events} of {sent['stored_at_least']} events were answered and are not stored"
+                )
             if copies != events or events > sent["stored_at_most"]:
                 raise Wrong(f"{copies} rows of {events} events are stored, of {sent['stored_at_most']} that were sent")
             if not hours == days == events:

@@ -85,8 +85,10 @@ def check(world, ledger, since, whole):
         wrong.append(f"{doubled} rows are too many")
     if extra := there - ledger.stored:
         refused = extra & ledger.refused
-        wrong.append(f"{len(extra)} events are stored and were not accepted ({len(refused)} were refused or deleted), such as "
-                     f"{examples(extra)}")
+        wrong.append(
+            f"{len(extra)} events are stored and were not accepted ({len(refused)} were refused or deleted), such as "
+            f"{examples(extra)}"
+        )
     if letters := world.stream("dead")["messages"]:
         wrong.append(f"{letters} dead letters")
     if nobodys := int(world.psql(NOBODYS)):

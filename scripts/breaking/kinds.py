@@ -133,8 +133,19 @@ def promote(world, load, draw):
 
 
 # What happens while nothing else is broken.
-ALONE = {"power", "everything", "full stream", "settings", "lost stream", "older copy", "rename", "revoke", "delete", "merge",
-         "promote"}
+ALONE = {
+    "power",
+    "everything",
+    "full stream",
+    "settings",
+    "lost stream",
+    "older copy",
+    "rename",
+    "revoke",
+    "delete",
+    "merge",
+    "promote",
+}
 
 
 def kinds(world, words):
@@ -142,7 +153,12 @@ def kinds(world, words):
     servers = SERVERS if world.own_database else ["redis", "nats"]
     all_kinds = {f"kill {part}": kill(part) for part in APPS + servers}
     all_kinds |= {f"stop {part}": stop(part) for part in APPS + servers}
-    all_kinds |= {"full stream": full_stream, "everything": everything, "settings": settings, "lost stream": lost_stream}
+    all_kinds |= {
+        "full stream": full_stream,
+        "everything": everything,
+        "settings": settings,
+        "lost stream": lost_stream,
+    }
     all_kinds |= {"older copy": older_copy}
     all_kinds |= {"rename": rename, "revoke": revoke, "delete": delete, "merge": merge, "promote": promote}
     if world.partitions:

@@ -62,7 +62,9 @@ class Project:
 
     def replace_key(self):
         """The old key is revoked first: senders meet a 401 until they have the new one."""
-        old = self.world.psql(f"select min(key_id) from api_keys where project_id = {self.id} and kind = 'write' and revoked_at is null")
+        old = self.world.psql(
+            f"select min(key_id) from api_keys where project_id = {self.id} and kind = 'write' and revoked_at is null"
+        )
         self.world.weir("key", "revoke", "--project", self.name, old.strip())
         time.sleep(0.5)
         self.write = self.key("write")
@@ -153,8 +155,11 @@ class Sender(threading.Thread):
     def event(self, user_id):
         draw = self.random.random()
         text = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
-        event = {"event_id": text if draw > 0.1 else f"order/{text}", "event_type": f"type-{self.random.randrange(5)}",
-                 "properties": {"path": "/", "amount": self.random.randrange(100)}}
+        event = {
+            "event_id": text if draw > 0.1 else f"order/{text}",
+            "event_type": f"type-{self.random.randrange(5)}",
+            "properties": {"path": "/", "amount": self.random.randrange(100)},
+        }
         if draw < 0.8:
             event["properties"]["channel"] = self.random.choice(CHANNELS)
         if draw < 0.95:
@@ -170,7 +175,10 @@ class Sender(threading.Thread):
         if self.number % 2:
             return batch
         moved = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - self.random.random() * 60))
-        return [{**event, "occurred_at": f"{moved}.{at:06}Z"} if "occurred_at" in event else event for at, event in enumerate(batch)]
+        return [
+            {**event, "occurred_at": f"{moved}.{at:06}Z"} if "occurred_at" in event else event
+            for at, event in enumerate(batch)
+        ]
 
     def deliver(self, batch, stored, refused):
         pause = 0.05
@@ -252,8 +260,11 @@ class Load:
         self.running = threading.Event()
         self.addresses = [world.address("api", number) for number in range(2)]
         self.projects = [Project(world, number) for number in range(PROJECTS)]
-        self.senders = [Sender(self, project, number) for at, project in enumerate(self.projects)
-                        for number in range(SENDERS * 3 if at == 0 else SENDERS)]
+        self.senders = [
+            Sender(self, project, number)
+            for at, project in enumerate(self.projects)
+            for number in range(SENDERS * 3 if at == 0 else SENDERS)
+        ]
         self.rate = rate
         self.failure = None
         for sender in self.senders:

@@ -69,8 +69,10 @@ class World:
         if database:
             self.database = f"{database.rsplit('/', 1)[0]}/{NAME.replace('-', '_')}"
             self.psql(f"create database {NAME.replace('-', '_')}", url=database)
-        self.ports = {server: int(self.urls[name].split(":")[2].split("/")[0]) for server, name in
-                      {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "nats": "NATS_URL"}.items()}
+        self.ports = {
+            server: int(self.urls[name].split(":")[2].split("/")[0])
+            for server, name in {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "nats": "NATS_URL"}.items()
+        }
         if isolated:
             self.make_network()
         self.weir("migrate")
@@ -104,13 +106,16 @@ class World:
             os.close(disk)
 
     def remount(self):
-        until(lambda: subprocess.run(["umount", self.directory], capture_output=True).returncode == 0, "the disk is free")
+        until(
+            lambda: subprocess.run(["umount", self.directory], capture_output=True).returncode == 0, "the disk is free"
+        )
         # Processes that are still dying have it mounted too, and the file would be found in use, in its state of shutdown.
         until(lambda: not run("losetup", "--associated", self.image), "nobody has the disk")
         self.mount()
 
     def loses_what_is_not_synced(self):
         """The proof that a loss of power is one: what was synced is there afterwards, what was not is gone."""
+
         def write(name, sync):
             with open(os.path.join(self.directory, name), "w") as file:
                 file.write("x" * 10_000)
@@ -129,7 +134,9 @@ class World:
             say(f"this kernel plays no loss of power: {error}")
             return False
         self.remount()
-        size = lambda name: os.path.getsize(os.path.join(self.directory, name)) if name in os.listdir(self.directory) else 0
+        size = lambda name: (
+            os.path.getsize(os.path.join(self.directory, name)) if name in os.listdir(self.directory) else 0
+        )
         if size("synced") != 10_000 or size("not-synced") != 0:
             raise RuntimeError("the disk does not lose what was not synced, and nothing else")
         for name in ("synced", "not-synced"):
@@ -156,7 +163,9 @@ class World:
             run(*inside, "link", "set", "eth0", "up")
             run(*inside, "link", "set", "lo", "up")
             pairs += [f"{here}:{port}=127.0.0.1:{port}" for port in self.ports.values()]
-        self.forwarder = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(__file__), "forward.py"), *pairs])
+        self.forwarder = subprocess.Popen(
+            [sys.executable, os.path.join(os.path.dirname(__file__), "forward.py"), *pairs]
+        )
         if self.partitions:
             for chain, hook in (("into", "input"), ("out", "output")):
                 run("nft", "add", "table", "inet", "faults")
@@ -175,7 +184,9 @@ class World:
 
     def environment(self, app):
         host = f"10.77.{APPS.index(app) + 1}.1" if self.isolated else "127.0.0.1"
-        urls = {name: url.replace("127.0.0.1", host) for name, url in {**self.urls, "DATABASE_URL": self.database}.items()}
+        urls = {
+            name: url.replace("127.0.0.1", host) for name, url in {**self.urls, "DATABASE_URL": self.database}.items()
+        }
         return {
             **urls,
             "WEIR_ACK_WAIT": "5s",
@@ -202,7 +213,11 @@ class World:
                 until(lambda: urllib.request.urlopen(url, timeout=2).status == 200, f"{app} {number} is ready")
 
     def start_app(self, app, number):
-        command = [os.path.join(self.binaries, "weir"), "serve"] if app == "api" else [os.path.join(self.binaries, "weir-worker")]
+        command = (
+            [os.path.join(self.binaries, "weir"), "serve"]
+            if app == "api"
+            else [os.path.join(self.binaries, "weir-worker")]
+        )
         if self.isolated:
             command = ["ip", "netns", "exec", app, *command]
         listen = "WEIR_HTTP_ADDR" if app == "api" else "WEIR_WORKER_HTTP_ADDR"
@@ -226,7 +241,9 @@ class World:
     def pids(self, part):
         """The processes of a part: of a server all of them, of api and worker both instances."""
         if part in APPS:
-            return [process.pid for (app, _), process in self.processes.items() if app == part and process.poll() is None]
+            return [
+                process.pid for (app, _), process in self.processes.items() if app == part and process.poll() is None
+            ]
         with open(os.path.join(self.directory, "run", f"{part}.pid")) as file:
             parent = int(file.read().split()[0])
         children = run("ps", "-o", "pid=", "--ppid", str(parent), check=False).split()
@@ -234,7 +251,7 @@ class World:
 
     def signal(self, part, which, one=None):
         pids = self.pids(part)
-        for pid in pids if one is None else pids[one % len(pids):][:1]:
+        for pid in pids if one is None else pids[one % len(pids) :][:1]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, which)
 
@@ -272,8 +289,19 @@ class World:
     # --- Asking
 
     def psql(self, statement, url=None):
-        return run("scripts/stack", "psql", "--name", NAME, "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", url or self.database,
-                   "-c", statement)
+        return run(
+            "scripts/stack",
+            "psql",
+            "--name",
+            NAME,
+            "-XqAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            url or self.database,
+            "-c",
+            statement,
+        )
 
     def stream(self, which):
         """What JetStream says of a stream, over its own protocol: one question, one answer."""
@@ -296,7 +324,10 @@ class World:
                 self.psql(f"drop database {self.database.rsplit('/', 1)[1]} with (force)", url=server)
         run("scripts/stack", "down", "--name", NAME, check=False)
         if keep:
-            say(f"logs are in {self.logs}" + (f", the data in {self.image}" if self.power else f", the data in {self.directory}"))
+            say(
+                f"logs are in {self.logs}"
+                + (f", the data in {self.image}" if self.power else f", the data in {self.directory}")
+            )
             return
         subprocess.run(["umount", self.directory], capture_output=True)
         shutil.rmtree(self.directory, ignore_errors=True)

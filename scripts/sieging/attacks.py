@@ -35,9 +35,11 @@ def bombs():
 
 def repeat(target, threads, stop):
     """Runs `target(number)` in threads, again and again, until told to stop."""
+
     def loop(number):
         while not stop.is_set():
             target(number)
+
     started = [threading.Thread(target=loop, args=(number,), daemon=True) for number in range(threads)]
     for thread in started:
         thread.start()
@@ -60,7 +62,11 @@ def attacks(address, key, read_key):
     def bomb(encoding):
         def once(number):
             data = made[encoding]
-            count(f"bomb {encoding}", client(number).send(head("/events", key, len(data), Content_Encoding=encoding) + data))
+            count(
+                f"bomb {encoding}",
+                client(number).send(head("/events", key, len(data), Content_Encoding=encoding) + data),
+            )
+
         return once
 
     def slow(_):
@@ -94,10 +100,14 @@ def attacks(address, key, read_key):
     def flood(number):
         count("flood over the rate", client(number).send(head("/events", key, len(batch)) + batch))
 
-    members = gzip.compress(b"", 9) * (MEMBERS // len(gzip.compress(b"", 9))) + gzip.compress(json.dumps([EVENT]).encode())
+    members = gzip.compress(b"", 9) * (MEMBERS // len(gzip.compress(b"", 9))) + gzip.compress(
+        json.dumps([EVENT]).encode()
+    )
 
     def empty_members(number):
-        count("gzip members", client(number).send(head("/events", key, len(members), Content_Encoding="gzip") + members))
+        count(
+            "gzip members", client(number).send(head("/events", key, len(members), Content_Encoding="gzip") + members)
+        )
 
     segments = "".join(f"&segment=properties.price:{price}" for price in range(50))
     heavy = f"/stats/timeseries?{RANGE}&breakdown=properties.page{segments}"
@@ -120,6 +130,7 @@ def attacks(address, key, read_key):
 
     def hold(attack, most, data):
         """Opens connections and says no more."""
+
         def once(_):
             if len(held) >= most:
                 return time.sleep(0.1)
@@ -132,6 +143,7 @@ def attacks(address, key, read_key):
             except OSError:
                 count(attack, 0)
                 time.sleep(0.01)
+
         return once
 
     unread = head("/openapi.json", None, 0, "GET") * 50
@@ -152,6 +164,7 @@ def attacks(address, key, read_key):
         """Closes what is held."""
         while held:
             held.pop().close()
+
     return listed, statuses, forget
 
 

@@ -38,8 +38,11 @@ class Weir:
         return run("target/release/weir", *arguments, env=self.environment, stderr=subprocess.DEVNULL).strip()
 
     def start(self, program, *arguments, **variables):
-        return subprocess.Popen([f"{ROOT}/target/release/{program}", *arguments], env=self.environment | variables,
-                                stdout=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [f"{ROOT}/target/release/{program}", *arguments],
+            env=self.environment | variables,
+            stdout=subprocess.DEVNULL,
+        )
 
     def project(self, name, *options):
         """Its keys to write and to read with."""

@@ -141,8 +141,14 @@ def text(value, indent=""):
 def main(path):
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     instants = [pd.Timestamp(t).to_pydatetime() for t in rows["occurred_at"]]
-    out = {"as_of": AS_OF, "events": len(rows), "users": rows["user_id"].nunique(),
-           "first_day": {}, "last_day": {}, "zones": {}}
+    out = {
+        "as_of": AS_OF,
+        "events": len(rows),
+        "users": rows["user_id"].nunique(),
+        "first_day": {},
+        "last_day": {},
+        "zones": {},
+    }
     for zone in ZONES:
         days = [t.astimezone(ZoneInfo(zone)).date() for t in instants]
         events = list(zip(instants, days, rows["user_id"], rows["event_type"]))

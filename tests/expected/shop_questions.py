@@ -23,8 +23,14 @@ CHANNELS = ["direct", "email", "organic", "paid_search", "social"]
 
 
 def answers(calendar, events):
-    funnel = {"first": FIRST, "last": LAST, "window": timedelta(days=7), "breakdown": "platform", "limit": 10,
-              "steps": [(event_type, []) for event_type in FUNNEL]}
+    funnel = {
+        "first": FIRST,
+        "last": LAST,
+        "window": timedelta(days=7),
+        "breakdown": "platform",
+        "limit": 10,
+        "steps": [(event_type, []) for event_type in FUNNEL],
+    }
     found = {
         "funnel": definitions.funnel(calendar, events, funnel),
         "stickiness": definitions.stickiness(calendar, events, date(2024, 3, 1), date(2024, 3, 31)),
@@ -35,9 +41,18 @@ def answers(calendar, events):
         found[f"lifecycle_{interval}"] = definitions.lifecycle(calendar, events, first, last, interval)
     for channel in CHANNELS:
         segment = ("channel", False, [("text", channel)])
-        question = {"unit": "week", "first": FIRST, "last": LAST, "columns": [(k, k) for k in range(9)],
-                    "window": "calendar", "cohort": "first_time", "start": (None, [segment]), "back": (None, [segment]),
-                    "as_of": None, "mean": "pooled"}
+        question = {
+            "unit": "week",
+            "first": FIRST,
+            "last": LAST,
+            "columns": [(k, k) for k in range(9)],
+            "window": "calendar",
+            "cohort": "first_time",
+            "start": (None, [segment]),
+            "back": (None, [segment]),
+            "as_of": None,
+            "mean": "pooled",
+        }
         found["retention"][channel] = definitions.retention(calendar, events, question)
     return found
 
@@ -54,8 +69,12 @@ def text(value, indent=""):
 def main(path):
     with gzip.open(path, "rt", newline="") as file:
         events = [
-            {"user": row["user_id"], "type": row["event_type"], "at": datetime.fromisoformat(row["occurred_at"]),
-             "properties": json.loads(row["properties_json"])}
+            {
+                "user": row["user_id"],
+                "type": row["event_type"],
+                "at": datetime.fromisoformat(row["occurred_at"]),
+                "properties": json.loads(row["properties_json"]),
+            }
             for row in csv.DictReader(file)
         ]
     found = {zone: answers(definitions.Calendar(ZoneInfo(zone), 0), events) for zone in ZONES}

@@ -101,7 +101,9 @@ class Asked:
         rows, self.parameters = self.some(self.get("/stats/lifecycle")["data"]), common
         states = ["new", "returning", "resurrecting", "dormant"]
         return [[row[state] for state in states] for row in rows], [
-            [self.total("/stats/lifecycle/users", period=row["period"], state=state) for state in states] for row in rows]
+            [self.total("/stats/lifecycle/users", period=row["period"], state=state) for state in states]
+            for row in rows
+        ]
 
     def retention_and_lists(self):
         self.retention_question()
@@ -109,16 +111,24 @@ class Asked:
         cells = self.some([(row, cell) for row in rows for cell in row["periods"]])
         who = ["returned", "missing", "all"]
         return [[cell["users"], row["size"] - cell["users"], row["size"]] for row, cell in cells], [
-            [self.total("/stats/retention/users", cohort_date=row["cohort"], period=cell["period"], who=one) for one in who]
-            for row, cell in cells]
+            [
+                self.total("/stats/retention/users", cohort_date=row["cohort"], period=cell["period"], who=one)
+                for one in who
+            ]
+            for row, cell in cells
+        ]
 
     def funnel_and_lists(self):
         body, _ = self.funnel_question()
         self.asked = json.dumps(body)
         steps = [step["users"] for step in call(self.url + "/stats/funnel", self.key, body)["steps"]]
         return [[users, users - later] for users, later in zip(steps, [*steps[1:], 0])], [
-            [self.total("/stats/funnel/users", {"funnel": body, "step": step, "who": who}) for who in ["reached", "dropped"]]
-            for step in range(1, len(steps) + 1)]
+            [
+                self.total("/stats/funnel/users", {"funnel": body, "step": step, "who": who})
+                for who in ["reached", "dropped"]
+            ]
+            for step in range(1, len(steps) + 1)
+        ]
 
     def some(self, rows):
         return self.rng.sample(rows, min(len(rows), 5))
@@ -129,7 +139,8 @@ class Asked:
         self.add_range()
         events = self.events()
         return self.users("/stats/active-users/users"), listed(
-            definitions.active_between(self.history.calendar, events, self.first, self.last))
+            definitions.active_between(self.history.calendar, events, self.first, self.last)
+        )
 
     def stickiness_by_name(self):
         self.add_range(10)
@@ -158,13 +169,17 @@ class Asked:
     def dau(self):
         self.add_range()
         events = self.events()
-        answer = [{"period": row["date"], "active_users": row["active_users"]} for row in self.get("/stats/dau")["data"]]
+        answer = [
+            {"period": row["date"], "active_users": row["active_users"]} for row in self.get("/stats/dau")["data"]
+        ]
         return answer, definitions.active_users(self.history.calendar, events, self.first, self.last, "day")
 
     def stickiness(self):
         self.add_range()
         events = self.events()
-        return self.get("/stats/stickiness")["data"], definitions.stickiness(self.history.calendar, events, self.first, self.last)
+        return self.get("/stats/stickiness")["data"], definitions.stickiness(
+            self.history.calendar, events, self.first, self.last
+        )
 
     def lifecycle(self):
         self.add_range()
@@ -178,7 +193,9 @@ class Asked:
         self.add_range()
         self.add(limit=2)
         events = self.events()
-        return self.get("/stats/top-events")["data"], definitions.top_events(self.history.calendar, events, self.first, self.last, 2)
+        return self.get("/stats/top-events")["data"], definitions.top_events(
+            self.history.calendar, events, self.first, self.last, 2
+        )
 
     def count(self):
         begin, end = sorted(self.history.moment() for _ in range(2))
@@ -201,7 +218,8 @@ class Asked:
         for series in answer:
             series["data"] = [without(point, "complete") for point in series["data"]]
         expected = definitions.timeseries(
-            self.history.calendar, events, self.first, self.last, interval, measure, breakdown, 2)
+            self.history.calendar, events, self.first, self.last, interval, measure, breakdown, 2
+        )
         return answer, expected
 
     def retention(self):
@@ -210,7 +228,8 @@ class Asked:
         for row in [cell for cohort in answer["cohorts"] for cell in cohort["periods"]] + answer["overall"]:
             row.pop("last_period", None)
         return {name: answer[name] for name in ["cohorts", "overall"]}, definitions.retention(
-            self.history.calendar, self.history.events, q)
+            self.history.calendar, self.history.events, q
+        )
 
     def retention_by_name(self):
         q = self.retention_question()
@@ -227,7 +246,10 @@ class Asked:
         window_type = rng.choice(list(UNITS))
         calendar, unit = self.history.calendar, UNITS[window_type]
         # Cohorts are whole periods.
-        first, last = calendar.period(self.first, unit), calendar.next(calendar.period(self.last, unit), unit) - timedelta(days=1)
+        first, last = (
+            calendar.period(self.first, unit),
+            calendar.next(calendar.period(self.last, unit), unit) - timedelta(days=1),
+        )
         q["unit"], q["first"], q["last"] = unit, first, last
         q["window"] = rng.choice(["calendar", "calendar", "elapsed"])
         q["cohort"] = rng.choice(["first_time", "first_ever", "recurring"])
@@ -283,14 +305,42 @@ class Asked:
         breakdown = rng.choice([None, "country", "paid", "level", "tags"])
         if breakdown:
             body |= {"breakdown": f"properties.{breakdown}", "limit": 2}
-        return body, {"first": first, "last": last, "window": window, "steps": steps, "breakdown": breakdown, "limit": 2}
+        return body, {
+            "first": first,
+            "last": last,
+            "window": window,
+            "steps": steps,
+            "breakdown": breakdown,
+            "limit": 2,
+        }
 
 
 QUESTIONS = [
-    "active_users", "dau", "stickiness", "lifecycle", "top_events", "count", "timeseries", "timeseries", "funnel", "funnel",
-    "retention", "retention", "retention", "retention", "retention", "active_users_by_name", "stickiness_by_name",
-    "lifecycle_by_name", "retention_by_name", "funnel_by_name", "active_users_and_list", "stickiness_and_lists",
-    "lifecycle_and_lists", "retention_and_lists", "funnel_and_lists",
+    "active_users",
+    "dau",
+    "stickiness",
+    "lifecycle",
+    "top_events",
+    "count",
+    "timeseries",
+    "timeseries",
+    "funnel",
+    "funnel",
+    "retention",
+    "retention",
+    "retention",
+    "retention",
+    "retention",
+    "active_users_by_name",
+    "stickiness_by_name",
+    "lifecycle_by_name",
+    "retention_by_name",
+    "funnel_by_name",
+    "active_users_and_list",
+    "stickiness_and_lists",
+    "lifecycle_and_lists",
+    "retention_and_lists",
+    "funnel_and_lists",
 ]
 
 
@@ -339,6 +389,7 @@ def wait(history, url, project):
 
 def wait_for_roll_up(worker_url):
     """Until one has begun and ended: the second to end from now on."""
+
     def ended():
         with urllib.request.urlopen(f"{worker_url}/metrics", timeout=PATIENCE) as response:
             lines = response.read().decode().splitlines()
@@ -358,7 +409,7 @@ def main():
     histories = [History(seeded(seed, n), p["timezone"], p["week_start"]) for n, p in enumerate(projects)]
     calls = [list(history.calls()) for history in histories]
     # The second half is about what is rolled up, too.
-    for part in [lambda all: all[: len(all) // 2], lambda all: all[len(all) // 2:]]:
+    for part in [lambda all: all[: len(all) // 2], lambda all: all[len(all) // 2 :]]:
         for of_history, project in zip(calls, projects):
             tell(part(of_history), url, project)
         wait_for_roll_up(given["worker_url"])

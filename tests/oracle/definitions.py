@@ -83,7 +83,9 @@ def elements(properties, name):
     if "." in name:
         inside = [properties]
         for part in name.split("."):
-            objects = [one for way in inside for one in (way if isinstance(way, list) else [way]) if isinstance(one, dict)]
+            objects = [
+                one for way in inside for one in (way if isinstance(way, list) else [way]) if isinstance(one, dict)
+            ]
             inside = [one[part] for one in objects if part in one]
         ways += inside
     found = []
@@ -172,14 +174,21 @@ def lifecycle(calendar, events, first, last, unit):
     data = []
     for period in calendar.periods(first, last, unit):
         counts = Counter(states(calendar, events, period, unit).values())
-        data.append({"period": str(period)} | {state: counts[state] for state in ["new", "returning", "resurrecting", "dormant"]})
+        data.append(
+            {"period": str(period)}
+            | {state: counts[state] for state in ["new", "returning", "resurrecting", "dormant"]}
+        )
     return data
 
 
 def top_events(calendar, events, first, last, limit):
     there = [e for e in events if first <= calendar.day(e["at"]) <= last]
     rows = [
-        {"event_type": t, "events": sum(e["type"] == t for e in there), "users": len(users_of(e for e in there if e["type"] == t))}
+        {
+            "event_type": t,
+            "events": sum(e["type"] == t for e in there),
+            "users": len(users_of(e for e in there if e["type"] == t)),
+        }
         for t in {e["type"] for e in there}
     ]
     return sorted(rows, key=lambda row: (-row["events"], row["event_type"]))[:limit]
@@ -210,8 +219,12 @@ def timeseries(calendar, events, first, last, interval, measure, breakdown, limi
         return [{"value": None, "other": False, "data": points(there)}]
     value_of = lambda event: event["type"] if breakdown == "event_type" else text_of(event["properties"], breakdown)
     values = {value_of(e) for e in there}
-    ranked = sorted(values - {REST}, key=lambda v: (-count([e for e in there if value_of(e) == v]), v is not None, v or ""))
-    series = [{"value": v, "other": False, "data": points([e for e in there if value_of(e) == v])} for v in ranked[:limit]]
+    ranked = sorted(
+        values - {REST}, key=lambda v: (-count([e for e in there if value_of(e) == v]), v is not None, v or "")
+    )
+    series = [
+        {"value": v, "other": False, "data": points([e for e in there if value_of(e) == v])} for v in ranked[:limit]
+    ]
     rest = values - set(ranked[:limit])
     if rest:
         series.append({"value": "$other", "other": True, "data": points([e for e in there if value_of(e) in rest])})
@@ -302,7 +315,12 @@ def retention(calendar, events, q, behind=None):
         cells = []
         for a, b in q["columns"]:
             users = len(returned(cohort, a, b))
-            cell = {"period": a, "users": users, "rate": rate(users, len(t0s[cohort])), "complete": complete(cohort, (a, b))}
+            cell = {
+                "period": a,
+                "users": users,
+                "rate": rate(users, len(t0s[cohort])),
+                "complete": complete(cohort, (a, b)),
+            }
             cells.append(cell)
         cohorts.append({"cohort": str(cohort), "size": len(t0s[cohort]), "periods": cells})
 
@@ -312,7 +330,9 @@ def retention(calendar, events, q, behind=None):
         users, size = sum(c["periods"][i]["users"] for c in rows), sum(c["size"] for c in rows)
         rates = [Fraction(c["periods"][i]["users"], c["size"]) for c in rows if c["size"]]
         simple = thousandths(sum(rates) / len(rates)) if rates else None
-        overall.append({"period": a, "users": users, "size": size, "rate": simple if q["mean"] == "simple" else rate(users, size)})
+        overall.append(
+            {"period": a, "users": users, "size": size, "rate": simple if q["mean"] == "simple" else rate(users, size)}
+        )
     return {"cohorts": cohorts, "overall": overall}
 
 
@@ -333,10 +353,16 @@ def funnel(calendar, events, q):
     def told(steps):
         rows = []
         for i, times in enumerate(steps):
-            rows.append({
-                "step": i + 1, "event_type": q["steps"][i][0], "users": len(times), "rate": rate(len(times), len(steps[0])),
-                "step_rate": rate(len(times), len(steps[i - 1] if i else times)), "median_seconds": median(times) if i else None,
-            })
+            rows.append(
+                {
+                    "step": i + 1,
+                    "event_type": q["steps"][i][0],
+                    "users": len(times),
+                    "rate": rate(len(times), len(steps[0])),
+                    "step_rate": rate(len(times), len(steps[i - 1] if i else times)),
+                    "median_seconds": median(times) if i else None,
+                }
+            )
         return rows
 
     merged = lambda values: [sum((reached[v][i] for v in values), []) for i in range(len(q["steps"]))]
@@ -362,6 +388,7 @@ def longest_path(calendar, events, q):
     """Of all paths the longest; of these the one that ends first, and in it each step as late as can be, from the back.
 
     Events of one moment have no order."""
+
     def steps_of(event):
         day = calendar.day(event["at"])
         found = [i for i, (kind, segments) in enumerate(q["steps"]) if matching([event], segments, kind)]

@@ -73,8 +73,13 @@ class History:
             if mine and rng.random() < 0.3:  # exactly so long after another event of the user, or nearly so
                 unit = rng.choice([timedelta(0), timedelta(days=1), timedelta(days=7), timedelta(minutes=5)])
                 at = rng.choice(mine)["at"] + unit + timedelta(microseconds=rng.choice([-1, 0, 0, 1]))
-            event = {"id": str(uuid.UUID(int=rng.getrandbits(128), version=4)), "user": user, "at": at,
-                     "type": rng.choice(TYPES), "properties": self.make_properties()}
+            event = {
+                "id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+                "user": user,
+                "at": at,
+                "type": rng.choice(TYPES),
+                "properties": self.make_properties(),
+            }
             events.append(event)
         return events
 
@@ -85,7 +90,14 @@ class History:
             "level": [1, 2, 5, 5.0, 5.5, "5", "five", True],
             "paid": [True, False, "true"],
             "tags": [["a"], ["a", "b"], ["b", 5], "a"],
-            "utm": [{"source": "ad"}, {"source": "mail"}, {"source": "long" * 51}, {"medium": "x"}, [{"source": "ad"}], "ad"],
+            "utm": [
+                {"source": "ad"},
+                {"source": "mail"},
+                {"source": "long" * 51},
+                {"medium": "x"},
+                [{"source": "ad"}],
+                "ad",
+            ],
             "utm.source": ["ad"],
         }.items():
             if rng.random() < (0.1 if name == "utm.source" else 0.6):
@@ -120,7 +132,14 @@ class History:
         pool = {
             "event_type": [("text", t) for t in TYPES],
             "country": [("text", "UA"), ("text", "PL"), ("missing", None)],
-            "level": [("number", (5, "5")), ("number", (5.5, "5.5")), ("text", "5"), ("less", 5), ("at_least", 2), ("missing", None)],
+            "level": [
+                ("number", (5, "5")),
+                ("number", (5.5, "5.5")),
+                ("text", "5"),
+                ("less", 5),
+                ("at_least", 2),
+                ("missing", None),
+            ],
             "paid": [("boolean", True), ("boolean", False), ("missing", None)],
             "tags": [("text", "a"), ("text", "b"), ("number", (5, "5")), ("missing", None)],
             "utm.source": [("text", "ad"), ("text", "mail"), ("missing", None)],
@@ -137,7 +156,9 @@ class History:
     def make_range(self, longest=100):
         days = (self.last - self.first).days
         first = self.first + timedelta(days=self.rng.randint(-2, days // 2))
-        return first, min(self.last + timedelta(days=2), first + timedelta(days=self.rng.randint(0, min(days, longest))))
+        return first, min(
+            self.last + timedelta(days=2), first + timedelta(days=self.rng.randint(0, min(days, longest)))
+        )
 
 
 class People:
@@ -188,8 +209,12 @@ def written(value):
 
 
 def as_sent(event):
-    sent = {"event_id": event["id"], "event_type": event["type"], "properties": event["properties"],
-            "occurred_at": event["at"].isoformat()}
+    sent = {
+        "event_id": event["id"],
+        "event_type": event["type"],
+        "properties": event["properties"],
+        "occurred_at": event["at"].isoformat(),
+    }
     return sent if event["user"] is None else sent | {"user_id": event["user"]}
 
 

@@ -17,9 +17,9 @@ def instants():
     seconds = strategies.integers(-5 * 365 * 86_400, 23 * 3_600)
     micros = strategies.integers(0, 999_999)
     return strategies.builds(
-        lambda second, micro, zone: (NOW + datetime.timedelta(seconds=second, microseconds=micro))
-        .astimezone(zone)
-        .isoformat(),
+        lambda second, micro, zone: (
+            (NOW + datetime.timedelta(seconds=second, microseconds=micro)).astimezone(zone).isoformat()
+        ),
         seconds,
         micros,
         zones,
@@ -37,7 +37,9 @@ def text(_ctx, value):
 
 def lines():
     """Events, one in a line."""
-    texts = strategies.text(min_size=1, max_size=200, alphabet=strategies.characters(exclude_characters="\0", codec="utf-8"))
+    texts = strategies.text(
+        min_size=1, max_size=200, alphabet=strategies.characters(exclude_characters="\0", codec="utf-8")
+    )
     event = strategies.fixed_dictionaries({"event_type": texts}, optional={"user_id": texts, "occurred_at": instants()})
     return strategies.lists(event, min_size=1, max_size=5).map(
         lambda events: "\n".join(json.dumps(event) for event in events)
