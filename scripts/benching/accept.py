@@ -1,5 +1,5 @@
-"""How many events weir accepts: answers of 202, durable in the stream. No worker runs meanwhile; what was accepted is stored
-and looked for afterwards. Bounds: bare handlers that parse, and that parse and publish."""
+"""How many events weir accepts: answers of 202, durable in the stream. No worker runs meanwhile; what was accepted is
+stored and looked for afterwards. Bounds: bare handlers that parse, and that parse and publish."""
 
 from .servers import say
 

@@ -83,10 +83,9 @@ def write_parquet(database, path):
 
     def feed():
         columns = "event_id, user_no, event_type, occurred_at, properties"
-        with open(fifo, "wb") as pipe, database.cursor() as cursor:
-            with cursor.copy(f"copy (select {columns} from events) to stdout (format csv)") as copy:
-                for block in copy:
-                    pipe.write(block)
+        statement = f"copy (select {columns} from events) to stdout (format csv)"
+        with open(fifo, "wb") as pipe, database.cursor() as cursor, cursor.copy(statement) as copy:
+            pipe.writelines(copy)
 
     feeder = threading.Thread(target=feed)
     feeder.start()
@@ -142,7 +141,8 @@ def measure(build, millions, keep, with_others):
                 if answer is None:
                     say(f"not answered: {question.name}")
                 else:
-                    row["warm"], rows = median(lambda: weir.ask(path)[0], REPEATS, SECONDS), question.rows(answer)
+                    row["warm"] = median(lambda path=path: weir.ask(path)[0], REPEATS, SECONDS)
+                    rows = question.rows(answer)
                 asked[question] = row, question.sql.format(**names), path, rows
             memory = peak_memory(weir.api.pid)
 
@@ -177,7 +177,7 @@ def ask_promoted(weir, asked):
             begun = time.monotonic()
             weir.weir("project", "promote", "bench", question.about)
             took[question.about] = time.monotonic() - begun
-            row["promoted"] = median(lambda: weir.ask(path)[0], REPEATS, SECONDS)
+            row["promoted"] = median(lambda path=path: weir.ask(path)[0], REPEATS, SECONDS)
             check(question, "weir with a promoted property", expected, question.rows(weir.ask(path)[1]))
         for name in took:
             weir.weir("project", "demote", "bench", name)

@@ -13,13 +13,16 @@ from .weir import SETTINGS, Weir
 
 KEYS = ["weir_wk_" + "0" * 32]  # for bounds, which know none
 # What is known of ids and rates; since when it is known stays, or nothing would be vouched for.
-FORGET = "EVAL \"for _, key in ipairs(redis.call('keys', '*')) do if not key:find(':memory$') then redis.call('del', key) end end return 1\" 0"
+FORGET = (
+    "EVAL \"for _, key in ipairs(redis.call('keys', '*')) do"
+    " if not key:find(':memory$') then redis.call('del', key) end end return 1\" 0"
+)
 WEIR, BASE = "weir", "base"  # the series of the builds
 
 
 class Figures:
-    """Values by row and series: what was measured in several rounds is there several times. A round in which the machine was
-    busy with something else counts only where no other does."""
+    """Values by row and series: what was measured in several rounds is there several times. A round in which the
+    machine was busy with something else counts only where no other does."""
 
     CALM = 0.1  # of the processors
 
@@ -42,7 +45,7 @@ class Figures:
         return self.median_of(runs, lambda value, other: value / other)
 
     def median_of(self, runs, function):
-        rounds = list(zip(*runs))
+        rounds = list(zip(*runs, strict=False))  # a series that broke off counts as far as it goes
         calm = [runs for runs in rounds if all(others <= self.CALM for _, others in runs)]
         values = [function(*(value for value, _ in runs)) for runs in calm or rounds]
         return statistics.median(values) if values else None
@@ -77,7 +80,7 @@ class Bench:
 
     @contextlib.contextmanager
     def weir(self, build, worker):
-        """A weir of its own, with a worker from the start or only in the end. All that was sent to it is looked for then."""
+        """A weir of its own, with a worker from the start or only in the end, when all that was sent is looked for."""
         weir = Weir(self.servers, build, self.plan.projects)
         try:
             weir.start_api()
@@ -133,7 +136,7 @@ class Bench:
         return Meter(parts | servers)
 
     def add(self, row, series, figures, report):
-        """Figures by row, of load that begun with the report and ends now; and what each part has taken, for a million events."""
+        """Figures by row, of load that began with the report and ends now; and what each part took for a million."""
         events = report["in_all"]["stored_at_most"] + report["repeated"]
         taken, others = report["meter"].taken(report["cpu_seconds"])
         for name, value in figures.items():

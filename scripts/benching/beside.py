@@ -1,5 +1,5 @@
-"""What heavy questions do to those who send: events come at a steady rate, with nobody asking, and while ten questions at once
-read the events themselves of all days."""
+"""What heavy questions do to those who send: events come at a steady rate, with nobody asking, and while ten
+questions at once read the events themselves of all days."""
 
 import collections
 import http.client
@@ -77,7 +77,8 @@ def show(result, millions):
     ]
     answers = ", ".join(f"{times} x {answer}" for answer, times in result["answers"].items())
     table(
-        f"Ten questions at once to {millions:g} million events (an answer took {number(result['question'], 1)} s; {answers})",
+        f"Ten questions at once to {millions:g} million events"
+        f" (an answer took {number(result['question'], 1)} s; {answers})",
         ["", "nobody asks", "ten ask", "ratio"],
         rows,
     )

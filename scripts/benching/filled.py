@@ -44,16 +44,14 @@ class Filled:
         run("scripts/stack", "up", "--name", self.name, "--ports", "free")
         lines = run("scripts/stack", "env", "--name", self.name).splitlines()
         urls = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-        self.environment = (
-            os.environ
-            | urls
-            | SETTINGS
-            | {
-                "LOG_LEVEL": "error",
-                "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}",
-                "WEIR_WORKER_HTTP_ADDR": f"127.0.0.1:{free_port()}",
-            }
-        )
+        self.environment = {
+            **os.environ,
+            **urls,
+            **SETTINGS,
+            "LOG_LEVEL": "error",
+            "WEIR_HTTP_ADDR": f"127.0.0.1:{self.port}",
+            "WEIR_WORKER_HTTP_ADDR": f"127.0.0.1:{free_port()}",
+        }
 
     def start_api(self):
         command = [self.build.program("weir"), "serve"]
@@ -78,7 +76,7 @@ class Filled:
 
     @contextlib.contextmanager
     def guest(self):
-        """A key to send with, of a project that is there for a while: the database is to hold one project's events only."""
+        """A key of a project that is there for a while: the database is to hold one project's events only."""
         name = f"guest-{os.getpid()}"
         self.weir("project", "create", name)
         sent = []
@@ -159,7 +157,7 @@ class Filled:
         return time.perf_counter() - begun, answer.status, body
 
     def ask(self, path):
-        """How long it took, and the answer; None if this weir does not know the question, or says that it costs too much."""
+        """How long it took, and the answer; None if this weir does not know the question, or finds it too expensive."""
         seconds, status, body = self.get(path, self.key)
         if status not in (200, 404, 422):
             sys.exit(f"bench: {path} was answered with {status}: {body.decode()}")

@@ -1,5 +1,5 @@
-"""How long it takes from an answer of 202 until `/stats/dau` counts the event, and how long answers take, while all parts work
-at half of the end-to-end rate."""
+"""How long it takes from an answer of 202 until `/stats/dau` counts the event, and how long answers take, while all
+parts work at half of the end-to-end rate."""
 
 import datetime
 import http.client
@@ -46,8 +46,8 @@ def peak(bench, build):
 
 
 def probe(weir, project, number):
-    """An event of a user who is the project's so-and-so-manieth of the day; milliseconds until that many are counted."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    """Sends an event of the project's `number`th user of the day; milliseconds until that many are counted."""
+    now = datetime.datetime.now(datetime.UTC)
     event = {
         "event_id": str(uuid.uuid4()),
         "user_id": str(uuid.uuid4()),

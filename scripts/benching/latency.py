@@ -1,5 +1,6 @@
-"""How long an answer takes at half of the highest rate. Requests are due at random times that do not wait for answers, and a
-latency counts from when its request was due. Bound: the handler that parses and publishes, at half of its own highest rate."""
+"""How long an answer takes at half of the highest rate. Requests are due at random times that do not wait for
+answers, and a latency counts from when its request was due. Bound: the handler that parses and publishes, at half of
+its own highest rate."""
 
 from . import accept
 from .servers import say

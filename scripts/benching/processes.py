@@ -47,7 +47,7 @@ class Meter:
         return {name: usage(pids()) for name, pids in self.parts.items()}
 
     def taken(self, generator):
-        """By part; and the share of the processors that went to none of them. `generator`: seconds that it has taken."""
+        """By part; and the share of the processors that went to none of them. `generator`: seconds that it took."""
         after = self.now()
         taken = {
             name: {what: after[name][what] - amount for what, amount in before.items()}

@@ -116,7 +116,8 @@ LIFECYCLE = """
                lead(week) over (partition by user_no order by week) as next
         from weeks
     ), active as (
-        select week, count(*) filter (where week = first_week) as first_time, count(*) filter (where previous = week - 7) as again,
+        select week, count(*) filter (where week = first_week) as first_time,
+               count(*) filter (where previous = week - 7) as again,
                count(*) filter (where previous < week - 7) as back
         from marked group by week
     ), dormant as (
@@ -192,7 +193,8 @@ QUESTIONS = [
         "a user's last 100 events",
         "/events?user_id={user_id}&limit=100",
         each("event_id", of="events"),
-        "select event_id::text from events where user_no = {user_no} order by occurred_at desc, event_id desc limit 100",
+        "select event_id::text from events where user_no = {user_no}"
+        " order by occurred_at desc, event_id desc limit 100",
     ),
     Question(
         "count of a type, 40 days",
@@ -204,14 +206,15 @@ QUESTIONS = [
         "daily users who purchased, 40 days",
         "/stats/dau?from={from}&to={to}&segment=event_type:purchase",
         lambda answer: [row for row in each("date", "active_users")(answer) if row[1]],
-        f"select occurred_at::date, count(distinct user_no) from events where event_type = 'purchase' and {RANGE} group by 1",
+        "select occurred_at::date, count(distinct user_no) from events"
+        f" where event_type = 'purchase' and {RANGE} group by 1",
     ),
     Question(
         "daily users in UA, 40 days",
         "/stats/dau?from={from}&to={to}&segment=properties.country:UA",
         lambda answer: [row for row in each("date", "active_users")(answer) if row[1]],
-        f"select occurred_at::date, count(distinct user_no) from events where (properties->>'country') = 'UA' and {RANGE}"
-        " group by 1",
+        "select occurred_at::date, count(distinct user_no) from events"
+        f" where (properties->>'country') = 'UA' and {RANGE} group by 1",
         about="properties.country",
     ),
     Question(

@@ -141,8 +141,8 @@ def report(bench, seconds):
     )
     if others := figures.others():
         print(
-            f"other processes took {statistics.median(others):.0%} of the processors (median of the runs), {max(others):.0%} at "
-            f"most; runs with more than {figures.CALM:.0%} count only where there is no better one"
+            f"other processes took {statistics.median(others):.0%} of the processors (median of the runs), "
+            f"{max(others):.0%} at most; runs with more than {figures.CALM:.0%} count only where there is no better one"
         )
     tables = Tables(figures, bench.builds)
     for show in (tables.rates, tables.storing, tables.latencies, tables.costs, tables.others):

@@ -15,16 +15,13 @@ def number(value, digits=0):
 def table(title, heads, rows):
     if not rows:
         return
-    cells = [heads, *rows]
-    widths = [max(len(row[at]) for row in cells) for at in range(len(heads))]
+    lines = [heads, *rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
     print(f"\n{title}\n")
-    for row in cells:
-        print(
-            "  "
-            + "  ".join(
-                cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths))
-            ).rstrip()
-        )
+    for line in lines:
+        name, *values = line
+        cells = [name.ljust(widths[0]), *(value.rjust(width) for value, width in zip(values, widths[1:], strict=True))]
+        print("  " + "  ".join(cells).rstrip())
 
 
 class Criterion:

@@ -16,7 +16,7 @@ def say(text):
 
 
 def run(*command, **options):
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, **options)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
     return done.stdout

@@ -1,6 +1,6 @@
-"""How many events weir stores: from the first request until all of them are in the database and the stream is empty, with all
-parts and the generator on the machine. Bound: binary COPY of the same rows into the same hypertable with its indexes, alone, by
-one and by two sessions."""
+"""How many events weir stores: from the first request until all of them are in the database and the stream is empty,
+with all parts and the generator on the machine. Bound: binary COPY of the same rows into the same hypertable with its
+indexes, alone, by one and by two sessions."""
 
 import time
 
@@ -27,7 +27,7 @@ def measure(bench):
     for number in range(plan.rounds):
         say(f"end-to-end rate, round {number + 1} of {plan.rounds}")
         rates = [copy(bench, sessions) for sessions in SESSIONS]
-        for series, rate in zip([*map(str, SESSIONS), BEST], [*rates, max(rates)]):
+        for series, rate in zip([*map(str, SESSIONS), BEST], [*rates, max(rates)], strict=True):
             bench.figures.add("copy", series, *rate)
         for size in plan.sizes:
             for share in SHARES[:2]:  # of duplicates alone nothing is stored

@@ -113,7 +113,7 @@ class Weir:
         hashes = ", ".join(
             f"({at}, '{kind}', '\\x{hashlib.sha256(key.encode()).hexdigest()}'::bytea)"
             for at, pair in enumerate(keys)
-            for kind, key in zip(("write", "read"), pair)
+            for kind, key in zip(("write", "read"), pair, strict=True)
         )
         answer = self.psql(f"""
             with named (name, at) as (values {rows}),
@@ -122,7 +122,7 @@ class Weir:
                      select project_id, kind, hash, 'bench' from made join named using (name)
                      join (values {hashes}) as hashes (at, kind, hash) using (at))
             select project_id from made join named using (name) order by at""")
-        return [Project(int(number), pair) for number, pair in zip(answer.split(), keys)]
+        return [Project(int(number), pair) for number, pair in zip(answer.split(), keys, strict=True)]
 
     def take_projects(self, number=None):
         """Projects that nobody has sent to, as many as a run has."""
@@ -158,9 +158,11 @@ class Weir:
                     select project_id, event_id, count(*) as copies from events group by project_id, event_id
                 ) as ids group by project_id
             ), hours as (
-                select project_id, sum(events) as events from activity_hourly where event_type = '' and value_no = 0 group by project_id
+                select project_id, sum(events) as events from activity_hourly
+                where event_type = '' and value_no = 0 group by project_id
             ), days as (
-                select project_id, sum(events) as events from activity_daily where event_type <> '' and value_no = 0 group by project_id
+                select project_id, sum(events) as events from activity_daily
+                where event_type <> '' and value_no = 0 group by project_id
             )
             select project_id, stored.events, copies, coalesce(hours.events, 0), coalesce(days.events, 0)
             from stored left join hours using (project_id) left join days using (project_id)""")
@@ -169,12 +171,11 @@ class Weir:
         }
         total = 0
         for numbers, sent in self.sent.items():
-            events, copies, hours, days = map(sum, zip([0] * 4, *(found.get(number, [0] * 4) for number in numbers)))
+            counts = (found.get(number, [0] * 4) for number in numbers)
+            events, copies, hours, days = map(sum, zip([0] * 4, *counts, strict=True))
             total += events
-            if events < sent["stored_at_least"]:
-                raise Wrong(
-                    f"{sent['stored_at_least'] - events} of {sent['stored_at_least']} events were answered and are not stored"
-                )
+            if (missing := sent["stored_at_least"] - events) > 0:
+                raise Wrong(f"{missing} of {sent['stored_at_least']} events were answered and are not stored")
             if copies != events or events > sent["stored_at_most"]:
                 raise Wrong(f"{copies} rows of {events} events are stored, of {sent['stored_at_most']} that were sent")
             if not hours == days == events:

@@ -34,7 +34,8 @@ RECOUNTS = {
 }
 NOBODYS = """
 select count(*) from events
-where user_no is not null and not exists (select from users where (project_id, user_no) = (events.project_id, events.user_no))
+where user_no is not null
+  and not exists (select from users where (project_id, user_no) = (events.project_id, events.user_no))
 """
 WAITING = {
     "deletions": "user_deletions",
@@ -54,7 +55,8 @@ def drained(world):
     begun = time.monotonic()
     until(lambda: world.stream("events")["messages"] == 0, "the stream is empty", 300)
     for what, rows in WAITING.items():
-        until(lambda: world.psql(f"select count(*) from {rows}").strip() == "0", f"no {what} wait", 120)
+        statement = f"select count(*) from {rows}"
+        until(lambda statement=statement: world.psql(statement).strip() == "0", f"no {what} wait", 120)
     return time.monotonic() - begun
 
 
@@ -97,7 +99,7 @@ def check(world, ledger, since, whole):
         wrong.append(f"{stopped} promoted properties are stopped, and have few values")
     for name, statement in RECOUNTS.items():
         try:
-            until(lambda: int(world.psql(statement)) == 0, name, 30)
+            until(lambda statement=statement: int(world.psql(statement)) == 0, name, 30)
         except RuntimeError:
             wrong.append(f"activity by {name} differs from a recount in {world.psql(statement).strip()} places")
     ledger.fresh = set()

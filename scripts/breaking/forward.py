@@ -1,5 +1,5 @@
-"""Forwards connections of one network namespace to servers that listen on 127.0.0.1 of another. Packets are dropped before
-it, so it takes no part in a partition: python3 forward.py FROM:PORT TO:PORT ..."""
+"""Forwards connections of one network namespace to servers that listen on 127.0.0.1 of another. Packets are dropped
+before it, so it takes no part in a partition: python3 forward.py FROM:PORT TO:PORT ..."""
 
 import asyncio
 import sys

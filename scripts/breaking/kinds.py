@@ -79,7 +79,7 @@ def everything(world, load, draw):
 
 
 def settings(world, load, draw):
-    """The stream gets another bound; then NATS restarts, which gives a stream that was changed another time of creation."""
+    """The stream gets another bound; then NATS restarts, which gives a changed stream another time of creation."""
     world.stream_bytes = "4MiB" if world.stream_bytes == "3MiB" else "3MiB"
     world.signal("api", signal.SIGKILL)
     world.wait_for("api")

@@ -217,6 +217,7 @@ class Sender(threading.Thread):
         if response.status in (401, 408, 429) or response.status >= 500:
             return None
         self.load.failed(f"an answer that no SDK can use: {response.status} {text[:500]}")
+        return None
 
     def count(self, status):
         with self.load.ledger.lock:

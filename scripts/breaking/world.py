@@ -30,7 +30,7 @@ def say(text):
 
 
 def run(*command, check=True, **options):
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, **options)
     if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
     return done.stdout
@@ -106,12 +106,13 @@ class World:
             os.close(disk)
 
     def remount(self):
-        until(
-            lambda: subprocess.run(["umount", self.directory], capture_output=True).returncode == 0, "the disk is free"
-        )
-        # Processes that are still dying have it mounted too, and the file would be found in use, in its state of shutdown.
+        until(self.unmount, "the disk is free")
+        # Processes that are still dying have it mounted too: the file would be found in use, in its state of shutdown.
         until(lambda: not run("losetup", "--associated", self.image), "nobody has the disk")
         self.mount()
+
+    def unmount(self):
+        return subprocess.run(["umount", self.directory], check=False, capture_output=True).returncode == 0
 
     def loses_what_is_not_synced(self):
         """The proof that a loss of power is one: what was synced is there afterwards, what was not is gone."""
@@ -134,9 +135,10 @@ class World:
             say(f"this kernel plays no loss of power: {error}")
             return False
         self.remount()
-        size = lambda name: (
-            os.path.getsize(os.path.join(self.directory, name)) if name in os.listdir(self.directory) else 0
-        )
+
+        def size(name):
+            return os.path.getsize(os.path.join(self.directory, name)) if name in os.listdir(self.directory) else 0
+
         if size("synced") != 10_000 or size("not-synced") != 0:
             raise RuntimeError("the disk does not lose what was not synced, and nothing else")
         for name in ("synced", "not-synced"):
@@ -210,7 +212,7 @@ class World:
         for app in APPS:
             for number in range(INSTANCES):
                 url = f"http://{self.address(app, number)}/ready"
-                until(lambda: urllib.request.urlopen(url, timeout=2).status == 200, f"{app} {number} is ready")
+                until(lambda url=url: urllib.request.urlopen(url, timeout=2).status == 200, f"{app} {number} is ready")
 
     def start_app(self, app, number):
         command = (
@@ -256,7 +258,7 @@ class World:
                 os.kill(pid, which)
 
     def start_servers(self):
-        # A process that was stopped when its parent was killed would never end. In this namespace there are no others' processes.
+        # One that was stopped when its parent was killed would never end. This namespace has nobody else's processes.
         run("pkill", "-CONT", "postgres", check=False)
         run("scripts/stack", "up", "--name", NAME)
 
@@ -324,12 +326,9 @@ class World:
                 self.psql(f"drop database {self.database.rsplit('/', 1)[1]} with (force)", url=server)
         run("scripts/stack", "down", "--name", NAME, check=False)
         if keep:
-            say(
-                f"logs are in {self.logs}"
-                + (f", the data in {self.image}" if self.power else f", the data in {self.directory}")
-            )
+            say(f"logs are in {self.logs}, the data in {self.image if self.power else self.directory}")
             return
-        subprocess.run(["umount", self.directory], capture_output=True)
+        subprocess.run(["umount", self.directory], check=False, capture_output=True)
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.rmtree(self.logs, ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):

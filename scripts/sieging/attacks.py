@@ -47,7 +47,7 @@ def repeat(target, threads, stop):
 
 
 def attacks(address, key, read_key):
-    """Each as name, number of threads, and function of a thread's number that attacks once; and the answers, as they come."""
+    """Each as name, number of threads, and function of a thread's number that attacks once; and the answers so far."""
     statuses = {}
     made = bombs()
     clients = {}
@@ -100,9 +100,8 @@ def attacks(address, key, read_key):
     def flood(number):
         count("flood over the rate", client(number).send(head("/events", key, len(batch)) + batch))
 
-    members = gzip.compress(b"", 9) * (MEMBERS // len(gzip.compress(b"", 9))) + gzip.compress(
-        json.dumps([EVENT]).encode()
-    )
+    nothing = gzip.compress(b"", 9)
+    members = nothing * (MEMBERS // len(nothing)) + gzip.compress(json.dumps([EVENT]).encode())
 
     def empty_members(number):
         count(

@@ -32,7 +32,7 @@ class Weir:
         ]
         self.processes.append(self.start("weir-worker", WEIR_WORKER_HTTP_ADDR="127.0.0.1:0", LOG_LEVEL="error"))
         for address in ADDRESSES[:instances]:
-            until(lambda: request(address, "GET", "/ready")[0] == 200, "weir is ready")
+            until(lambda address=address: request(address, "GET", "/ready")[0] == 200, "weir is ready")
 
     def weir(self, *arguments):
         return run("target/release/weir", *arguments, env=self.environment, stderr=subprocess.DEVNULL).strip()

@@ -41,8 +41,8 @@ def period_of(day, unit):
         return day
     if unit == "week":
         return day - timedelta(days=day.weekday())  # weekday() of a Monday is 0
-    if unit == "month":
-        return day.replace(day=1)
+    assert unit == "month"
+    return day.replace(day=1)
 
 
 def periods_between(a, b, unit):
@@ -51,8 +51,8 @@ def periods_between(a, b, unit):
         return (b - a).days
     if unit == "week":
         return (b - a).days // 7
-    if unit == "month":
-        return (b.year - a.year) * 12 + (b.month - a.month)
+    assert unit == "month"
+    return (b.year - a.year) * 12 + (b.month - a.month)
 
 
 def next_period(p, unit):
@@ -60,8 +60,8 @@ def next_period(p, unit):
         return p + timedelta(days=1)
     if unit == "week":
         return p + timedelta(days=7)
-    if unit == "month":
-        return date(p.year + 1, 1, 1) if p.month == 12 else date(p.year, p.month + 1, 1)
+    assert unit == "month"
+    return date(p.year + 1, 1, 1) if p.month == 12 else date(p.year, p.month + 1, 1)
 
 
 def rate(users, size):
@@ -151,7 +151,7 @@ def main(path):
     }
     for zone in ZONES:
         days = [t.astimezone(ZoneInfo(zone)).date() for t in instants]
-        events = list(zip(instants, days, rows["user_id"], rows["event_type"]))
+        events = list(zip(instants, days, rows["user_id"], rows["event_type"], strict=True))
         first, last = min(days), max(days)
         out["first_day"][zone], out["last_day"][zone] = str(first), str(last)
         out["zones"][zone] = {

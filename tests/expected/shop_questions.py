@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "oracle"))
-import definitions  # noqa: E402
+import definitions
 
 ZONES = ["UTC", "Asia/Kolkata"]
 FIRST, LAST = date(2024, 1, 1), date(2024, 6, 30)

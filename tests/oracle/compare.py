@@ -1,8 +1,8 @@
 """Asks weir random questions about random histories, and compares its answers with those of definitions.py.
 
-Reads JSON from its input: `url`, the worker's `worker_url`, `seed`, `cases`, and `projects` with `timezone`, `week_start`, and
-the keys `write`, `read` and `admin`. Each project gets a history. Prints each difference; fails if there is one. Needs Python 3.11 and a database of time zones, and
-nothing else.
+Reads JSON from its input: `url`, the worker's `worker_url`, `seed`, `cases`, and `projects` with `timezone`,
+`week_start`, and the keys `write`, `read` and `admin`. Each project gets a history. Prints each difference; fails if
+there is one. Needs Python 3.11 and a database of time zones, and nothing else.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import definitions
 from histories import UNITS, History, seeded
@@ -28,7 +28,7 @@ def call(url, key, body=None, method=None):
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
-        raise SystemExit(f"{url} {body}: {error.code} {error.read().decode()}")
+        raise SystemExit(f"{url} {body}: {error.code} {error.read().decode()}") from error
 
 
 class Asked:
@@ -97,7 +97,7 @@ class Asked:
         range_, self.parameters = self.history.make_range(20), [("interval", interval)]
         self.events()
         common = list(self.parameters)
-        self.add(**dict(zip(["from", "to"], range_)))
+        self.add(**dict(zip(["from", "to"], range_, strict=True)))
         rows, self.parameters = self.some(self.get("/stats/lifecycle")["data"]), common
         states = ["new", "returning", "resurrecting", "dormant"]
         return [[row[state] for state in states] for row in rows], [
@@ -122,7 +122,7 @@ class Asked:
         body, _ = self.funnel_question()
         self.asked = json.dumps(body)
         steps = [step["users"] for step in call(self.url + "/stats/funnel", self.key, body)["steps"]]
-        return [[users, users - later] for users, later in zip(steps, [*steps[1:], 0])], [
+        return [[users, users - later] for users, later in zip(steps, [*steps[1:], 0], strict=True)], [
             [
                 self.total("/stats/funnel/users", {"funnel": body, "step": step, "who": who})
                 for who in ["reached", "dropped"]
@@ -254,7 +254,7 @@ class Asked:
         q["window"] = rng.choice(["calendar", "calendar", "elapsed"])
         q["cohort"] = rng.choice(["first_time", "first_ever", "recurring"])
         q["mean"] = rng.choice(["pooled", "pooled", "simple"])
-        q["as_of"] = datetime.now(timezone.utc)
+        q["as_of"] = datetime.now(UTC)
         self.add(window_type=window_type, window=q["window"], cohort=q["cohort"], mean=q["mean"])
         if rng.random() < 0.6:
             q["as_of"] = self.history.moment()
@@ -263,7 +263,7 @@ class Asked:
         if criteria == "brackets":
             lengths = [rng.randint(1, 4) for _ in range(rng.randint(1, 4))]
             begins = [sum(lengths[:i]) for i in range(len(lengths))]
-            q["columns"] = [(a, a + length - 1) for a, length in zip(begins, lengths)]
+            q["columns"] = [(a, a + length - 1) for a, length in zip(begins, lengths, strict=True)]
             self.add(brackets=",".join(map(str, lengths)))
         else:
             windows = rng.randint(1, 6)
@@ -288,7 +288,7 @@ class Asked:
         body, q = self.funnel_question()
         step, who = self.rng.randint(1, len(q["steps"])), self.rng.choice(["reached", "dropped"])
         paths = definitions.paths(self.history.calendar, self.history.events, q)
-        found = (user for user, path in paths.items() if len(path) == step or len(path) > step and who == "reached")
+        found = (user for user, path in paths.items() if len(path) == step or (len(path) > step and who == "reached"))
         return self.users("/stats/funnel/users", {"funnel": body, "step": step, "who": who}), listed(found)
 
     def funnel_question(self):
@@ -410,10 +410,10 @@ def main():
     calls = [list(history.calls()) for history in histories]
     # The second half is about what is rolled up, too.
     for part in [lambda all: all[: len(all) // 2], lambda all: all[len(all) // 2 :]]:
-        for of_history, project in zip(calls, projects):
+        for of_history, project in zip(calls, projects, strict=True):
             tell(part(of_history), url, project)
         wait_for_roll_up(given["worker_url"])
-    for history, project in zip(histories, projects):
+    for history, project in zip(histories, projects, strict=True):
         wait(history, url, project)
     wait_for_roll_up(given["worker_url"])
     differences = 0

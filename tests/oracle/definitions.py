@@ -1,7 +1,7 @@
 """The definitions of docs/statistics.md, word by word: loops over users, no sets of days, no SQL, nothing of weir's.
 
-An event is a dict with `user`, `type`, `at` (an aware datetime in UTC) and `properties`. A calendar has a zone and the day
-on which a week begins. Answers have the form of weir's, without what does not depend on events.
+An event is a dict with `user`, `type`, `at` (an aware datetime in UTC) and `properties`. A calendar has a zone and
+the day on which a week begins. Answers have the form of weir's, without what does not depend on events.
 """
 
 from collections import Counter, defaultdict
@@ -102,7 +102,7 @@ def value_holds(value, found):
         is_number = isinstance(one, (int, float)) and not isinstance(one, bool)
         if kind == "text" and one == operand and isinstance(one, str):
             return True
-        if kind == "number" and (is_number and one == operand[0] or one == operand[1]):
+        if kind == "number" and ((is_number and one == operand[0]) or one == operand[1]):
             return True
         if kind == "boolean" and (one is operand or one == ("true" if operand else "false")):
             return True
@@ -196,7 +196,10 @@ def top_events(calendar, events, first, last, limit):
 
 def timeseries(calendar, events, first, last, interval, measure, breakdown, limit):
     if interval == "hour":
-        label_of = lambda at: calendar.hour(at).isoformat()
+
+        def label_of(at):
+            return calendar.hour(at).isoformat()
+
         # The hours that the clock shows on these days, minute by minute.
         labels, at = [], datetime.combine(first - timedelta(days=2), datetime.min.time(), calendar.zone)
         at = at.astimezone(EPOCH.tzinfo)
@@ -205,7 +208,10 @@ def timeseries(calendar, events, first, last, interval, measure, breakdown, limi
                 labels.append(label_of(at))
             at += timedelta(minutes=15)
     else:
-        label_of = lambda at: str(calendar.period(calendar.day(at), interval))
+
+        def label_of(at):
+            return str(calendar.period(calendar.day(at), interval))
+
         labels = [str(period) for period in calendar.periods(first, last, interval)]
     there = [e for e in events if label_of(e["at"]) in labels]
 
@@ -217,7 +223,10 @@ def timeseries(calendar, events, first, last, interval, measure, breakdown, limi
 
     if breakdown is None:
         return [{"value": None, "other": False, "data": points(there)}]
-    value_of = lambda event: event["type"] if breakdown == "event_type" else text_of(event["properties"], breakdown)
+
+    def value_of(event):
+        return event["type"] if breakdown == "event_type" else text_of(event["properties"], breakdown)
+
     values = {value_of(e) for e in there}
     ranked = sorted(
         values - {REST}, key=lambda v: (-count([e for e in there if value_of(e) == v]), v is not None, v or "")
@@ -247,7 +256,7 @@ def text_of(properties, name):
             return REST
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (list, dict)) or isinstance(value, str) and len(value.encode()) > 200:
+    if isinstance(value, (list, dict)) or (isinstance(value, str) and len(value.encode()) > 200):
         return REST
     if isinstance(value, float) and value == int(value):
         return str(int(value))
@@ -365,7 +374,9 @@ def funnel(calendar, events, q):
             )
         return rows
 
-    merged = lambda values: [sum((reached[v][i] for v in values), []) for i in range(len(q["steps"]))]
+    def merged(values):
+        return [[time for v in values for time in reached[v][i]] for i in range(len(q["steps"]))]
+
     answer = {"steps": told(merged(list(reached)))}
     if q["breakdown"]:
         ranked = sorted(set(reached) - {REST}, key=lambda v: (-len(reached[v][0]), v is not None, v or ""))
@@ -413,7 +424,7 @@ def longest_path(calendar, events, q):
                 and event["at"] - events[path[0]]["at"] <= q["window"]
             )
             if fits and len(path) in steps_of(event):
-                extend(path + [i])
+                extend([*path, i])
 
     extend([])
     if not paths:

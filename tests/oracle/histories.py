@@ -1,15 +1,14 @@
-"""Random histories, told around the moments at which calendars are odd, in which people turn out to have several names or are
-forgotten; and random questions about them."""
+"""Random histories, told around the moments at which calendars are odd, in which people turn out to have several
+names or are forgotten; and random questions about them."""
 
 import json
 import random
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from definitions import Calendar
 
-UTC = timezone.utc
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 # Each zone with dates around which a history is told: changes of daylight saving, the day that Samoa left out, and
 # the last rules to change.
@@ -105,8 +104,8 @@ class History:
         return properties
 
     def calls(self):
-        """What weir is told: batches of events in any order, some of it again, and between them who is who, and who is to be
-        forgotten. As `("send", events)`, `("merge", from, into)`, `("delete", name)`; `people` follows."""
+        """What weir is told: batches of events in any order, some of it again, and between them who is who, and who
+        is to be forgotten. As `("send", events)`, `("merge", from, into)`, `("delete", name)`; `people` follows."""
         rng = self.rng
         sent = [e for e in self.told for _ in range(rng.choice([1, 1, 1, 2]))]
         rng.shuffle(sent)
@@ -121,7 +120,7 @@ class History:
                     self.people.delete(name)
                     yield "delete", name
                     continue
-                into, earlier = rng.choice(self.names), rng.choice(self.names + [f"device-{rng.randrange(5)}"])
+                into, earlier = rng.choice(self.names), rng.choice([*self.names, f"device-{rng.randrange(5)}"])
                 if self.people.merge(earlier, into):
                     yield "merge", earlier, into
 
@@ -162,8 +161,8 @@ class History:
 
 
 class People:
-    """Who is who, the naive way: a merge renames the user in all events so far, and a name that was merged in all later ones; a
-    deletion strikes out all events so far of the person."""
+    """Who is who, the naive way: a merge renames the user in all events so far, and a name that was merged in all
+    later ones; a deletion strikes out all events so far of the person."""
 
     def __init__(self):
         self.events, self.ids, self.person_of = [], set(), {}

@@ -6,7 +6,7 @@ import json
 import schemathesis
 from hypothesis import strategies
 
-NOW = datetime.datetime.now(datetime.timezone.utc)
+NOW = datetime.datetime.now(datetime.UTC)
 
 
 def instants():
