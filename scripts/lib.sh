@@ -32,3 +32,21 @@ require_space() {
 }
 
 port_open() { (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; }
+
+step() { printf '\n== %s\n' "$*"; }
+
+# Makes a Python with packages of fixed versions from PyPI, once per user, and prints the folder of its programs.
+python_with() { # PACKAGE==VERSION...
+  local name="${*//==/-}"
+  local home=${XDG_CACHE_HOME:-$HOME/.cache}/weir/${name// /-}
+  if [[ ! -e $home/complete ]]; then
+    say "installs $* into $home (once)"
+    rm -rf "$home"
+    if ! { python3 -m venv "$home" && "$home/bin/pip" install --quiet "$@"; } >&2; then
+      say "cannot install $*: what needs it is left out"
+      return 1
+    fi
+    touch "$home/complete"
+  fi
+  printf '%s' "$home/bin"
+}
