@@ -38,6 +38,10 @@ siege *arguments:
 openapi:
     cargo run --quiet --locked -- openapi >openapi.json.new && mv openapi.json.new openapi.json
 
+# Writes docs/prometheus.md anew; a test compares it with the list of metrics
+metrics:
+    cargo run --quiet --locked -- metrics >docs/prometheus.md.new && mv docs/prometheus.md.new docs/prometheus.md
+
 # Opens the documentation of the code, private items included
 doc:
     cargo doc --workspace --no-deps --document-private-items --locked --open

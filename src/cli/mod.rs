@@ -26,7 +26,7 @@ use weir::{
     http,
     model::project::Project,
     store::{self, migrate},
-    telemetry,
+    telemetry::{self, metrics},
 };
 
 /// An event service: takes batches of events, keeps each exactly once, answers product questions in milliseconds.
@@ -57,6 +57,8 @@ enum Command {
     Doctor(Box<doctor::Options>),
     /// Print the OpenAPI document
     Openapi,
+    /// Print the list of metrics for Prometheus, as Markdown
+    Metrics,
 }
 
 pub(crate) async fn run(options: Options) -> ExitCode {
@@ -70,6 +72,10 @@ pub(crate) async fn run(options: Options) -> ExitCode {
         Command::Doctor(doctor) => doctor::run(*doctor).await,
         Command::Openapi => {
             println!("{}", http::openapi());
+            Ok(())
+        }
+        Command::Metrics => {
+            println!("{}", metrics::document().trim_end());
             Ok(())
         }
     };

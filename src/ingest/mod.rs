@@ -171,7 +171,7 @@ impl Ingest {
         let mut known = known.into_iter();
         events.retain(|_| !known.next().unwrap_or(false));
         let filtered = asked - events.len();
-        metrics::events_duplicate(CaughtBy::Filter, filtered);
+        metrics::events_duplicate(CaughtBy::Redis, filtered);
 
         let batches = split(events, self.publisher.largest_message()).map(|events| {
             Encoded::of(&Batch {

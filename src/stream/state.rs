@@ -1,5 +1,7 @@
 //! What the streams hold: how far the workers are behind, and what they have set aside.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{context::GetStreamError, stream::InfoError};
 use chrono::{DateTime, Utc};
 
@@ -41,6 +43,13 @@ pub enum StateError {
     Info(#[from] InfoError),
     #[error(transparent)]
     Writer(#[from] StreamError),
+}
+
+impl State {
+    /// How old the oldest message of the stream of events is; zero if there is none.
+    pub fn age(&self) -> Duration {
+        self.oldest.and_then(|oldest| (Utc::now() - oldest).to_std().ok()).unwrap_or_default()
+    }
 }
 
 impl Stream {

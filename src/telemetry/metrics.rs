@@ -1,48 +1,19 @@
-//! Every metric of weir: its name, its labels, what it means. No other module writes a name.
-//!
-//! Names follow Prometheus: seconds and bytes as units, `_total` for counters.
+//! Records every metric of weir. No other module writes a name.
 #![allow(clippy::disallowed_macros, reason = "this is the module that may")]
 
 use std::time::Duration;
 
-use chrono::Utc;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::stream::state::State;
-
-const EVENTS_RECEIVED: &str = "events_received_total";
-const EVENTS_INGESTED: &str = "events_ingested_total";
-const EVENTS_DUPLICATE: &str = "events_duplicate_total";
-const EVENTS_REJECTED: &str = "events_rejected_total";
-const EVENTS_STORED: &str = "events_stored_total";
-const EVENTS_DEAD: &str = "events_dead_lettered_total";
-const INGESTION_DURATION: &str = "ingestion_duration_seconds";
-const API_REQUESTS: &str = "api_requests_total";
-const API_REQUEST_DURATION: &str = "api_request_duration_seconds";
-const RATE_LIMIT_EXCEEDED: &str = "rate_limit_exceeded_total";
-const REQUESTS_REFUSED: &str = "requests_refused_total";
-const BODY_MEMORY: &str = "body_memory_bytes";
-const CONNECTIONS: &str = "connections";
-const CONNECTIONS_REFUSED: &str = "connections_refused_total";
-const FILTER_UNAVAILABLE: &str = "filter_unavailable_total";
-const PUBLISH_FAILURES: &str = "publish_failures_total";
-const WRITE_DURATION: &str = "write_duration_seconds";
-const WRITE_RETRIES: &str = "write_retries_total";
-const INGEST_TO_STORED: &str = "ingest_to_stored_seconds";
-const INGEST_TO_VISIBLE: &str = "ingest_to_visible_seconds";
-const EVENTS_DROPPED: &str = "events_dropped_total";
-const USERS_DELETED: &str = "users_deleted_total";
-const USERS_MERGED: &str = "users_merged_total";
-const STREAM_MESSAGES: &str = "stream_messages";
-const STREAM_OLDEST: &str = "stream_oldest_message_seconds";
-const CLOCK_SKEW: &str = "clock_skew_seconds";
-const ORPHANS: &str = "stream_orphans_total";
-const TIME_ZONE_RULES: &str = "time_zone_rules";
-const DAYS_TO_RECOUNT: &str = "days_to_recount";
-const DEAD_LETTERS: &str = "dead_letters";
-const ROLL_UP_DURATION: &str = "roll_up_duration_seconds";
-const ROLL_UP_FAILURES: &str = "roll_up_failures_total";
+use super::catalogue::{
+    API_REQUEST_DURATION, API_REQUESTS, BODY_MEMORY, CLOCK_SKEW, CONNECTIONS, CONNECTIONS_REFUSED,
+    DAYS_TO_RECOUNT, DEAD_LETTERS, DEDUPLICATION_UNAVAILABLE, EVENTS_DEAD, EVENTS_DROPPED, EVENTS_DUPLICATE,
+    EVENTS_INGESTED, EVENTS_RECEIVED, EVENTS_REJECTED, EVENTS_STORED, INGEST_TO_STORED, INGEST_TO_VISIBLE,
+    INGESTION_DURATION, Kind, METRICS, Metric, PUBLISH_FAILURES, RATE_LIMIT_EXCEEDED, REQUESTS_REFUSED,
+    ROLL_UP_DURATION, ROLL_UP_FAILURES, STREAM_MESSAGES, STREAM_OLDEST, STREAM_ORPHANS, TIME_ZONE_RULES,
+    USERS_DELETED, USERS_MERGED, WRITE_DURATION, WRITE_RETRIES,
+};
 
 /// Seconds; from a fast request to a long outage.
 const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
@@ -67,57 +38,19 @@ pub fn start() -> PrometheusHandle {
             upkeep.run_upkeep();
         }
     });
-    describe_counter!(EVENTS_RECEIVED, "Events in requests and imports, before any check");
-    describe_counter!(EVENTS_INGESTED, "Events that are durable in the stream and were new to it");
-    describe_counter!(EVENTS_DUPLICATE, "Events dropped as duplicates, by what recognised them");
-    describe_counter!(
-        EVENTS_REJECTED,
-        "Events that were not taken, by reason: not valid, over the rate, or not made durable"
-    );
-    describe_counter!(EVENTS_STORED, "Events written to the database");
-    describe_counter!(
-        EVENTS_DEAD,
-        "Events set aside in the dead-letter stream, by reason; a message that cannot be read counts as one"
-    );
-    describe_histogram!(INGESTION_DURATION, "From a read body to the stream's ack");
-    describe_counter!(API_REQUESTS, "Requests, by endpoint and status");
-    describe_histogram!(API_REQUEST_DURATION, "From a read head to an answer, by endpoint");
-    describe_counter!(RATE_LIMIT_EXCEEDED, "Requests refused because a bucket was empty, by whose it was");
-    describe_counter!(REQUESTS_REFUSED, "Requests answered with a problem document, by its code");
-    describe_gauge!(BODY_MEMORY, "Memory that is set aside for bodies that are read or worked on");
-    describe_gauge!(CONNECTIONS, "Connections that are open to the API");
-    describe_counter!(CONNECTIONS_REFUSED, "Connections refused because too many were open");
-    describe_counter!(FILTER_UNAVAILABLE, "Requests that went on without Redis");
-    describe_counter!(PUBLISH_FAILURES, "Requests whose events the stream did not take, by reason");
-    describe_histogram!(WRITE_DURATION, "One transaction of the writer");
-    describe_counter!(WRITE_RETRIES, "Transactions tried again because the database or the stream was away");
-    describe_histogram!(INGEST_TO_STORED, "From the receipt of an event to its commit");
-    describe_histogram!(INGEST_TO_VISIBLE, "From the receipt of an event until statistics show it");
-    describe_counter!(
-        EVENTS_DROPPED,
-        "Events that were accepted and are not stored, by reason: their user was deleted, or they are not kept any more"
-    );
-    describe_counter!(USERS_DELETED, "Users removed from events and statistics");
-    describe_counter!(USERS_MERGED, "Users whose events and statistics became those of others");
-    describe_gauge!(STREAM_MESSAGES, "Messages in the stream of events: waiting, or in hand with a worker");
-    describe_gauge!(STREAM_OLDEST, "Age of the oldest message in the stream of events; 0 if it is empty");
-    describe_gauge!(CLOCK_SKEW, "How far the clocks of this process and of the database are apart at least");
-    describe_counter!(
-        ORPHANS,
-        "Messages that the stream had kept though its consumers were past them, and that were given back to them"
-    );
-    describe_gauge!(DEAD_LETTERS, "Messages in the dead-letter stream");
-    describe_gauge!(TIME_ZONE_RULES, "1, with the release of the rules of time zones that this process has");
-    describe_gauge!(
-        DAYS_TO_RECOUNT,
-        "Days of projects that are to be counted anew by new rules of their time zones"
-    );
-    describe_histogram!(ROLL_UP_DURATION, "One roll-up of activity");
-    describe_counter!(
-        ROLL_UP_FAILURES,
-        "Roll-ups that failed; late events are not in the statistics until one succeeds"
-    );
+    for &Metric { name, kind, help, .. } in METRICS {
+        match kind {
+            Kind::Counter => describe_counter!(name, help),
+            Kind::Gauge => describe_gauge!(name, help),
+            Kind::Histogram => describe_histogram!(name, help),
+        }
+    }
     handle
+}
+
+/// The page `docs/prometheus.md`: every metric with its kind, labels and meaning.
+pub fn document() -> String {
+    super::catalogue::document()
 }
 
 /// What recognised a duplicate.
@@ -125,8 +58,8 @@ pub fn start() -> PrometheusHandle {
 pub enum CaughtBy {
     /// The same id twice in one request.
     Request,
-    /// The filter in Redis.
-    Filter,
+    /// The ids that Redis remembers.
+    Redis,
     /// The stream, by the message's id.
     Stream,
     /// The database's unique index.
@@ -137,7 +70,7 @@ impl CaughtBy {
     fn label(self) -> &'static str {
         match self {
             Self::Request => "request",
-            Self::Filter => "filter",
+            Self::Redis => "redis",
             Self::Stream => "stream",
             Self::Store => "store",
         }
@@ -224,8 +157,8 @@ pub fn connection_closed() {
     gauge!(CONNECTIONS).decrement(1.0);
 }
 
-pub fn filter_unavailable() {
-    counter!(FILTER_UNAVAILABLE).increment(1);
+pub fn deduplication_unavailable() {
+    counter!(DEDUPLICATION_UNAVAILABLE).increment(1);
 }
 
 pub fn publish_failed(reason: &'static str) {
@@ -261,13 +194,13 @@ pub fn users_merged(users: usize) {
     counter!(USERS_MERGED).increment(users as u64);
 }
 
-pub fn stream(state: &State) {
-    let in_hand = state.in_hand.min(state.messages);
+/// Messages of the stream of events that wait and that are with workers, how old the oldest is, and how many the dead-letter
+/// stream has.
+pub fn stream(waiting: u64, in_hand: u64, oldest: Duration, dead_letters: u64) {
     gauge!(STREAM_MESSAGES, "state" => "in_hand").set(exact(in_hand));
-    gauge!(STREAM_MESSAGES, "state" => "waiting").set(exact(state.messages - in_hand));
-    let age = state.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64().max(0.0));
-    gauge!(STREAM_OLDEST).set(age);
-    gauge!(DEAD_LETTERS).set(exact(state.dead));
+    gauge!(STREAM_MESSAGES, "state" => "waiting").set(exact(waiting));
+    gauge!(STREAM_OLDEST).set(oldest.as_secs_f64());
+    gauge!(DEAD_LETTERS).set(exact(dead_letters));
 }
 
 pub fn clock_skew(milliseconds: i64) {
@@ -275,7 +208,7 @@ pub fn clock_skew(milliseconds: i64) {
 }
 
 pub fn orphans(messages: usize) {
-    counter!(ORPHANS).increment(messages as u64);
+    counter!(STREAM_ORPHANS).increment(messages as u64);
 }
 
 pub fn roll_up(duration: Duration) {

@@ -1,5 +1,6 @@
-//! Logs, as JSON lines on standard output.
+//! Logs, as JSON lines on standard output, and metrics.
 
+mod catalogue;
 pub mod metrics;
 
 use std::io::IsTerminal;

@@ -39,7 +39,7 @@ async fn a_silent_redis_is_not_asked_again_by_requests_and_is_used_when_it_is_ba
     eventually("Redis is used again", async || warnings("Redis takes marks again"), |told| *told == 1).await;
     assert_eq!(weir.send(&project, &events(9_000..9_010)).await.0, 202);
     assert_eq!(weir.send(&project, &events(9_000..9_010)).await.0, 200);
-    let filtered = r#"events_duplicate_total{caught_by="filter"}"#;
+    let filtered = r#"events_duplicate_total{caught_by="redis"}"#;
     let text = weir.http.get(weir.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(text.contains(&format!("{filtered} 20")), "{text}");
     weir.wait_for_events(2_030).await;

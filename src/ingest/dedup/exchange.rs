@@ -3,12 +3,13 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use redis::{FromRedisValue, ParsingError, Pipeline, Value};
+use redis::{ParsingError, Pipeline, Value};
 use uuid::Uuid;
 
 use super::{
     Ask, Check, Checked, Link, Mark, Verdict,
     memory::{self, Found, Memory},
+    reply::next,
     under_way::{self, Entry, Fate, Here, Instance, Release},
 };
 use crate::{
@@ -351,10 +352,6 @@ fn read(
 
 fn all_ids(checks: &[Check]) -> impl Iterator<Item = &Uuid> {
     checks.iter().flat_map(|check| &check.ids)
-}
-
-pub(crate) fn next<T: FromRedisValue>(values: &mut impl Iterator<Item = Value>) -> Result<T, ParsingError> {
-    redis::from_redis_value(values.next().unwrap_or(Value::Nil))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use redis::{ParsingError, Pipeline};
 use uuid::Uuid;
 
-use super::exchange::next;
+use super::reply::next;
 
 /// Redis keeps scripts that were loaded for as long as its process lives, and never gives them to another.
 const SCRIPT: &str = "return 'weir remembers'";

@@ -14,6 +14,7 @@ mod exchange;
 mod history;
 mod link;
 mod memory;
+mod reply;
 mod under_way;
 
 use std::{num::NonZeroU32, time::Duration};
@@ -139,7 +140,7 @@ impl Filter {
         now: DateTime<Utc>,
     ) -> Option<(Checked, Taken)> {
         if self.link.is_down() {
-            metrics::filter_unavailable();
+            metrics::deduplication_unavailable();
             return None;
         }
         let (number, bucket, prints) = (self.instance.number(), self.bucket_of(now), Prints::of(&ids));
@@ -150,7 +151,7 @@ impl Filter {
         let (answer, checked) = oneshot::channel();
         self.asking.send(Ask::Check(Check { charge, ids, prints, number, bucket, answer })).ok()?;
         let Ok(checked) = checked.await else {
-            metrics::filter_unavailable();
+            metrics::deduplication_unavailable();
             return None;
         };
         taken.goes_on();

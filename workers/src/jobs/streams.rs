@@ -32,7 +32,8 @@ impl Job for WatchStreams {
     async fn run(&mut self) -> Result<(), StoreError> {
         // What keeps them from telling is told elsewhere.
         let Ok(state) = self.stream.state().await else { return Ok(()) };
-        metrics::stream(&state);
+        let in_hand = state.in_hand.min(state.messages);
+        metrics::stream(state.messages - in_hand, in_hand, state.age(), state.dead);
         self.give_back_orphans().await;
         let noted = settled::note_stream(&self.pool, state.created, state.last_sequence).await;
         self.forget_deleted(&state).await?;
