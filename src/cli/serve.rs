@@ -136,7 +136,7 @@ async fn look_at_history(stream: &Stream, filter: &Filter, pool: &PgPool) {
     let state = match stream.state().await {
         Ok(state) => state,
         // Nobody may send anything, who would find it.
-        Err(StateError::NoStream(_)) => return stream.is_gone(),
+        Err(StateError::NoStream(_)) => return stream.mark_gone(),
         // What keeps them from telling is told elsewhere.
         Err(_) => return,
     };

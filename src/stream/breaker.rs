@@ -1,5 +1,6 @@
-//! A stream that does not answer, though the connection looks alive: its process is stopped, its disk hangs, or packets are
-//! lost. Then one message at a time tries, and all others are refused at once instead of waiting for nothing.
+//! The circuit breaker before a stream that does not answer, though the connection looks alive: its process is stopped, its
+//! disk hangs, or packets are lost. While it is open, one message at a time tries, and all others are refused at once instead
+//! of waiting for nothing.
 
 use std::{
     sync::{
@@ -11,22 +12,22 @@ use std::{
 
 use tracing::{info, warn};
 
-/// Whether the stream answers.
+/// Open while the stream does not answer.
 #[derive(Default)]
-pub(super) struct Silence {
-    silent: AtomicBool,
+pub(super) struct Breaker {
+    open: AtomicBool,
     somebody_tries: AtomicBool,
     last_answer: Mutex<Option<Instant>>,
 }
 
 /// The right to publish.
-pub(super) struct Turn<'s> {
-    /// Of the one who tries while the stream is silent.
-    of: Option<&'s Silence>,
+pub(super) struct Turn<'b> {
+    /// Of the one who tries while the breaker is open.
+    of: Option<&'b Breaker>,
 }
 
 impl Turn<'_> {
-    /// It is of the one who finds out whether the stream still is silent.
+    /// It is of the one who finds out whether the stream answers again.
     pub(super) fn tries(&self) -> bool {
         self.of.is_some()
     }
@@ -34,38 +35,38 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if let Some(silence) = self.of {
-            silence.somebody_tries.store(false, Ordering::Release);
+        if let Some(breaker) = self.of {
+            breaker.somebody_tries.store(false, Ordering::Release);
         }
     }
 }
 
-impl Silence {
-    /// Nothing, if the stream is silent and somebody tries already.
+impl Breaker {
+    /// Nothing, if the breaker is open and somebody tries already.
     pub(super) fn enter(&self) -> Option<Turn<'_>> {
-        if !self.is_silent() {
+        if !self.is_open() {
             return Some(Turn { of: None });
         }
         let is_first = !self.somebody_tries.swap(true, Ordering::AcqRel);
         is_first.then_some(Turn { of: Some(self) })
     }
 
-    pub(super) fn is_silent(&self) -> bool {
-        self.silent.load(Ordering::Acquire)
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
     }
 
     /// The stream has answered, whatever it said.
-    pub(super) fn answer(&self) {
+    pub(super) fn record_answer(&self) {
         *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        if self.silent.swap(false, Ordering::AcqRel) {
+        if self.open.swap(false, Ordering::AcqRel) {
             info!("the stream answers again");
         }
     }
 
-    /// A message was not answered for so long. The stream is silent if no other was either.
-    pub(super) fn no_answer(&self, waited: Duration) {
+    /// A message was not answered for so long. The breaker opens if no other was either.
+    pub(super) fn record_timeout(&self, waited: Duration) {
         let last = *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.elapsed() >= waited) && !self.silent.swap(true, Ordering::AcqRel) {
+        if last.is_none_or(|last| last.elapsed() >= waited) && !self.open.swap(true, Ordering::AcqRel) {
             warn!("the stream does not answer; events are refused until it does");
         }
     }
@@ -76,24 +77,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn while_the_stream_is_silent_one_at_a_time_tries() {
-        let silence = Silence::default();
-        let (_one, _two) = (silence.enter().expect("a turn"), silence.enter().expect("another"));
-        silence.no_answer(Duration::ZERO);
-        let trying = silence.enter().expect("the first that tries");
-        assert!(silence.enter().is_none(), "the others are refused");
+    fn while_the_stream_is_open_one_at_a_time_tries() {
+        let breaker = Breaker::default();
+        let (_one, _two) = (breaker.enter().expect("a turn"), breaker.enter().expect("another"));
+        breaker.record_timeout(Duration::ZERO);
+        let trying = breaker.enter().expect("the first that tries");
+        assert!(breaker.enter().is_none(), "the others are refused");
         drop(trying);
-        let trying = silence.enter().expect("the next that tries");
-        silence.answer();
-        assert!(silence.enter().is_some() && silence.enter().is_some(), "all again");
+        let trying = breaker.enter().expect("the next that tries");
+        breaker.record_answer();
+        assert!(breaker.enter().is_some() && breaker.enter().is_some(), "all again");
         drop(trying);
     }
 
     #[test]
-    fn one_lost_answer_among_others_is_no_silence() {
-        let silence = Silence::default();
-        silence.answer();
-        silence.no_answer(Duration::from_mins(1));
-        assert!(!silence.is_silent());
+    fn one_lost_answer_among_others_does_not_open_it() {
+        let breaker = Breaker::default();
+        breaker.record_answer();
+        breaker.record_timeout(Duration::from_mins(1));
+        assert!(!breaker.is_open());
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     message,
-    publish::{NotPublished, Outlet, Published},
+    outlet::{NotPublished, Outlet, Published},
 };
 use crate::model::project::ProjectId;
 
@@ -28,7 +28,7 @@ pub(super) struct Part {
     pub id: Uuid,
     /// As [`message::encode`] makes it.
     pub payload: Bytes,
-    /// It goes even if the stream is silent, to find out whether it still is.
+    /// It goes even while the breaker is open, to find out whether the stream answers again.
     pub tries: bool,
 }
 
@@ -87,7 +87,7 @@ async fn publish_all(mut parts: mpsc::UnboundedReceiver<Waiting>, outlet: Arc<Ou
 /// Publishes one message with all parts that somebody still waits for.
 async fn publish(outlet: &Outlet, mut shared: Vec<Waiting>) {
     shared.retain(|(_, sender)| !sender.is_closed());
-    if outlet.is_silent() {
+    if outlet.is_open() {
         for (_, sender) in shared.extract_if(.., |(part, _)| !part.tries) {
             sender.send(Err(Arc::new(NotPublished::Silent))).ok(); // whoever is gone needs no answer
         }

@@ -1,4 +1,4 @@
-//! Answers of the stream to what was published.
+//! The inbox for what the stream answers to messages.
 //!
 //! async-nats keeps what waits for an answer until the answer comes, also when nobody waits any more: through a long outage
 //! its memory grows with every message. Here an entry goes with whoever waits for it.
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// Publishes with an address for the answer.
-pub(super) struct Replies {
+pub(super) struct Inbox {
     client: Client,
     /// Answers come to `{inbox}.{number}`.
     inbox: String,
@@ -70,7 +70,7 @@ impl Drop for Reader {
     }
 }
 
-impl Replies {
+impl Inbox {
     pub(super) fn new(client: Client) -> Self {
         let inbox = client.new_inbox();
         Self { client, inbox, next: AtomicU64::default(), waiting: Arc::default(), reader: OnceCell::new() }
@@ -144,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_never_answered_leaves_nothing_behind() {
         let client = async_nats::connect(silent_server().await).await.expect("a connection");
-        let replies = Replies::new(client);
+        let replies = Inbox::new(client);
         let publish =
             || replies.publish("a.subject".into(), HeaderMap::new(), Bytes::from_static(b"payload"));
         let (mut one, mut two) = (Box::pin(publish()), Box::pin(publish()));

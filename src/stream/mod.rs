@@ -7,6 +7,7 @@ mod identity;
 mod inbox;
 pub mod message;
 pub mod orphans;
+mod outlet;
 pub mod publish;
 pub mod state;
 
@@ -229,7 +230,7 @@ impl Stream {
     }
 
     /// The stream of events was found to be gone, or may be.
-    pub fn is_gone(&self) {
+    pub fn mark_gone(&self) {
         self.prepared.store(false, Ordering::Relaxed);
         self.changes.stream_gone.notify_one();
     }
