@@ -1,5 +1,6 @@
 //! The nouns: events, projects, keys, time zones. They know nobody.
 
+mod calendar;
 pub mod did_you_mean;
 pub mod event;
 pub mod key;
