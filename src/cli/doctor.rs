@@ -11,12 +11,11 @@ use weir::{
     ingest::dedup::Filter,
     model::zone::rules,
     store::{
-        self, StoreError, migrate,
-        projects::{self, zones},
+        self, StoreError, migrate, projects,
         upkeep::{
             clock::Skew,
             inspection::{self, Counts},
-            recounts,
+            recounts, zone_rules,
         },
         users,
         write::settled::{self, Loss},
@@ -320,7 +319,7 @@ async fn stored_and_counted(pool: &PgPool, days: u32, findings: &mut Findings) -
 
 /// Days must be counted by the newest rules that this machine has.
 async fn time_zones(pool: &PgPool, findings: &mut Findings) -> Result<(), StoreError> {
-    let (version, older) = (rules::version(), zones::older(pool).await?);
+    let (version, older) = (rules::version(), zone_rules::older(pool).await?);
     let recounts = recounts::waiting(pool).await?;
     let days: i64 = recounts.iter().map(|(_, recount)| recount.days_left()).sum();
     findings.check(

@@ -2,6 +2,7 @@
 //!
 //! Whatever touches a project's rows takes the project's id first.
 
+mod incarnation;
 pub mod migrate;
 pub mod projects;
 pub mod promotions;

@@ -16,8 +16,8 @@ use crate::{
     },
     store::{
         StoreError,
+        incarnation::{self, Incarnation},
         projects::zones,
-        upkeep::incarnation::{self, Incarnation},
     },
 };
 

@@ -10,7 +10,7 @@ mod values;
 use chrono::NaiveDate;
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::{BEGIN, StoreError, projects};
+use super::{BEGIN, StoreError, incarnation, projects};
 use crate::{model::project::ProjectId, stats::filter::Property};
 
 /// Promoted properties of a project. Each adds to every transaction a row of activity for each event type, hour and value.
@@ -77,7 +77,7 @@ pub async fn promote(pool: &PgPool, project_id: ProjectId, property: &Property) 
     .bind(property.name())
     .execute(&mut *transaction)
     .await?;
-    begin_generation(&mut transaction).await?;
+    incarnation::begin_generation(&mut transaction).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -95,7 +95,7 @@ pub async fn demote(pool: &PgPool, project_id: ProjectId, property: &Property) -
         return Ok(false);
     }
     retire_values(&mut transaction, project_id, property.name()).await?;
-    begin_generation(&mut transaction).await?;
+    incarnation::begin_generation(&mut transaction).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -158,7 +158,7 @@ async fn stop(
     .execute(&mut *transaction)
     .await?;
     retire_values(&mut transaction, project_id, property).await?;
-    begin_generation(&mut transaction).await?;
+    incarnation::begin_generation(&mut transaction).await?;
     transaction.commit().await?;
     tracing::warn!(%project_id, property, reason, "a promoted property is stopped; questions about it read events");
     Ok(())
@@ -178,14 +178,6 @@ async fn retire_values(
     .bind(property)
     .execute(transaction)
     .await?;
-    Ok(())
-}
-
-/// Writers look up anew what is promoted, and the rules of time zones.
-pub(super) async fn begin_generation(transaction: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("update upkeep set promotions_generation = promotions_generation + 1")
-        .execute(transaction)
-        .await?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use crate::{
             activity, occurrences,
             series::{ALL_TYPES, ALL_VALUES},
         },
-        upkeep::recounts::Hours,
+        upkeep::counting::{Hours, count_values},
     },
     telemetry,
 };
@@ -287,48 +287,6 @@ impl Rebuilding {
         .await?;
         Ok(())
     }
-}
-
-/// Adds what happened in some hours to each value of a property that has a number.
-pub(in crate::store) async fn count_values(
-    transaction: &mut PgConnection,
-    project_id: ProjectId,
-    property: &str,
-    hours: &Hours,
-) -> Result<(), StoreError> {
-    let Some((begin, end)) = hours.span() else { return Ok(()) };
-    sqlx::query(
-        "with counted as (
-             select event_type, value_no,
-                    ($6::timestamp[])[width_bucket(occurred_at, $5::timestamptz[])] as local_hour,
-                    coalesce(rb_build_agg(user_no) filter (where user_no is not null), '{}') as users,
-                    count(*) as events
-             from events
-                  join property_values as known
-                  on known.project_id = $1 and known.property = $2
-                     and known.value = coalesce((properties -> $2)::text, 'null')
-             where events.project_id = $1 and occurred_at >= $3 and occurred_at < $4
-             group by event_type, value_no, local_hour
-         )
-         insert into activity (project_id, event_type, value_no, local_hour, users, events)
-         select $1, event_type, value_no, local_hour, users, events
-         from counted where local_hour is not null
-         union all
-         select $1, $7, value_no, local_hour, rb_or_agg(users), sum(events)
-         from counted where local_hour is not null
-         group by value_no, local_hour",
-    )
-    .persistent(false)
-    .bind(project_id.get())
-    .bind(property)
-    .bind(begin)
-    .bind(end)
-    .bind(&hours.starts)
-    .bind(&hours.hours)
-    .bind(ALL_TYPES)
-    .execute(transaction)
-    .await?;
-    Ok(())
 }
 
 fn midnight(day: NaiveDate) -> NaiveDateTime {

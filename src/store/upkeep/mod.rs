@@ -1,7 +1,8 @@
 //! What the workers do beside storing, and what operators look at.
 
 pub mod clock;
+pub(crate) mod counting;
 pub mod expiry;
-pub mod incarnation;
 pub mod inspection;
 pub mod recounts;
+pub mod zone_rules;

@@ -3,17 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 
-use crate::model::project::{Project, ProjectId};
-use crate::store::{
-    BEGIN, StoreError, projects,
-    promotions::rebuild,
-    read::{
-        activity, occurrences,
-        series::{ALL_TYPES, ALL_VALUES},
-    },
+use super::counting::count_day;
+use crate::{
+    model::project::ProjectId,
+    store::{BEGIN, StoreError, projects, read::activity},
 };
 
 /// Others who need activity for themselves get it after so long, or after one day if that takes longer.
@@ -96,7 +92,7 @@ impl Recount {
             sqlx::query_scalar("select events_from from upkeep").fetch_one(&mut *transaction).await?;
         // Of days whose events are gone, what was counted stays.
         if events_from.is_none_or(|from| project.start_of(day) >= from) {
-            count_anew(&mut transaction, &project, day).await?;
+            count_day(&mut transaction, &project, day).await?;
         }
         sqlx::query("update recounts set recounted_to = $3 where project_id = $1 and first_day = $2")
             .bind(self.project_id)
@@ -118,75 +114,4 @@ impl Recount {
             .await?;
         Ok(())
     }
-}
-
-/// The hours of a day: instants in order, and which hour each begins; none, if the day does not exist.
-pub(crate) struct Hours {
-    pub(crate) starts: Vec<DateTime<Utc>>,
-    pub(crate) hours: Vec<Option<NaiveDateTime>>,
-}
-
-impl Hours {
-    pub(crate) fn of(project: &Project, day: NaiveDate) -> Self {
-        let (starts, hours) = project.hours_of(day).into_iter().unzip();
-        Self { starts, hours }
-    }
-
-    /// From the first instant of the day to the last.
-    pub(crate) fn span(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-        self.starts.first().copied().zip(self.starts.last().copied())
-    }
-}
-
-/// Writes all that activity knows of a day anew.
-async fn count_anew(
-    transaction: &mut PgConnection,
-    project: &Project,
-    day: NaiveDate,
-) -> Result<(), StoreError> {
-    sqlx::query("call remove_day($1, $2)")
-        .bind(project.id.get())
-        .bind(day.and_time(NaiveTime::MIN))
-        .execute(&mut *transaction)
-        .await?;
-    let hours = Hours::of(project, day);
-    let Some((begin, end)) = hours.span() else { return Ok(()) };
-    occurrences::allow_sorting(transaction, false).await?;
-    sqlx::query(
-        "with counted as (
-             select event_type,
-                    ($5::timestamp[])[width_bucket(occurred_at, $4::timestamptz[])] as local_hour,
-                    coalesce(rb_build_agg(user_no) filter (where user_no is not null), '{}') as users,
-                    count(*) as events
-             from events
-             where project_id = $1 and occurred_at >= $2 and occurred_at < $3
-             group by event_type, local_hour
-         )
-         insert into activity (project_id, event_type, value_no, local_hour, users, events)
-         select $1, event_type, $7, local_hour, users, events
-         from counted where local_hour is not null
-         union all
-         select $1, $6, $7, local_hour, rb_or_agg(users), sum(events)
-         from counted where local_hour is not null
-         group by local_hour",
-    )
-    .persistent(false)
-    .bind(project.id.get())
-    .bind(begin)
-    .bind(end)
-    .bind(&hours.starts)
-    .bind(&hours.hours)
-    .bind(ALL_TYPES)
-    .bind(ALL_VALUES)
-    .execute(&mut *transaction)
-    .await?;
-    let properties: Vec<String> =
-        sqlx::query_scalar("select distinct property from property_values where project_id = $1")
-            .bind(project.id.get())
-            .fetch_all(&mut *transaction)
-            .await?;
-    for property in &properties {
-        rebuild::count_values(transaction, project.id, property, &hours).await?;
-    }
-    Ok(())
 }

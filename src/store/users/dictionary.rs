@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
 use crate::model::project::ProjectId;
-use crate::store::{BEGIN, StoreError, projects, upkeep::incarnation::Generation};
+use crate::store::{BEGIN, StoreError, incarnation::Generation, projects};
 
 /// Users remembered between transactions, about 400 bytes each.
 const REMEMBERED: u64 = 300_000;

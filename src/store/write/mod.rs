@@ -23,8 +23,8 @@ use self::{
 };
 use super::{
     BEGIN, StoreError,
+    incarnation::{Generation, Incarnation},
     promotions::known::{Generation as Promoted, Promotions},
-    upkeep::incarnation::{Generation, Incarnation},
     users::dictionary::Users,
 };
 use crate::{

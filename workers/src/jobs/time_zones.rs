@@ -8,8 +8,10 @@ use weir::{
     model::zone::rules,
     store::{
         StoreError,
-        projects::zones::{self, Adopted},
-        upkeep::recounts,
+        upkeep::{
+            recounts,
+            zone_rules::{self, Adopted},
+        },
     },
     telemetry::metrics,
 };
@@ -38,7 +40,7 @@ impl Job for AdoptRules {
     }
 
     async fn run(&mut self) -> Result<(), StoreError> {
-        let Some(Adopted { zones, days }) = zones::adopt(&self.pool).await? else {
+        let Some(Adopted { zones, days }) = zone_rules::adopt(&self.pool).await? else {
             return Ok(()); // who is at activity is done soon
         };
         if zones > 0 {
