@@ -51,6 +51,7 @@ pub mod ingest;
 pub mod limits;
 pub mod model;
 pub mod projects;
+pub mod query;
 pub mod shutdown;
 pub mod stats;
 pub mod store;

@@ -19,12 +19,12 @@ use super::{
     respond::problem::{Code, Problem},
     routes::{
         compat::EarlierApi,
-        counts::CountsApi,
         events::EventsApi,
         health::OperationApi,
         merges::MergesApi,
         stats::{
-            ActiveUsersApi, FunnelApi, LifecycleApi, RetentionApi, StickinessApi, TimeseriesApi, TopEventsApi,
+            ActiveUsersApi, CountApi, FunnelApi, LifecycleApi, PagesApi, RetentionApi, StickinessApi,
+            TimeseriesApi, TopEventsApi,
         },
         users::UsersApi,
     },
@@ -54,7 +54,8 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
 }
 
-type Operations = (EventsApi, UsersApi, MergesApi, Statistics, CountsApi, EarlierApi, OperationApi);
+type Counts = (CountApi, PagesApi);
+type Operations = (EventsApi, UsersApi, MergesApi, Statistics, Counts, EarlierApi, OperationApi);
 type Statistics =
     (ActiveUsersApi, TopEventsApi, TimeseriesApi, RetentionApi, FunnelApi, StickinessApi, LifecycleApi);
 
@@ -86,7 +87,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
             StickinessApi { reader: reader.clone() },
             LifecycleApi { reader: reader.clone() },
         ),
-        CountsApi { reader },
+        (CountApi { reader: reader.clone() }, PagesApi { reader }),
         EarlierApi { receiver, pool: pool.clone() },
         OperationApi { pool, stream, filter, metrics },
     );

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 
-use super::project::Project;
+use super::{
+    project::Project,
+    range::{DayRange, TimeRange},
+};
 
 impl Project {
     /// The hour of the project's wall clock in which `instant` lies.
@@ -14,6 +17,11 @@ impl Project {
     /// that they skip begins, and ends, with the next.
     pub fn start_of(&self, date: NaiveDate) -> DateTime<Utc> {
         self.first_instant(date.and_time(NaiveTime::MIN))
+    }
+
+    /// From the beginning of the first day to the end of the last.
+    pub fn time_of(&self, days: DayRange) -> TimeRange {
+        TimeRange::new(self.start_of(days.from), self.start_of(days.to.succ_opt().unwrap_or(days.to)))
     }
 
     /// The first instant at which the project's wall clock shows this time, or a later one if it skips this.

@@ -1,8 +1,26 @@
 //! What a breakdown tells apart.
 
+use super::filter::Property;
+
 /// Values that a breakdown reads at most, before those without a place of their own are put together: of a time series those of
 /// each period.
 pub const MOST_VALUES: usize = 50_000;
+
+/// By what an answer is told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Breakdown {
+    EventType,
+    Property(Property),
+}
+
+impl Breakdown {
+    pub fn property(&self) -> Option<&Property> {
+        match self {
+            Self::EventType => None,
+            Self::Property(property) => Some(property),
+        }
+    }
+}
 
 /// Whose events are counted together. In the order in which values of equal size are told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -21,6 +21,27 @@ pub struct Lifecycle {
     pub dormant: RoaringBitmap,
 }
 
+/// What became of a user in a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    New,
+    Returning,
+    Resurrecting,
+    Dormant,
+}
+
+impl Lifecycle {
+    /// The users of whom this became.
+    pub fn into_users(self, state: State) -> RoaringBitmap {
+        match state {
+            State::New => self.new,
+            State::Returning => self.returning,
+            State::Resurrecting => self.resurrecting,
+            State::Dormant => self.dormant,
+        }
+    }
+}
+
 /// The first day whose users [`lifecycle`] needs: that of the period before the first one.
 pub fn first_day(unit: Unit, from: NaiveDate) -> NaiveDate {
     unit.period_of(unit.period_of(from).pred_opt().unwrap_or(from))

@@ -11,7 +11,7 @@ use poem_openapi::{
 use super::text::{Date, Text};
 use crate::http::respond::problem::{Code, FieldError, Problem};
 use crate::{
-    model::rfc3339,
+    model::{range::DayRange, rfc3339},
     stats::filter::{self, Filter, Segment},
 };
 
@@ -351,16 +351,16 @@ pub fn range<const R: bool>(
     checks: &mut Checks,
     from: Param<NaiveDate, R>,
     to: Param<NaiveDate, R>,
-) -> Option<(NaiveDate, NaiveDate)> {
+) -> Option<DayRange> {
     let (from, to) = (checks.required("from", from), checks.required("to", to));
-    let (from, to) = from.zip(to)?;
-    days(checks, from, to);
-    Some((from, to))
+    let range = from.zip(to).map(|(from, to)| DayRange::new(from, to))?;
+    days(checks, range);
+    Some(range)
 }
 
 /// Whether days make a range.
-pub fn days(checks: &mut Checks, from: NaiveDate, to: NaiveDate) {
-    let days = (to - from).num_days() + 1;
+pub fn days(checks: &mut Checks, range: DayRange) {
+    let (DayRange { from, to }, days) = (range, range.length());
     if days < 1 {
         checks.refuse("to", "before_from", format!("expected {from} or later, got '{to}'"));
     }

@@ -1,7 +1,6 @@
 //! The operations, one file for each subject.
 
 pub mod compat;
-pub mod counts;
 pub mod events;
 pub mod health;
 pub mod merges;

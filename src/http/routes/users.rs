@@ -19,12 +19,9 @@ use crate::http::{
         problem::{Code, Finding, Managing, Problem, Refusal},
     },
 };
-use crate::store::{
-    read::{
-        events, profile,
-        snapshot::{Reader, Source},
-    },
-    users::{deletions, dictionary},
+use crate::{
+    query::profile,
+    store::{read::snapshot::Reader, users::deletions},
 };
 
 /// Events of a profile's timeline.
@@ -99,29 +96,25 @@ impl UsersApi {
         let mut checks = Checks::default();
         let user_id = checks.required("user_id", user_id.0);
         let user_id = checks.finish(user_id)?;
-        let project_id = caller.project.id;
-        let mut snapshot = self.reader.snapshot(project_id, Source::Activity).await?;
-        let not_found = || Problem::new(Code::NotFound, format!("there are no events of a user '{user_id}'"));
-        let person = dictionary::person(&mut snapshot, project_id, &user_id).await?.ok_or_else(not_found)?;
-        let types = profile::by_type(&mut snapshot, project_id, person.user_no).await?;
-        let first_seen = types.iter().map(|of_type| of_type.first_seen).min();
-        let last_seen = types.iter().map(|of_type| of_type.last_seen).max();
-        let (first_seen, last_seen) = first_seen.zip(last_seen).ok_or_else(not_found)?;
-        let page = events::of_user(&self.pool, project_id, &user_id, None, TIMELINE).await?;
-        let event_types = types.iter().map(|of_type| UserEventType {
-            event_type: of_type.event_type.clone(),
+        let query = profile::Query { user_id: &user_id, timeline: TIMELINE };
+        let profile = query.answer(&self.reader, &caller.project).await?.ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("there are no events of a user '{user_id}'"))
+        })?;
+        let event_types = profile.event_types.into_iter().map(|of_type| UserEventType {
+            event_type: of_type.event_type,
             events: of_type.events,
             first_seen: Instant(of_type.first_seen),
             last_seen: Instant(of_type.last_seen),
         });
+        let event_types: Vec<UserEventType> = event_types.collect();
         Ok(Answer(UserProfile {
-            first_seen: Instant(first_seen),
-            last_seen: Instant(last_seen),
-            events: types.iter().map(|of_type| of_type.events).sum(),
-            event_types: event_types.collect(),
-            timeline: Timeline::new(page)?,
-            user_id: person.user_id,
-            aliases: person.aliases,
+            first_seen: Instant(profile.first_seen),
+            last_seen: Instant(profile.last_seen),
+            events: event_types.iter().map(|of_type| of_type.events).sum(),
+            event_types,
+            timeline: Timeline::new(profile.timeline)?,
+            user_id: profile.person.user_id,
+            aliases: profile.person.aliases,
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::model::project::ProjectId;
@@ -84,7 +84,7 @@ pub async fn stored(
 
 /// At most `limit` events of a user, by any of their names, newest first, from behind `after` on.
 pub async fn of_user(
-    pool: &PgPool,
+    connection: impl PgExecutor<'_>,
     project_id: ProjectId,
     user_id: &str,
     after: Option<Place>,
@@ -111,7 +111,7 @@ pub async fn of_user(
     .bind(after.event_id)
     // One more than asked tells whether there are more.
     .bind(i64::from(limit) + 1)
-    .fetch(pool);
+    .fetch(connection);
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(event) = rows.try_next().await? {
         if events.len() == limit as usize || bytes > PAGE_BYTES {

@@ -1,10 +1,7 @@
 //! Active users by day, week and month.
 
-use std::collections::BTreeMap;
-
-use chrono::{NaiveDate, Utc};
+use chrono::NaiveDate;
 use poem_openapi::{Object, OpenApi, param::Query};
-use roaring::RoaringBitmap;
 
 use super::{
     choices::Interval,
@@ -13,7 +10,6 @@ use super::{
     timezone,
     users::{Cursor, MAX_LIMIT, Page, UserList},
 };
-use crate::http::respond::table::{Format, Table, Told};
 use crate::{
     http::{
         extract::{
@@ -21,18 +17,14 @@ use crate::{
             parameters::{Checks, Param, Required, Segments, UpTo, range},
         },
         openapi::Tag,
-        respond::problem::{Asking, Refusal},
-    },
-    model::project::Project,
-    stats::{self, DailyUsers, filter::Filter, period::Unit},
-    store::{
-        StoreError,
-        read::{
-            active::{self, Asked},
-            series::Apart,
-            snapshot::Reader,
+        respond::{
+            problem::{Asking, Refusal},
+            table::{Format, Table, Told},
         },
     },
+    query::active_users,
+    stats::period::Unit,
+    store::read::snapshot::Reader,
 };
 
 pub struct ActiveUsersApi {
@@ -92,14 +84,11 @@ impl ActiveUsersApi {
         let mut checks = Checks::default();
         let range = range(&mut checks, from.0, to.0);
         let filter = checks.segments("segment", segment.0);
-        let (from, to) = checks.finish(range)?;
-        let counts = self.counts(&caller.project, &filter, (from, to)).await;
-        let counts = counts.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
-        let data = Unit::Day
-            .periods(from, to)
-            .map(|date| DayUsers { date, active_users: counts.get(&date).copied().unwrap_or(0) })
-            .collect();
-        let answer = DailyActiveUsers { timezone: timezone(&caller.project), data };
+        let query = active_users::Query { days: checks.finish(range)?, unit: Unit::Day, filter };
+        let days = query.by_day(&self.reader, &caller.project).await;
+        let days = days.map_err(|error| cost(&query).problem(error, &self.reader))?;
+        let data = days.into_iter().map(|(date, active_users)| DayUsers { date, active_users });
+        let answer = DailyActiveUsers { timezone: timezone(&caller.project), data: data.collect() };
         Ok(Told { answer, format })
     }
 
@@ -128,12 +117,13 @@ impl ActiveUsersApi {
         let range = range(&mut checks, from.0, to.0);
         let unit = checks.optional("interval", interval.0).unwrap_or(Interval::Day).unit(&caller.project);
         let filter = checks.segments("segment", segment.0);
-        let (from, to) = checks.finish(range)?;
-        let today = caller.project.local_date(Utc::now());
-        let users = self.users(&caller.project, &filter, unit, (from, to)).await;
-        let users = users.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
-        let data = stats::active_users::active_users(unit, from, to, &users).map(|(period, users)| {
-            PeriodUsers { period, active_users: users.len(), complete: unit.after(period, 1) <= today }
+        let query = active_users::Query { days: checks.finish(range)?, unit, filter };
+        let periods = query.answer(&self.reader, &caller.project).await;
+        let periods = periods.map_err(|error| cost(&query).problem(error, &self.reader))?;
+        let data = periods.into_iter().map(|of| PeriodUsers {
+            period: of.period,
+            active_users: of.active_users,
+            complete: of.complete,
         });
         let answer = ActiveUsers { timezone: timezone(&caller.project), data: data.collect() };
         Ok(Told { answer, format })
@@ -166,42 +156,16 @@ impl ActiveUsersApi {
         let range = range(&mut checks, from.0, to.0);
         let filter = checks.segments("segment", segment.0);
         let page = Page::of(&mut checks, cursor.0, limit.0);
-        let (from, to) = checks.finish(range)?;
-        let users = self.users(&caller.project, &filter, Unit::Day, (from, to)).await;
-        let users = users.map_err(|error| cost(&filter, from, to).problem(error, &self.reader))?;
-        let users = users.into_values().fold(RoaringBitmap::new(), |all, day| all | day);
+        let query = active_users::Query { days: checks.finish(range)?, unit: Unit::Day, filter };
+        let users = query.users(&self.reader, &caller.project).await;
+        let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
         Ok(Told { answer, format })
     }
-
-    /// The number of users of each day.
-    async fn counts(
-        &self,
-        project: &Project,
-        filter: &Filter,
-        (from, to): (NaiveDate, NaiveDate),
-    ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
-        let asked = Asked { project, filter, until: None };
-        active::daily_active_users(&mut snapshot, &asked, from, to).await
-    }
-
-    /// The users of all days of the periods.
-    async fn users(
-        &self,
-        project: &Project,
-        filter: &Filter,
-        unit: Unit,
-        (from, to): (NaiveDate, NaiveDate),
-    ) -> Result<DailyUsers, StoreError> {
-        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
-        let asked = Asked { project, filter, until: None };
-        active::daily_users(&mut snapshot, &asked, unit.period_of(from), unit.last_day(to)).await
-    }
 }
 
-fn cost(filter: &Filter, from: NaiveDate, to: NaiveDate) -> Cost {
-    Cost::of_days(from, to).with_filter("segment", filter)
+fn cost(query: &active_users::Query) -> Cost {
+    Cost::of_days(query.days).with_filter("segment", &query.filter)
 }
 
 impl Table for DailyActiveUsers {

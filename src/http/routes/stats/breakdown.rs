@@ -2,22 +2,10 @@
 
 use poem_openapi::registry::MetaSchema;
 
-use crate::{http::extract::parameters::Value, stats::filter::Property};
-
-#[derive(Clone, Debug)]
-pub(crate) enum Breakdown {
-    EventType,
-    Property(Property),
-}
-
-impl Breakdown {
-    pub(crate) fn property(&self) -> Option<&Property> {
-        match self {
-            Self::EventType => None,
-            Self::Property(property) => Some(property),
-        }
-    }
-}
+use crate::{
+    http::extract::parameters::Value,
+    stats::{filter::Property, label::Breakdown},
+};
 
 impl Value for Breakdown {
     const INVALID: &'static str = "invalid_breakdown";

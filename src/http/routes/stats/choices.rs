@@ -5,7 +5,11 @@ use poem_openapi::registry::MetaSchema;
 use crate::{
     http::extract::parameters::Value,
     model::project::Project,
-    stats::{period::Unit, timeseries::Measure},
+    query::{
+        retention::{self, CohortKind, Window},
+        timeseries,
+    },
+    stats::{lifecycle::State, period::Unit, timeseries::Measure},
 };
 
 /// One of a few words.
@@ -80,6 +84,15 @@ impl Choice for FineInterval {
     ];
 }
 
+impl FineInterval {
+    pub(crate) fn of(self, project: &Project) -> timeseries::Interval {
+        match self {
+            Self::Hour => timeseries::Interval::Hour,
+            Self::Whole(interval) => timeseries::Interval::Whole(interval.unit(project)),
+        }
+    }
+}
+
 impl Choice for Measure {
     const ALL: &'static [(&'static str, Self)] = &[("events", Self::Events), ("users", Self::Users)];
 }
@@ -118,37 +131,13 @@ impl Choice for Criteria {
     const ALL: &'static [(&'static str, Self)] = &[("on", Self::On), ("on_or_after", Self::OnOrAfter)];
 }
 
-/// How periods are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Window {
-    Calendar,
-    Elapsed,
-}
-
 impl Choice for Window {
     const ALL: &'static [(&'static str, Self)] = &[("calendar", Self::Calendar), ("elapsed", Self::Elapsed)];
-}
-
-/// Who is in a cohort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CohortKind {
-    FirstTime,
-    FirstEver,
-    Recurring,
 }
 
 impl Choice for CohortKind {
     const ALL: &'static [(&'static str, Self)] =
         &[("first_time", Self::FirstTime), ("first_ever", Self::FirstEver), ("recurring", Self::Recurring)];
-}
-
-/// What became of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    New,
-    Returning,
-    Resurrecting,
-    Dormant,
 }
 
 impl Choice for State {
@@ -160,15 +149,7 @@ impl Choice for State {
     ];
 }
 
-/// Which users of a cohort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OfCohort {
-    Returned,
-    Missing,
-    All,
-}
-
-impl Choice for OfCohort {
+impl Choice for retention::Who {
     const ALL: &'static [(&'static str, Self)] =
         &[("returned", Self::Returned), ("missing", Self::Missing), ("all", Self::All)];
 }

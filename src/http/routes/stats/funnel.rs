@@ -1,15 +1,13 @@
 //! How many users get from step to step.
 
-use chrono::{NaiveDate, TimeDelta, Utc};
+use chrono::TimeDelta;
 use poem_openapi::{Enum, Object, OpenApi, types::Example};
 
 use super::{
-    breakdown::Breakdown,
     narrow::Cost,
     rate, timezone,
     users::{Page, UserList},
 };
-use crate::http::respond::table::{Format, Table, Told, field};
 use crate::{
     http::{
         extract::{
@@ -19,28 +17,23 @@ use crate::{
             text::{Date, Text},
         },
         openapi::Tag,
-        respond::problem::{AskingInBody, Problem, Refusal},
-    },
-    model::project::Project,
-    stats::{
-        filter::Filter,
-        funnel::{Funnel, MOST_STEPS, Reached},
-        label::{Label, MOST_VALUES},
-    },
-    store::{
-        self, StoreError,
-        read::{
-            funnel::Span,
-            snapshot::{Reader, Source},
+        respond::{
+            problem::{AskingInBody, Problem, Refusal},
+            table::{Format, Table, Told, field},
         },
     },
+    model::range::DayRange,
+    query::funnel::{self, Who},
+    stats::{
+        funnel::{MOST_STEPS, Reached},
+        label::{Breakdown, Label},
+    },
+    store::read::snapshot::Reader,
 };
 
 /// How long a conversion may take at most.
 const MAX_WINDOW: TimeDelta = TimeDelta::days(366);
 const DEFAULT_WINDOW: &str = "14days";
-/// Events of a user that take milliseconds to count: other requests go on meanwhile.
-const MANY_EVENTS: usize = 1_000;
 /// Values that have a funnel of their own.
 const DEFAULT_LIMIT: u32 = 10;
 const MAX_LIMIT: u32 = 100;
@@ -170,13 +163,9 @@ struct StepUsers {
 
 /// A question whose parts are valid.
 pub(crate) struct Asked {
-    from: NaiveDate,
-    to: NaiveDate,
+    query: funnel::Query,
+    /// Of the steps.
     event_types: Vec<String>,
-    steps: Vec<Filter>,
-    window: TimeDelta,
-    breakdown: Option<Breakdown>,
-    limit: usize,
 }
 
 #[OpenApi(prefix_path = "/stats", tag = "Tag::Statistics")]
@@ -193,18 +182,17 @@ impl FunnelApi {
         format: Format,
         question: JsonBody<FunnelQuestion>,
     ) -> Result<Told<FunnelAnswer>, Refusal<AskingInBody>> {
-        let asked = question.0.judge(Checks::default())?;
-        let now = Utc::now();
-        let funnel = self.count(&caller.project, &asked).await;
-        let funnel = funnel.map_err(|error| asked.cost().problem(error, &self.reader))?;
-        let ends = caller.project.start_of(after(asked.to)) + asked.window;
-        // Many values have many large sets: other requests go on meanwhile.
-        let (steps, breakdown) = tokio::task::block_in_place(|| {
-            let steps = told(&asked, funnel.overall());
-            (steps, asked.breakdown.is_some().then(|| by_value(&asked, funnel)))
-        });
-        let answer =
-            FunnelAnswer { timezone: timezone(&caller.project), complete: ends <= now, steps, breakdown };
+        let Asked { query, event_types } = question.0.judge(Checks::default())?;
+        let funnel = query.answer(&self.reader, &caller.project).await;
+        let funnel = funnel.map_err(|error| cost(&query).problem(error, &self.reader))?;
+        let by_value =
+            |values: Vec<_>| values.into_iter().map(|of| ValueSteps::new(&event_types, of)).collect();
+        let answer = FunnelAnswer {
+            timezone: timezone(&caller.project),
+            complete: funnel.complete,
+            steps: told(&event_types, funnel.steps),
+            breakdown: funnel.by_value.map(by_value),
+        };
         Ok(Told { answer, format })
     }
 
@@ -229,56 +217,24 @@ impl FunnelApi {
                 format!("expected a number from 1 to {}", funnel.steps.len()),
             );
         }
-        let asked = funnel.judge(checks)?;
-        let funnel = self.count(&caller.project, &asked).await;
-        let funnel = funnel.map_err(|error| asked.cost().problem(error, &self.reader))?;
-        let users = funnel.overall();
-        let reached = |index: usize| users.get(index).map(|step| step.users.clone()).unwrap_or_default();
-        let index = index.unwrap_or_default();
-        let users = match who {
-            FunnelUsers::Reached => reached(index),
-            FunnelUsers::Dropped => reached(index) - reached(index + 1),
+        let who = match who {
+            FunnelUsers::Reached => Who::Reached,
+            FunnelUsers::Dropped => Who::Dropped,
         };
+        let Asked { query, .. } = funnel.judge(checks)?;
+        let users = query.users(&self.reader, &caller.project, index.unwrap_or_default(), who).await;
+        let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
         Ok(Told { answer, format })
     }
-
-    async fn count(&self, project: &Project, asked: &Asked) -> Result<Funnel, StoreError> {
-        let enter_before = project.start_of(after(asked.to));
-        let span =
-            Span { begin: project.start_of(asked.from), enter_before, end: enter_before + asked.window };
-        let property = asked.breakdown.as_ref().and_then(Breakdown::property);
-        let mut funnel = Funnel::new(asked.steps.len(), asked.window);
-        let mut snapshot = self.reader.snapshot(project.id, Source::Events).await?;
-        store::read::funnel::each_user(
-            &mut snapshot,
-            project.id,
-            &asked.steps,
-            property,
-            span,
-            |user_no, events| {
-                if events.len() < MANY_EVENTS {
-                    funnel.count(user_no, events);
-                } else {
-                    tokio::task::block_in_place(|| funnel.count(user_no, events));
-                }
-                if funnel.values() > MOST_VALUES { Err(StoreError::TooManyRows(MOST_VALUES)) } else { Ok(()) }
-            },
-        )
-        .await?;
-        Ok(funnel)
-    }
-}
-
-fn after(day: NaiveDate) -> NaiveDate {
-    day.succ_opt().unwrap_or(day)
 }
 
 impl FunnelQuestion {
     fn judge(self, mut checks: Checks) -> Result<Asked, Problem> {
         let range = checks.date("from", self.from).zip(checks.date("to", self.to));
-        if let Some((from, to)) = range {
-            days(&mut checks, from, to);
+        let range = range.map(|(from, to)| DayRange::new(from, to));
+        if let Some(range) = range {
+            days(&mut checks, range);
         }
         if !(2..=MOST_STEPS).contains(&self.steps.len()) {
             checks.refuse("steps", "out_of_range", format!("expected 2 to {MOST_STEPS} steps"));
@@ -300,7 +256,10 @@ impl FunnelQuestion {
             checks.refuse("window", "invalid_duration", message);
         }
         let breakdown = self.breakdown.map(|Text(text)| {
-            let parsed = Breakdown::parse(&text).filter(|breakdown| breakdown.property().is_some());
+            let parsed = match Breakdown::parse(&text) {
+                Some(Breakdown::Property(property)) => Some(property),
+                Some(Breakdown::EventType) | None => None,
+            };
             if parsed.is_none() {
                 checks.refuse(
                     "breakdown",
@@ -314,30 +273,29 @@ impl FunnelQuestion {
         if !(1..=MAX_LIMIT).contains(&limit) {
             checks.refuse("limit", "out_of_range", format!("expected a number from 1 to {MAX_LIMIT}"));
         }
-        let (window, (from, to)) = checks.finish(window.zip(range))?;
-        Ok(Asked {
-            from,
-            to,
-            event_types,
-            steps,
-            window,
-            breakdown: breakdown.flatten(),
-            limit: limit as usize,
-        })
+        let (window, days) = checks.finish(window.zip(range))?;
+        let breakdown = breakdown.flatten();
+        let query = funnel::Query { days, steps, window, breakdown, limit: limit as usize };
+        Ok(Asked { query, event_types })
     }
 }
 
-impl Asked {
-    fn cost(&self) -> Cost {
-        let shorter = "a shorter window reads fewer events";
-        Cost::of_days(self.from, self.to).with_choice(self.window > TimeDelta::days(1), "window", shorter)
+fn cost(query: &funnel::Query) -> Cost {
+    let shorter = "a shorter window reads fewer events";
+    Cost::of_days(query.days).with_choice(query.window > TimeDelta::days(1), "window", shorter)
+}
+
+impl ValueSteps {
+    fn new(event_types: &[String], (label, steps): (Label, Vec<Reached>)) -> Self {
+        let (value, other) = label.told();
+        Self { value, other, steps: told(event_types, steps) }
     }
 }
 
-fn told(asked: &Asked, reached: Vec<Reached>) -> Vec<StepUsers> {
+fn told(event_types: &[String], reached: Vec<Reached>) -> Vec<StepUsers> {
     let entered = reached.first().map_or(0, |first| first.users.len());
     let mut before = None;
-    let steps = (1..).zip(&asked.event_types).zip(reached);
+    let steps = (1..).zip(event_types).zip(reached);
     let told = steps.map(|((step, event_type), mut reached)| {
         let users = reached.users.len();
         let step_rate = rate(users, before.replace(users).unwrap_or(users));
@@ -359,14 +317,6 @@ fn seconds(time: TimeDelta) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a year has fewer than 2^53 milliseconds")]
     let milliseconds = milliseconds as f64;
     milliseconds / 1_000.0
-}
-
-fn by_value(asked: &Asked, funnel: Funnel) -> Vec<ValueSteps> {
-    let told_value = |(label, steps): (Label, _)| {
-        let (value, other) = label.told();
-        ValueSteps { value, other, steps: told(asked, steps) }
-    };
-    funnel.by_value(asked.limit).into_iter().map(told_value).collect()
 }
 
 impl Table for FunnelAnswer {

@@ -1,17 +1,15 @@
 //! Lifecycle of the users of each period.
 
-use chrono::{NaiveDate, Utc};
+use chrono::NaiveDate;
 use poem_openapi::{Object, OpenApi, param::Query};
-use roaring::RoaringBitmap;
 
 use super::{
-    choices::{Interval, State},
+    choices::Interval,
     example_day, example_from, example_to,
     narrow::Cost,
     timezone,
     users::{Cursor, MAX_LIMIT, Page, UserList},
 };
-use crate::http::respond::table::{Format, Table, Told};
 use crate::{
     http::{
         extract::{
@@ -19,18 +17,15 @@ use crate::{
             parameters::{Checks, Param, Required, Segments, UpTo, range},
         },
         openapi::Tag,
-        respond::problem::{Asking, Refusal},
-    },
-    model::project::Project,
-    stats::{filter::Filter, lifecycle, period::Unit},
-    store::{
-        StoreError,
-        read::{
-            active::{self, Asked},
-            series::Apart,
-            snapshot::Reader,
+        respond::{
+            problem::{Asking, Refusal},
+            table::{Format, Table, Told},
         },
     },
+    model::range::DayRange,
+    query::lifecycle,
+    stats::lifecycle::State,
+    store::read::snapshot::Reader,
 };
 
 pub struct LifecycleApi {
@@ -89,18 +84,16 @@ impl LifecycleApi {
         let range = range(&mut checks, from.0, to.0);
         let unit = checks.optional("interval", interval.0).unwrap_or(Interval::Day).unit(&caller.project);
         let filter = checks.segments("segment", segment.0);
-        let (from, to) = checks.finish(range)?;
-        let today = caller.project.local_date(Utc::now());
-        let periods = self.periods(&caller.project, &filter, unit, (from, to)).await.map_err(|error| {
-            Cost::of_days(from, to).with_filter("segment", &filter).problem(error, &self.reader)
-        })?;
-        let data = periods.into_iter().map(|of| LifecyclePeriod {
-            period: of.period,
-            new: of.new.len(),
-            returning: of.returning.len(),
-            resurrecting: of.resurrecting.len(),
-            dormant: of.dormant.len(),
-            complete: unit.after(of.period, 1) <= today,
+        let query = lifecycle::Query { days: checks.finish(range)?, unit, filter };
+        let periods = query.answer(&self.reader, &caller.project).await;
+        let periods = periods.map_err(|error| cost(&query).problem(error, &self.reader))?;
+        let data = periods.into_iter().map(|lifecycle::Period { users, complete }| LifecyclePeriod {
+            period: users.period,
+            new: users.new.len(),
+            returning: users.returning.len(),
+            resurrecting: users.resurrecting.len(),
+            dormant: users.dormant.len(),
+            complete,
         });
         let answer = Lifecycles { timezone: timezone(&caller.project), data: data.collect() };
         Ok(Told { answer, format })
@@ -137,34 +130,16 @@ impl LifecycleApi {
         let filter = checks.segments("segment", segment.0);
         let page = Page::of(&mut checks, cursor.0, limit.0);
         let (period, state) = checks.finish(period.zip(state))?;
-        let periods =
-            self.periods(&caller.project, &filter, unit, (period, period)).await.map_err(|error| {
-                Cost::of_days(period, period).with_filter("segment", &filter).problem(error, &self.reader)
-            })?;
-        let users = periods.into_iter().next().map_or_else(RoaringBitmap::new, |of| match state {
-            State::New => of.new,
-            State::Returning => of.returning,
-            State::Resurrecting => of.resurrecting,
-            State::Dormant => of.dormant,
-        });
+        let query = lifecycle::Query { days: DayRange::new(period, period), unit, filter };
+        let users = query.users(&self.reader, &caller.project, state).await;
+        let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
         Ok(Told { answer, format })
     }
+}
 
-    async fn periods(
-        &self,
-        project: &Project,
-        filter: &Filter,
-        unit: Unit,
-        (from, to): (NaiveDate, NaiveDate),
-    ) -> Result<Vec<lifecycle::Lifecycle>, StoreError> {
-        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
-        let asked = Asked { project, filter, until: None };
-        let first = lifecycle::first_day(unit, from);
-        let before = active::users_before(&mut snapshot, &asked, first).await?;
-        let users = active::daily_users(&mut snapshot, &asked, first, unit.last_day(to)).await?;
-        Ok(lifecycle::lifecycle(unit, from, to, before, &users))
-    }
+fn cost(query: &lifecycle::Query) -> Cost {
+    Cost::of_days(query.days).with_filter("segment", &query.filter)
 }
 
 fn example_state() -> Param<State, true> {

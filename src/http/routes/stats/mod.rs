@@ -1,12 +1,14 @@
-//! The questions of product teams, one module for each: parameters in, bitmaps or events fetched, answered by
-//! [`crate::stats`].
+//! The questions of product teams over HTTP, one module for each: parameters in, answered by [`crate::query`], and told as JSON
+//! or as a table.
 
 pub mod active_users;
 pub mod breakdown;
 pub mod choices;
+pub mod count;
 pub mod funnel;
 pub mod lifecycle;
 pub mod narrow;
+pub mod pages;
 pub mod retention;
 pub mod stickiness;
 pub mod timeseries;
@@ -16,8 +18,9 @@ pub mod users;
 use chrono::NaiveDate;
 
 pub use self::{
-    active_users::ActiveUsersApi, funnel::FunnelApi, lifecycle::LifecycleApi, retention::RetentionApi,
-    stickiness::StickinessApi, timeseries::TimeseriesApi, top_events::TopEventsApi,
+    active_users::ActiveUsersApi, count::CountApi, funnel::FunnelApi, lifecycle::LifecycleApi,
+    pages::PagesApi, retention::RetentionApi, stickiness::StickinessApi, timeseries::TimeseriesApi,
+    top_events::TopEventsApi,
 };
 use crate::http::extract::parameters::Param;
 use crate::model::project::Project;

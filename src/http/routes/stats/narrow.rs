@@ -1,9 +1,8 @@
 //! What a question that costs too much may be narrowed by.
 
-use chrono::NaiveDate;
-
 use crate::{
     http::respond::problem::{Code, FieldError, Problem},
+    model::range::DayRange,
     stats::filter::{Filter, Property},
     store::{StoreError, read::snapshot::Reader},
 };
@@ -16,8 +15,8 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    pub(crate) fn of_days(from: NaiveDate, to: NaiveDate) -> Self {
-        Self { days: (to - from).num_days() + 1, hints: Vec::new() }
+    pub(crate) fn of_days(days: DayRange) -> Self {
+        Self { days: days.length(), hints: Vec::new() }
     }
 
     /// The question reads events, because of conditions in this parameter.

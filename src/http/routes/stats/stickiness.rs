@@ -2,7 +2,6 @@
 
 use chrono::NaiveDate;
 use poem_openapi::{Object, OpenApi, param::Query};
-use roaring::RoaringBitmap;
 
 use super::{
     example_from, example_to,
@@ -10,7 +9,6 @@ use super::{
     timezone,
     users::{Cursor, MAX_LIMIT, Page, UserList},
 };
-use crate::http::respond::table::{Format, Table, Told};
 use crate::{
     http::{
         extract::{
@@ -18,15 +16,13 @@ use crate::{
             parameters::{Checks, MAX_DAYS, Param, Required, Segments, UpTo, range},
         },
         openapi::Tag,
-        respond::problem::{Asking, Problem, Refusal},
+        respond::{
+            problem::{Asking, Refusal},
+            table::{Format, Table, Told},
+        },
     },
-    model::project::Project,
-    stats::{filter::Filter, stickiness::stickiness},
-    store::read::{
-        active::{self, Asked},
-        series::Apart,
-        snapshot::Reader,
-    },
+    query::stickiness,
+    store::read::snapshot::Reader,
 };
 
 pub struct StickinessApi {
@@ -71,8 +67,9 @@ impl StickinessApi {
         let mut checks = Checks::default();
         let range = range(&mut checks, from.0, to.0);
         let filter = checks.segments("segment", segment.0);
-        let range = checks.finish(range)?;
-        let groups = self.groups(&caller.project, &filter, range).await?;
+        let query = stickiness::Query { days: checks.finish(range)?, filter };
+        let groups = query.answer(&self.reader, &caller.project).await;
+        let groups = groups.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let data = (1..).zip(groups).map(|(days, users)| ActiveDays { days, users: users.len() }).collect();
         Ok(Told { answer: Stickiness { timezone: timezone(&caller.project), data }, format })
     }
@@ -108,31 +105,16 @@ impl StickinessApi {
         let filter = checks.segments("segment", segment.0);
         let page = Page::of(&mut checks, cursor.0, limit.0);
         let (range, days) = checks.finish(range.zip(days))?;
-        let mut groups = self.groups(&caller.project, &filter, range).await?;
-        let index = days as usize - 1;
-        let users = if index < groups.len() { groups.swap_remove(index) } else { RoaringBitmap::new() };
+        let query = stickiness::Query { days: range, filter };
+        let users = query.users(&self.reader, &caller.project, days).await;
+        let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
         Ok(Told { answer, format })
     }
+}
 
-    /// Users by the number of their days.
-    async fn groups(
-        &self,
-        project: &Project,
-        filter: &Filter,
-        (from, to): (NaiveDate, NaiveDate),
-    ) -> Result<Vec<RoaringBitmap>, Problem> {
-        let users = async {
-            let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::Nothing).await?;
-            active::daily_users(&mut snapshot, &Asked { project, filter, until: None }, from, to).await
-        };
-        let users = users.await.map_err(|error| {
-            Cost::of_days(from, to).with_filter("segment", filter).problem(error, &self.reader)
-        })?;
-        let days = from.iter_days().take_while(|day| *day <= to).count();
-        // Many large sets: not on a thread that serves requests.
-        tokio::task::spawn_blocking(move || stickiness(&users, days)).await.map_err(Problem::internal)
-    }
+fn cost(query: &stickiness::Query) -> Cost {
+    Cost::of_days(query.days).with_filter("segment", &query.filter)
 }
 
 fn example_days() -> Param<UpTo<MAX_DAYS>, true> {

@@ -4,7 +4,6 @@ use chrono::NaiveDate;
 use poem_openapi::{Object, OpenApi, param::Query};
 
 use super::{example_from, example_to, narrow::Cost, timezone};
-use crate::http::respond::table::{Format, Table, Told};
 use crate::{
     http::{
         extract::{
@@ -12,14 +11,13 @@ use crate::{
             parameters::{Checks, Param, Required, Segments, UpTo, range},
         },
         openapi::Tag,
-        respond::problem::{Asking, Refusal},
+        respond::{
+            problem::{Asking, Refusal},
+            table::{Format, Table, Told},
+        },
     },
-    model::project::Project,
-    stats::filter::Filter,
-    store::{
-        StoreError,
-        read::{active, activity::EventTypeCount, series::Apart, snapshot::Reader},
-    },
+    query::top_events,
+    store::read::{activity::EventTypeCount, snapshot::Reader},
 };
 
 pub struct TopEventsApi {
@@ -68,9 +66,9 @@ impl TopEventsApi {
         let range = range(&mut checks, from.0, to.0);
         let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0);
         let filter = checks.segments("segment", segment.0);
-        let (from, to) = checks.finish(range)?;
-        let top = self.top(&caller.project, &filter, (from, to), limit).await.map_err(|error| {
-            Cost::of_days(from, to).with_filter("segment", &filter).problem(error, &self.reader)
+        let query = top_events::Query { days: checks.finish(range)?, filter, limit };
+        let top = query.answer(&self.reader, &caller.project).await.map_err(|error| {
+            Cost::of_days(query.days).with_filter("segment", &query.filter).problem(error, &self.reader)
         })?;
         let row = |top: EventTypeCount| TopEvent {
             event_type: top.event_type,
@@ -79,17 +77,6 @@ impl TopEventsApi {
         };
         let data = top.into_iter().map(row).collect();
         Ok(Told { answer: TopEvents { timezone: timezone(&caller.project), data }, format })
-    }
-
-    async fn top(
-        &self,
-        project: &Project,
-        filter: &Filter,
-        (from, to): (NaiveDate, NaiveDate),
-        limit: u32,
-    ) -> Result<Vec<EventTypeCount>, StoreError> {
-        let mut snapshot = self.reader.snapshot_about(project.id, &[filter], Apart::EventTypes).await?;
-        active::top_events(&mut snapshot, project, filter, (from, to), limit).await
     }
 }
 

@@ -10,10 +10,8 @@ use crate::{
         respond::problem::Problem,
     },
     model::project::Project,
-    store::{
-        self,
-        read::snapshot::{Reader, Source},
-    },
+    query,
+    store::read::snapshot::Reader,
 };
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -95,14 +93,13 @@ impl Page {
         project: &Project,
         users: &RoaringBitmap,
     ) -> Result<UserList, Problem> {
-        let rest = self.after.map_or(0, |after| after.saturating_add(1))..;
-        let mut rest = users.range(rest);
-        let numbers: Vec<i32> = rest.by_ref().take(self.limit as usize).map(u32::cast_signed).collect();
-        let next = rest.next().and(numbers.last()).map(ToString::to_string);
-        let mut snapshot = reader.snapshot(project.id, Source::Activity).await?;
-        let names = store::users::dictionary::names(&mut snapshot, project.id, &numbers).await?;
-        let users_of_page = names.into_iter().map(|user_id| ListedUser { user_id }).collect();
-        Ok(UserList { users: users_of_page, total: users.len(), next })
+        let query = query::users::Query { users, after: self.after, limit: self.limit };
+        let page = query.answer(reader, project).await?;
+        Ok(UserList {
+            users: page.user_ids.into_iter().map(|user_id| ListedUser { user_id }).collect(),
+            total: page.total,
+            next: page.next.map(|next| next.to_string()),
+        })
     }
 }
 

@@ -73,7 +73,7 @@ struct OverallCell {
 
 impl RetentionTable {
     pub(crate) fn new(project: &Project, asked: &Asked, answer: Retention) -> Self {
-        let columns = &asked.question.columns;
+        let columns = &asked.query.question.columns;
         let cohorts = answer.cohorts.into_iter().map(|cohort| CohortRow {
             cohort: cohort.cohort,
             size: cohort.size,
@@ -100,8 +100,8 @@ impl RetentionTable {
         Self {
             timezone: timezone(project),
             window_type: asked.window_type.word().into(),
-            as_of: Instant(asked.as_of),
-            data_through: Instant(asked.as_of),
+            as_of: Instant(asked.query.as_of),
+            data_through: Instant(asked.query.as_of),
             cohorts: cohorts.collect(),
             overall: overall.collect(),
         }

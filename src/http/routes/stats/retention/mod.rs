@@ -1,7 +1,6 @@
 //! Retention, with every option.
 
 mod answer;
-mod fetch;
 mod parameters;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -12,12 +11,11 @@ use self::{
     parameters::{Asked, Brackets, Sent},
 };
 use super::{
-    choices::{CohortKind, Criteria, Mean, OfCohort, Window, WindowType},
+    choices::{Criteria, Mean, WindowType},
     example_day, example_from, example_to,
     narrow::Cost,
     users::{Cursor, MAX_LIMIT, Page, UserList},
 };
-use crate::http::respond::table::{Format, Told};
 use crate::{
     http::{
         extract::{
@@ -25,8 +23,13 @@ use crate::{
             parameters::{Checks, Param, Required, Segments, UpTo, Whole},
         },
         openapi::Tag,
-        respond::problem::{Asking, Refusal},
+        respond::{
+            problem::{Asking, Refusal},
+            table::{Format, Told},
+        },
     },
+    model::range::DayRange,
+    query::retention::{CohortKind, Who, Window},
     stats::retention::{Column, Question},
     store::read::snapshot::Reader,
 };
@@ -105,9 +108,8 @@ impl RetentionApi {
             mean: mean.0,
         };
         let asked = sent.judge(Checks::default(), &caller.project)?;
-        let counted = asked.fetch(&caller.project, &self.reader).await;
-        let counted = counted.map_err(|error| asked.cost().problem(error, &self.reader))?;
-        let answer = asked.answer(&caller.project, counted).await?;
+        let answer = asked.query.answer(&self.reader, &caller.project).await;
+        let answer = answer.map_err(|error| asked.cost().problem(error, &self.reader))?;
         Ok(Told { answer: RetentionTable::new(&caller.project, &asked, answer), format })
     }
 
@@ -126,7 +128,7 @@ impl RetentionApi {
         /// The cell's `period`; default 0.
         period: Query<Param<Whole<1000>>>,
         /// Who: `returned` (default), `missing` or `all`.
-        who: Query<Param<OfCohort>>,
+        who: Query<Param<Who>>,
         /// Most users of a page; default 100.
         limit: Query<Param<UpTo<MAX_LIMIT>>>,
         /// The `next` of the page before.
@@ -172,7 +174,7 @@ impl RetentionApi {
         let mut checks = Checks::default();
         let cohort_date = checks.required("cohort_date", cohort_date.0);
         let period = checks.optional("period", period.0).map_or(0, |period| period.0);
-        let who = checks.optional("who", who.0).unwrap_or(OfCohort::Returned);
+        let who = checks.optional("who", who.0).unwrap_or(Who::Returned);
         let page = Page::of(&mut checks, cursor.0, limit.0);
         let sent = Sent {
             from: from.0,
@@ -195,16 +197,9 @@ impl RetentionApi {
         let asked = sent.judge(checks, &caller.project)?;
         let mut checks = Checks::default();
         let cell = cohort_date.and_then(|date| asked.cell(&mut checks, date, period));
-        let (cohort, column) = checks.finish(cell)?;
-        let counted = asked.fetch(&caller.project, &self.reader).await;
-        let counted = counted.map_err(|error| asked.cost().problem(error, &self.reader))?;
-        let today = caller.project.local_date(asked.as_of);
-        let (members, returned) = asked.users(counted, cohort, column, today).await?;
-        let users = match who {
-            OfCohort::Returned => returned,
-            OfCohort::Missing => members - returned,
-            OfCohort::All => members,
-        };
+        let cell = checks.finish(cell)?;
+        let users = asked.query.users(&self.reader, &caller.project, cell, who).await;
+        let users = users.map_err(|error| asked.cost().problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
         Ok(Told { answer, format })
     }
@@ -213,7 +208,7 @@ impl RetentionApi {
 impl Asked {
     /// The cohort and the column of a cell, if the table has it.
     fn cell(&self, checks: &mut Checks, date: NaiveDate, period: u32) -> Option<(NaiveDate, Column)> {
-        let Question { unit, from, to, columns } = &self.question;
+        let Question { unit, from, to, columns } = &self.query.question;
         let cohort = unit.period_of(date);
         if !(unit.period_of(*from)..=*to).contains(&cohort) {
             checks.refuse("cohort_date", "not_asked", "expected a day of a period of the range".into());
@@ -228,11 +223,12 @@ impl Asked {
     }
 
     fn cost(&self) -> Cost {
-        Cost::of_days(self.question.from, self.question.to)
-            .with_filter("start_segment", &self.start)
-            .with_filter("return_segment", &self.back)
+        let query = &self.query;
+        Cost::of_days(DayRange::new(query.question.from, query.question.to))
+            .with_filter("start_segment", &query.start)
+            .with_filter("return_segment", &query.back)
             .with_choice(
-                self.window == Window::Elapsed,
+                query.window == Window::Elapsed,
                 "window",
                 "elapsed time is read from events; the calendar is answered without",
             )

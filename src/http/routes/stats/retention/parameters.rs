@@ -7,9 +7,10 @@ use crate::{
     http::{
         extract::parameters::{Checks, Param, Segments, UpTo, Value, range},
         respond::problem::Problem,
-        routes::stats::choices::{CohortKind, Criteria, Mean, Window, WindowType},
+        routes::stats::choices::{Criteria, Mean, WindowType},
     },
-    model::project::Project,
+    model::{project::Project, range::DayRange},
+    query::retention::{self, CohortKind, Window},
     stats::{
         filter::Filter,
         retention::{Column, Question},
@@ -67,21 +68,14 @@ pub(crate) struct Sent {
     pub mean: Param<Mean>,
 }
 
-/// What is asked.
+/// The query, and how its answer is shown.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    pub question: Question,
+    pub query: retention::Query,
     pub window_type: WindowType,
-    pub window: Window,
-    pub kind: CohortKind,
     pub mean: Mean,
     /// Whether columns are brackets, whatever their lengths.
     pub brackets: bool,
-    pub start: Filter,
-    pub back: Filter,
-    pub as_of: DateTime<Utc>,
-    /// Only events before; nothing: whatever is stored.
-    pub until: Option<DateTime<Utc>>,
 }
 
 impl Sent {
@@ -115,18 +109,18 @@ impl Sent {
                     let message = "expected either start_date, or from and to".into();
                     checks.refuse("start_date", "not_both", message);
                 }
-                Some((start, unit.after(unit.period_of(start), windows) - Days::new(1)))
+                Some(DayRange::new(start, unit.after(unit.period_of(start), windows) - Days::new(1)))
             }
         };
         // As everywhere: a cohort that is told is told in full.
         let last_of = |day| unit.after(unit.period_of(day), 1) - Days::new(1);
-        let range = range.map(|(from, to)| (unit.period_of(from), last_of(to)));
+        let range = range.map(|DayRange { from, to }| (unit.period_of(from), last_of(to)));
         let common = checks.segments("segment", self.segment);
         let start = checks.segments("start_segment", self.start_segment);
         let back = checks.segments("return_segment", self.return_segment);
         let start_event = checks.optional("start_event", self.start_event);
         let return_event = checks.optional("return_event", self.return_event);
-        let kind = checks.optional("cohort", self.cohort).unwrap_or(CohortKind::FirstTime);
+        let cohort = checks.optional("cohort", self.cohort).unwrap_or(CohortKind::FirstTime);
         let window = checks.optional("window", self.window).unwrap_or(Window::Calendar);
         let mean = checks.optional("mean", self.mean).unwrap_or(Mean::Pooled);
         let question = range.map(|(from, to)| Question { unit, from, to, columns });
@@ -136,18 +130,16 @@ impl Sent {
             checks.refuse("windows", "too_large", message);
         }
         let question = checks.finish(question)?;
-        Ok(Asked {
+        let query = retention::Query {
             question,
-            window_type,
             window,
-            kind,
-            mean,
-            brackets: are_brackets,
+            cohort,
             start: of_type(start.and_all(common.clone()), start_event.as_deref()),
             back: of_type(back.and_all(common), return_event.as_deref()),
             as_of: until.unwrap_or(now),
             until,
-        })
+        };
+        Ok(Asked { query, window_type, mean, brackets: are_brackets })
     }
 }
 

@@ -1,17 +1,14 @@
-//! Reading what an answer is made of, and answering.
+//! Of the users who began in a period, how many came back in the periods after it?
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use roaring::RoaringBitmap;
 
-use super::parameters::Asked;
+use super::compute;
 use crate::{
-    http::{
-        respond::problem::Problem,
-        routes::stats::choices::{CohortKind, Window},
-    },
     model::project::Project,
     stats::{
         DailyUsers,
+        filter::Filter,
         retention::{
             Column, Question, Retention,
             calendar::Calendar,
@@ -33,8 +30,52 @@ use crate::{
 /// Events lie at most a day ahead of weir's clock, and a project's date at most one ahead of UTC's.
 const AHEAD: Days = Days::new(2);
 
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Of whole periods.
+    pub question: Question,
+    pub window: Window,
+    pub cohort: CohortKind,
+    /// The events with which users begin.
+    pub start: Filter,
+    /// The events that are a return.
+    pub back: Filter,
+    /// Periods that had ended by then are complete.
+    pub as_of: DateTime<Utc>,
+    /// Only events before; nothing: whatever is stored.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// How the period of a return is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// By dates.
+    Calendar,
+    /// By the exact time from each user's own beginning.
+    Elapsed,
+}
+
+/// When a user begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CohortKind {
+    /// With the first start over all history.
+    FirstTime,
+    /// With the first event of the type, if it passes the segments.
+    FirstEver,
+    /// In every period with a start.
+    Recurring,
+}
+
+/// Which users of a cell's cohort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Returned,
+    Missing,
+    All,
+}
+
 /// What cells are counted from.
-pub(crate) enum Counted {
+enum Counted {
     Calendar {
         cohorts: Cohorts,
         returns: DailyUsers,
@@ -44,26 +85,74 @@ pub(crate) enum Counted {
     Elapsed(Elapsed),
 }
 
-impl Asked {
+impl Query {
+    /// The whole table.
+    pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Retention, StoreError> {
+        let counted = self.count(reader, project).await?;
+        let (question, as_of, today) = (self.question.clone(), self.as_of, project.local_date(self.as_of));
+        compute(move || match counted {
+            Counted::Calendar { cohorts, returns, same_day } => {
+                let unit = question.unit;
+                Calendar { unit, today, returns: &returns, same_day: same_day.as_ref().unwrap_or(&returns) }
+                    .answer(&question, &cohorts)
+            }
+            Counted::Elapsed(elapsed) => elapsed.answer(&question, as_of),
+        })
+        .await
+    }
+
+    /// The users behind a cell.
+    pub async fn users(
+        &self,
+        reader: &Reader,
+        project: &Project,
+        (cohort, column): (NaiveDate, Column),
+        who: Who,
+    ) -> Result<RoaringBitmap, StoreError> {
+        let counted = self.count(reader, project).await?;
+        let (unit, today) = (self.question.unit, project.local_date(self.as_of));
+        compute(move || {
+            let (members, returned) = match counted {
+                Counted::Calendar { cohorts, returns, same_day } => {
+                    let joined = cohorts.get(&cohort).cloned().unwrap_or_default();
+                    let same_day = same_day.as_ref().unwrap_or(&returns);
+                    let calendar = Calendar { unit, today, returns: &returns, same_day };
+                    (members(&joined), calendar.users(cohort, &joined, column))
+                }
+                Counted::Elapsed(elapsed) => elapsed.users(cohort, column),
+            };
+            match who {
+                Who::Returned => returned,
+                Who::Missing => members - returned,
+                Who::All => members,
+            }
+        })
+        .await
+    }
+
     /// Whether the order of events within a day matters: if one kind of event starts and returns, a start is a return.
-    pub(crate) fn order_matters(&self) -> bool {
+    fn order_matters(&self) -> bool {
         self.start != self.back && self.question.columns.iter().any(|column| column.holds(0))
     }
 
     /// Whether the first event of a type is asked for its properties: then the order of events within an hour may matter.
     fn first_event_matters(&self) -> bool {
-        self.kind == CohortKind::FirstEver && !self.start.is_of_types_alone()
+        self.cohort == CohortKind::FirstEver && !self.start.is_of_types_alone()
     }
 
-    async fn snapshot(&self, project: &Project, reader: &Reader) -> Result<Snapshot, StoreError> {
+    async fn snapshot(&self, reader: &Reader, project: &Project) -> Result<Snapshot, StoreError> {
         if self.window == Window::Elapsed || self.order_matters() || self.first_event_matters() {
             return reader.snapshot(project.id, Source::Events).await;
         }
         reader.snapshot_about(project.id, &[&self.start, &self.back], Apart::Nothing).await
     }
 
-    fn both<'a>(&'a self, project: &'a Project) -> Both<'a> {
-        Both { project, start: &self.start, back: &self.back, until: self.until }
+    fn starts<'a>(&'a self, project: &'a Project) -> active::Asked<'a> {
+        active::Asked { project, filter: &self.start, until: self.until }
+    }
+
+    fn returns<'a>(&'a self, project: &'a Project) -> active::Asked<'a> {
+        active::Asked { project, filter: &self.back, until: self.until }
     }
 
     /// The last day on which a return counts.
@@ -77,14 +166,13 @@ impl Asked {
         unit.last_day(last).min(latest)
     }
 
-    pub(crate) async fn fetch(&self, project: &Project, reader: &Reader) -> Result<Counted, StoreError> {
-        let mut snapshot = self.snapshot(project, reader).await?;
+    async fn count(&self, reader: &Reader, project: &Project) -> Result<Counted, StoreError> {
+        let mut snapshot = self.snapshot(reader, project).await?;
         let Question { from, to, .. } = self.question;
         // If one kind of event starts and returns, it is read once.
         let once = self.window == Window::Calendar && self.start == self.back;
         let last_day = if once { self.last_day(project).max(to) } else { to };
-        let asked = active::Asked { project, filter: &self.start, until: self.until };
-        let starts = active::daily_users(&mut snapshot, &asked, from, last_day).await?;
+        let starts = active::daily_users(&mut snapshot, &self.starts(project), from, last_day).await?;
         let cohorts = self.cohorts(project, &mut snapshot, &starts).await?;
         match self.window {
             Window::Calendar => self.calendar(project, &mut snapshot, starts, cohorts).await,
@@ -100,15 +188,14 @@ impl Asked {
         starts: &DailyUsers,
     ) -> Result<Cohorts, StoreError> {
         let Question { unit, from, to, .. } = self.question;
-        let asked = active::Asked { project, filter: &self.start, until: self.until };
-        let cohorts = match self.kind {
+        let cohorts = match self.cohort {
             CohortKind::Recurring => cohorts::recurring(unit, from, to, starts),
             CohortKind::FirstEver if self.first_event_matters() => {
-                let first = retention::first_ever(snapshot, &asked, from, to).await?;
+                let first = retention::first_ever(snapshot, &self.starts(project), from, to).await?;
                 cohorts::first_time(unit, from, to, RoaringBitmap::new(), &first)
             }
             CohortKind::FirstTime | CohortKind::FirstEver => {
-                let before = active::users_before(snapshot, &asked, from).await?;
+                let before = active::users_before(snapshot, &self.starts(project), from).await?;
                 cohorts::first_time(unit, from, to, before, starts)
             }
         };
@@ -126,10 +213,11 @@ impl Asked {
             return Ok(Counted::Calendar { cohorts, returns: starts, same_day: None });
         }
         let Question { from, to, .. } = self.question;
-        let asked = active::Asked { project, filter: &self.back, until: self.until };
-        let returns = active::daily_users(snapshot, &asked, from, self.last_day(project).max(from)).await?;
+        let last_day = self.last_day(project).max(from);
+        let returns = active::daily_users(snapshot, &self.returns(project), from, last_day).await?;
         let same_day = if self.order_matters() {
-            Some(retention::same_day(snapshot, &self.both(project), from, to).await?)
+            let both = Both { project, start: &self.start, back: &self.back, until: self.until };
+            Some(retention::same_day(snapshot, &both, from, to).await?)
         } else {
             None
         };
@@ -143,13 +231,12 @@ impl Asked {
         cohorts: Cohorts,
     ) -> Result<Counted, StoreError> {
         let Question { unit, from, to, .. } = self.question;
-        let asked = active::Asked { project, filter: &self.start, until: self.until };
         let periods: Vec<NaiveDate> = cohorts.keys().copied().collect();
         let bounds: Vec<DateTime<Utc>> =
             periods.iter().map(|period| project.start_of(from.max(*period))).collect();
         let end = project.start_of(to.succ_opt().unwrap_or(to));
         let of_cohorts: Vec<RoaringBitmap> = cohorts.values().map(members).collect();
-        let first = retention::first_in_periods(snapshot, &asked, &bounds, end).await?;
+        let first = retention::first_in_periods(snapshot, &self.starts(project), &bounds, end).await?;
         let starts: Vec<Start> = first
             .into_iter()
             .filter(|(index, user_no, _)| of_cohorts[*index].contains(*user_no))
@@ -159,55 +246,15 @@ impl Asked {
         let mut elapsed = Elapsed::new(&self.question, starts);
         if let Some(begin) = begin {
             let all = of_cohorts.iter().fold(RoaringBitmap::new(), |all, cohort| all | cohort);
-            let asked = active::Asked { project, filter: &self.back, until: self.until };
             let end = self.question.columns.iter().all(|column| column.last.is_some()).then(|| {
                 let periods = i32::try_from(self.question.last_period() + 1).unwrap_or(i32::MAX);
                 end + length(unit) * periods
             });
-            retention::each(snapshot, &asked, &all, (begin, end), |user_no, at| {
+            retention::each(snapshot, &self.returns(project), &all, (begin, end), |user_no, at| {
                 elapsed.came_back(user_no, at);
             })
             .await?;
         }
         Ok(Counted::Elapsed(elapsed))
-    }
-
-    /// The users of a cohort, and those of them whom a column counts.
-    pub(crate) async fn users(
-        &self,
-        counted: Counted,
-        cohort: NaiveDate,
-        column: Column,
-        today: NaiveDate,
-    ) -> Result<(RoaringBitmap, RoaringBitmap), Problem> {
-        let unit = self.question.unit;
-        let answering = tokio::task::spawn_blocking(move || match counted {
-            Counted::Calendar { cohorts, returns, same_day } => {
-                let joined = cohorts.get(&cohort).cloned().unwrap_or_default();
-                let calendar = Calendar {
-                    unit,
-                    today,
-                    returns: &returns,
-                    same_day: same_day.as_ref().unwrap_or(&returns),
-                };
-                (members(&joined), calendar.users(cohort, &joined, column))
-            }
-            Counted::Elapsed(elapsed) => elapsed.users(cohort, column),
-        });
-        answering.await.map_err(Problem::internal)
-    }
-
-    /// The table. Set algebra over many large bitmaps: not on a thread that serves requests.
-    pub(crate) async fn answer(&self, project: &Project, counted: Counted) -> Result<Retention, Problem> {
-        let (question, as_of, today) = (self.question.clone(), self.as_of, project.local_date(self.as_of));
-        let answering = tokio::task::spawn_blocking(move || match counted {
-            Counted::Calendar { cohorts, returns, same_day } => {
-                let unit = question.unit;
-                Calendar { unit, today, returns: &returns, same_day: same_day.as_ref().unwrap_or(&returns) }
-                    .answer(&question, &cohorts)
-            }
-            Counted::Elapsed(elapsed) => elapsed.answer(&question, as_of),
-        });
-        answering.await.map_err(Problem::internal)
     }
 }

@@ -1,0 +1,63 @@
+//! Of each period's users, who is new, who stayed, who came back, and who is missing?
+
+use chrono::Utc;
+use roaring::RoaringBitmap;
+
+use crate::{
+    model::{project::Project, range::DayRange},
+    stats::{
+        filter::Filter,
+        lifecycle::{Lifecycle, State, first_day, lifecycle},
+        period::Unit,
+    },
+    store::{
+        StoreError,
+        read::{
+            active::{self, Asked},
+            series::Apart,
+            snapshot::Reader,
+        },
+    },
+};
+
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Weeks and months in which one of these days lies are whole.
+    pub days: DayRange,
+    pub unit: Unit,
+    pub filter: Filter,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Period {
+    pub users: Lifecycle,
+    /// Whether it is over.
+    pub complete: bool,
+}
+
+impl Query {
+    pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Vec<Period>, StoreError> {
+        let today = project.local_date(Utc::now());
+        let DayRange { from, to } = self.days;
+        let mut snapshot = reader.snapshot_about(project.id, &[&self.filter], Apart::Nothing).await?;
+        let asked = Asked { project, filter: &self.filter, until: None };
+        let first = first_day(self.unit, from);
+        let before = active::users_before(&mut snapshot, &asked, first).await?;
+        let users = active::daily_users(&mut snapshot, &asked, first, self.unit.last_day(to)).await?;
+        drop(snapshot);
+        let periods = lifecycle(self.unit, from, to, before, &users).into_iter();
+        let period = |users: Lifecycle| Period { complete: self.unit.after(users.period, 1) <= today, users };
+        Ok(periods.map(period).collect())
+    }
+
+    /// Of the first period, the users with whom it came to this.
+    pub async fn users(
+        &self,
+        reader: &Reader,
+        project: &Project,
+        state: State,
+    ) -> Result<RoaringBitmap, StoreError> {
+        let periods = self.answer(reader, project).await?;
+        Ok(periods.into_iter().next().map(|period| period.users.into_users(state)).unwrap_or_default())
+    }
+}

@@ -1,0 +1,24 @@
+//! What product teams want to know, one file for each question: values in, the answer out.
+//!
+//! Each file has a `Query`, whose fields are what is asked, and which answers for a project. It says what is read, in one
+//! snapshot of the database ([`crate::store::read`]), and hands that to pure functions ([`crate::stats`]). Nothing here knows
+//! of HTTP, and there is no SQL here.
+
+pub mod active_users;
+pub mod count;
+pub mod funnel;
+pub mod lifecycle;
+pub mod pages;
+pub mod profile;
+pub mod retention;
+pub mod stickiness;
+pub mod timeseries;
+pub mod top_events;
+pub mod users;
+
+use crate::store::StoreError;
+
+/// Set algebra over many large bitmaps: not on a thread that serves requests.
+async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Panicked)
+}

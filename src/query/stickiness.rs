@@ -1,0 +1,47 @@
+//! On how many days were users active?
+
+use roaring::RoaringBitmap;
+
+use super::compute;
+use crate::{
+    model::{project::Project, range::DayRange},
+    stats::{filter::Filter, stickiness::stickiness},
+    store::{
+        StoreError,
+        read::{
+            active::{self, Asked},
+            series::Apart,
+            snapshot::Reader,
+        },
+    },
+};
+
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub days: DayRange,
+    pub filter: Filter,
+}
+
+impl Query {
+    /// The users who were active on exactly *n* days, for each *n* from 1 to all days of the range.
+    pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Vec<RoaringBitmap>, StoreError> {
+        let mut snapshot = reader.snapshot_about(project.id, &[&self.filter], Apart::Nothing).await?;
+        let asked = Asked { project, filter: &self.filter, until: None };
+        let users = active::daily_users(&mut snapshot, &asked, self.days.from, self.days.to).await?;
+        drop(snapshot);
+        let days = self.days.days().count();
+        compute(move || stickiness(&users, days)).await
+    }
+
+    /// The users who were active on exactly so many days.
+    pub async fn users(
+        &self,
+        reader: &Reader,
+        project: &Project,
+        days: u32,
+    ) -> Result<RoaringBitmap, StoreError> {
+        let groups = self.answer(reader, project).await?;
+        let index = (days as usize).checked_sub(1);
+        Ok(index.and_then(|index| groups.into_iter().nth(index)).unwrap_or_default())
+    }
+}
