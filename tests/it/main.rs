@@ -26,6 +26,7 @@ mod earlier;
 mod expiry;
 mod fairness;
 mod faults;
+mod hints;
 mod imports;
 mod ingest;
 mod isolation;

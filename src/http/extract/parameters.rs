@@ -1,4 +1,4 @@
-//! Parameters of questions: all that are wrong are told at once, each with what was expected.
+//! Parameters of questions: all that are wrong are reported at once, each with what was expected.
 
 use std::borrow::Cow;
 
@@ -28,10 +28,14 @@ pub trait Value: Sized + Send + Sync {
     /// What is expected, after "expected ".
     fn expected() -> String;
     fn parse(text: &str) -> Option<Self>;
+    /// What is wrong with a text that is not such a value.
+    fn wrong(text: &str) -> String {
+        format!("expected {}, got '{text}'", Self::expected())
+    }
     fn schema() -> MetaSchema;
 }
 
-/// A parameter as it was sent: it always extracts, and [`Checks`] judges it together with the others. `REQUIRED` is what
+/// A parameter as it was sent: it always extracts, and [`Checks`] validates it together with the others. `REQUIRED` is what
 /// the OpenAPI document says of it.
 pub struct Param<T, const REQUIRED: bool = false>(Sent<T>);
 
@@ -49,6 +53,10 @@ enum Sent<T> {
 impl<T, const REQUIRED: bool> Param<T, REQUIRED> {
     pub fn example(text: &'static str) -> Self {
         Self(Sent::Example(text))
+    }
+
+    fn is_absent(&self) -> bool {
+        matches!(self.0, Sent::Absent | Sent::Example(_))
     }
 }
 
@@ -146,10 +154,9 @@ impl ParseFromParameter for Segments {
     }
 }
 
-/// Judges the parameters of one request.
+/// Validates the parameters of one request.
 #[derive(Default)]
 pub struct Checks {
-    parameters: usize,
     errors: Vec<FieldError>,
 }
 
@@ -157,7 +164,6 @@ impl Checks {
     /// A parameter that must be there. Nothing, if it is not or is not valid: [`Checks::finish`] tells.
     pub fn required<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
         if matches!(param.0, Sent::Absent) {
-            self.parameters += 1;
             self.refuse(name, "missing", format!("expected {}", T::expected()));
         }
         self.optional(name, param)
@@ -166,18 +172,13 @@ impl Checks {
     pub fn optional<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
         match param.0 {
             Sent::Absent | Sent::Example(_) => None,
-            Sent::Valid(value) => {
-                self.parameters += 1;
-                Some(value)
-            }
+            Sent::Valid(value) => Some(value),
             Sent::Repeated => {
-                self.parameters += 1;
                 self.refuse(name, "repeated", "expected one value, got several".into());
                 None
             }
             Sent::Invalid(text) => {
-                self.parameters += 1;
-                self.refuse(name, T::INVALID, format!("expected {}, got '{text}'", T::expected()));
+                self.refuse(name, T::INVALID, T::wrong(&text));
                 None
             }
         }
@@ -190,7 +191,6 @@ impl Checks {
 
     /// The same, of texts that came in another way.
     pub fn texts(&mut self, name: &'static str, segments: Vec<String>) -> Filter {
-        self.parameters += segments.len();
         if segments.len() > filter::MOST {
             self.refuse(name, "too_many", format!("expected at most {}", filter::MOST));
             return Filter::default();
@@ -232,14 +232,21 @@ impl Checks {
     pub fn finish<T>(self, parameters: Option<T>) -> Result<T, Problem> {
         match parameters {
             Some(parameters) if self.errors.is_empty() => Ok(parameters),
-            _ => {
-                let (wrong, all) = (self.errors.len(), self.parameters);
-                let detail = format!(
-                    "{wrong} of {all} parameters {}",
-                    if wrong == 1 { "is not valid" } else { "are not valid" }
-                );
-                Err(Problem::invalid(Code::ValidationFailed, detail, self.errors))
-            }
+            _ => Err(Problem::invalid(Code::ValidationFailed, told(&self.errors), self.errors)),
+        }
+    }
+}
+
+/// All that is wrong, in one sentence.
+fn told(errors: &[FieldError]) -> String {
+    let name = |error: &FieldError| format!("'{}'", error.field.as_deref().unwrap_or_default());
+    match errors {
+        [one] if one.code == "missing" => format!("{} is missing: {}", name(one), one.message),
+        [one] => format!("{} is not valid: {}", name(one), one.message),
+        _ => {
+            let mut names: Vec<String> = errors.iter().map(name).collect();
+            names.dedup();
+            format!("Missing or not valid: {}", names.join(", "))
         }
     }
 }
@@ -273,6 +280,10 @@ impl Value for DateTime<Utc> {
     fn parse(text: &str) -> Option<Self> {
         // A plus that was not escaped in an address comes as a space.
         rfc3339::parse(&text.replace(' ', "+")).ok()
+    }
+
+    fn wrong(text: &str) -> String {
+        rfc3339::parse(text).map_or_else(|wrong| format!("{wrong}; got '{text}'"), |_| Self::expected())
     }
 
     fn schema() -> MetaSchema {
@@ -356,6 +367,34 @@ pub fn range<const R: bool>(
     let range = from.zip(to).map(|(from, to)| DayRange::new(from, to))?;
     days(checks, range);
     Some(range)
+}
+
+/// Either one day, under its own name, or a range.
+pub enum AskedDays {
+    One(NaiveDate),
+    Range(DayRange),
+}
+
+/// A day under this name, or instead of it a range of days.
+pub fn day_or_range(
+    checks: &mut Checks,
+    name: &'static str,
+    day: Param<NaiveDate>,
+    from: Param<NaiveDate>,
+    to: Param<NaiveDate>,
+) -> Option<AskedDays> {
+    match (day.is_absent(), from.is_absent() && to.is_absent()) {
+        (false, true) => checks.optional(name, day).map(AskedDays::One),
+        (true, false) => range(checks, from, to).map(AskedDays::Range),
+        (true, true) => {
+            checks.refuse(name, "missing", format!("expected {name}, or from and to, as YYYY-MM-DD"));
+            None
+        }
+        (false, false) => {
+            checks.refuse(name, "not_both", format!("expected either {name}, or from and to"));
+            None
+        }
+    }
 }
 
 /// Whether days make a range.

@@ -1,13 +1,13 @@
 //! What the OpenAPI document knows: paths, their methods, and the parameters of each operation. Taken from the document
 //! itself, so that none can be forgotten.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use poem::http::Method;
 use serde_json::Value;
 
+use super::meant::{listed, meant};
 use crate::http::respond::problem::{Code, FieldError, Problem};
-use crate::model::did_you_mean::nearest;
 
 /// Unknown parameters that are told of at once.
 const MOST_TOLD: usize = 20;
@@ -77,14 +77,12 @@ impl Known {
             self.find(path).and_then(|(_, path)| path.parameters.iter().find(|(one, _)| one == method));
         let Some((_, known)) = operation else { return Ok(()) };
         let names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
-        let unknown = names.filter(|name| !known.iter().any(|known| known == name));
-        let errors: Vec<FieldError> =
-            unknown.take(MOST_TOLD).map(|name| unknown_parameter(&name, known)).collect();
-        if errors.is_empty() {
+        let unknown: Vec<String> =
+            names.filter(|name| !known.iter().any(|known| known == name)).map(Cow::into_owned).collect();
+        if unknown.is_empty() {
             return Ok(());
         }
-        let detail = "this path does not know every parameter that was sent";
-        Err(Problem::invalid(Code::ValidationFailed, detail, errors))
+        Err(unknown_parameters(path, &unknown[..unknown.len().min(MOST_TOLD)], known))
     }
 }
 
@@ -120,11 +118,25 @@ fn allowed(operations: &[(Method, Vec<String>)]) -> String {
     methods.join(", ")
 }
 
-fn unknown_parameter(name: &str, known: &[String]) -> FieldError {
-    let message = match nearest(name, known.iter().map(String::as_str)) {
-        Some(known) => format!("did you mean '{known}'?"),
-        None if known.is_empty() => "this path takes no parameters".into(),
-        None => format!("this path takes {}", known.join(", ")),
+fn unknown_parameters(path: &str, unknown: &[String], known: &[String]) -> Problem {
+    let shown = |name: &String| name.chars().take(64).collect::<String>();
+    let takes = match known {
+        [] => "This endpoint takes no parameters.".to_owned(),
+        known => format!("This endpoint takes {}.", listed(known)),
     };
-    FieldError::new(name.chars().take(64).collect::<String>(), "unknown_parameter", message)
+    let errors: Vec<FieldError> = unknown
+        .iter()
+        .map(|name| {
+            let message = meant(path, name, known).unwrap_or_else(|| takes.clone());
+            FieldError::new(shown(name), "unknown_parameter", message)
+        })
+        .collect();
+    let detail = match &errors[..] {
+        [one] => format!("Unknown query parameter '{}'. {}", shown(&unknown[0]), one.message),
+        _ => {
+            let names: Vec<String> = unknown.iter().map(|name| format!("'{}'", shown(name))).collect();
+            format!("Unknown query parameters {}. {takes}", listed(&names))
+        }
+    };
+    Problem::invalid(Code::ValidationFailed, detail, errors)
 }

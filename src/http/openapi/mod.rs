@@ -4,6 +4,7 @@
 //! `document.json`, which is merged in.
 
 pub mod known;
+mod meant;
 pub mod page;
 mod tag;
 

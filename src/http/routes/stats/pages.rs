@@ -8,7 +8,7 @@ use crate::{
     http::{
         extract::{
             auth::{Caller, Read},
-            parameters::{Checks, Param, Required, UpTo, range},
+            parameters::{AskedDays, Checks, Param, Required, UpTo, day_or_range},
         },
         openapi::Tag,
         respond::{
@@ -79,17 +79,12 @@ impl PagesApi {
     ) -> Result<Told<Pages>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0);
-        let date = checks.optional("date", date.0);
-        let days = match date {
-            None => range(&mut checks, from.0, to.0),
-            Some(date) => {
-                if checks.optional("from", from.0).is_some() || checks.optional("to", to.0).is_some() {
-                    checks.refuse("date", "not_both", "expected either date, or from and to".into());
-                }
-                Some(DayRange::new(date, date))
-            }
+        let asked = day_or_range(&mut checks, "date", date.0, from.0, to.0);
+        let (date, days) = match checks.finish(asked)? {
+            AskedDays::One(date) => (Some(date), DayRange::new(date, date)),
+            AskedDays::Range(range) => (None, range),
         };
-        let query = query::pages::Query { days: checks.finish(days)?, site_id: None, limit };
+        let query = query::pages::Query { days, site_id: None, limit };
         let views = self.views(&caller.project, &query).await?;
         let range = date.is_none().then_some(query.days);
         let (from, to) = (range.map(|days| days.from), range.map(|days| days.to));

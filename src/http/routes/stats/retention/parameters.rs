@@ -5,7 +5,7 @@ use poem_openapi::registry::MetaSchema;
 
 use crate::{
     http::{
-        extract::parameters::{Checks, Param, Segments, UpTo, Value, range},
+        extract::parameters::{AskedDays, Checks, Param, Segments, UpTo, Value, day_or_range},
         respond::problem::Problem,
         routes::stats::choices::{Criteria, Mean, WindowType},
     },
@@ -102,16 +102,13 @@ impl Sent {
                 Column::brackets(&lengths)
             }
         };
-        let range = match checks.optional("start_date", self.start_date) {
-            None => range(&mut checks, self.from, self.to),
-            Some(start) => {
-                if checks.optional("from", self.from).is_some() || checks.optional("to", self.to).is_some() {
-                    let message = "expected either start_date, or from and to".into();
-                    checks.refuse("start_date", "not_both", message);
-                }
-                Some(DayRange::new(start, unit.after(unit.period_of(start), windows) - Days::new(1)))
+        let asked = day_or_range(&mut checks, "start_date", self.start_date, self.from, self.to);
+        let range = asked.map(|asked| match asked {
+            AskedDays::One(start) => {
+                DayRange::new(start, unit.after(unit.period_of(start), windows) - Days::new(1))
             }
-        };
+            AskedDays::Range(range) => range,
+        });
         // As everywhere: a cohort that is told is told in full.
         let last_of = |day| unit.after(unit.period_of(day), 1) - Days::new(1);
         let range = range.map(|DayRange { from, to }| (unit.period_of(from), last_of(to)));
