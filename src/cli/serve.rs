@@ -14,6 +14,7 @@ use weir::{
         dedup::{Filter, History},
     },
     limits::{admission::Admission, rate::local},
+    model::duration::in_words,
     projects::event_types::EventTypes,
     shutdown,
     store::{
@@ -74,8 +75,8 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     ensure!(
         stream.stream_max_age.is_zero() || stream.stream_max_age >= stream.stream_duplicate_window,
         "WEIR_STREAM_MAX_AGE is {}: expected 0s, or at least WEIR_STREAM_DUPLICATE_WINDOW, which is {}",
-        humantime::format_duration(stream.stream_max_age),
-        humantime::format_duration(stream.stream_duplicate_window),
+        in_words(stream.stream_max_age),
+        in_words(stream.stream_duplicate_window),
     );
     let address = options.http.http_addr;
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {

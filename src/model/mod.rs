@@ -2,6 +2,7 @@
 
 mod calendar;
 pub mod did_you_mean;
+pub mod duration;
 pub mod event;
 pub mod key;
 pub mod origin;

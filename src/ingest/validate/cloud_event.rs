@@ -93,7 +93,7 @@ fn properties<'a>(event: &RawCloudEvent<'a>) -> Result<Cow<'a, str>, Rejection> 
 fn check_extension(name: &str, value: &RawValue) -> Result<(), Rejection> {
     let refused = |reason, message| Err(Rejection { field: Some(shortened(name).into()), reason, message });
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
-        let message = "an attribute's name has lower-case letters and digits only; what is your own belongs into 'data'";
+        let message = "the name of an attribute may have only lower-case letters and digits; put your own fields inside 'data'";
         return refused(Reason::UnknownField, message.into());
     }
     match kind(value.get()) {

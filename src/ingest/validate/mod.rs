@@ -8,7 +8,7 @@ mod rejection;
 pub(super) mod tests;
 mod text;
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
@@ -20,7 +20,7 @@ use self::text::{bounded, shortened, string, trimmed};
 use super::wire::{Decoded, FIELD_NAMES, RawEvent, RawFields, kind};
 use crate::{
     config::Limits,
-    model::{did_you_mean::nearest, event::Event, project::ProjectId, rfc3339},
+    model::{did_you_mean::nearest, duration::in_words, event::Event, project::ProjectId, rfc3339},
 };
 
 /// An event that passed, with the id as its sender wrote it.
@@ -234,13 +234,15 @@ impl Rules<'_> {
         };
         let (oldest, latest) = (self.limits.max_event_age, self.limits.max_event_ahead);
         if self.now - time > TimeDelta::from_std(oldest).unwrap_or(TimeDelta::MAX) {
-            let message =
-                format!("expected a time of the last {} (WEIR_MAX_EVENT_AGE), got {text}", in_words(oldest));
+            let message = format!(
+                "the event is too old: at most {} are allowed (WEIR_MAX_EVENT_AGE), got {text}",
+                in_words(oldest)
+            );
             return refused(Reason::TooOld, message);
         }
         if time - self.now > TimeDelta::from_std(latest).unwrap_or(TimeDelta::MAX) {
             let message = format!(
-                "expected a time at most {} ahead (WEIR_MAX_EVENT_AHEAD), got {text}",
+                "the event is too far in the future: at most {} are allowed (WEIR_MAX_EVENT_AHEAD), got {text}",
                 in_words(latest)
             );
             return refused(Reason::TooFarAhead, message);
@@ -255,29 +257,25 @@ impl Rules<'_> {
         }
         let limit = self.limits.max_properties;
         if text.len() as u64 > limit.as_u64() {
-            return refused(Reason::TooLarge, format!("at most {limit} are taken, got {} bytes", text.len()));
+            return refused(Reason::TooLarge, format!("expected at most {limit}, got {} bytes", text.len()));
         }
         let max_depth = usize::from(self.limits.max_properties_depth);
         match properties::check(text, max_depth) {
             Ok(()) => Ok(()),
-            Err(Fault::TooDeep) => refused(Reason::TooDeep, format!("at most {max_depth} levels are taken")),
+            Err(Fault::TooDeep) => {
+                refused(Reason::TooDeep, format!("expected at most {max_depth} levels of objects and lists"))
+            }
             Err(Fault::Nul) => refused(Reason::InvalidText, "the character \\u0000 cannot be stored".into()),
-            Err(Fault::LoneSurrogate) => {
-                refused(Reason::InvalidText, "half of a surrogate pair stands alone, such as \\ud83d".into())
-            }
-            Err(Fault::NumberTooLarge) => {
-                refused(Reason::NumberTooLarge, "a number is beyond those of 64-bit floating point".into())
-            }
+            Err(Fault::LoneSurrogate) => refused(
+                Reason::InvalidText,
+                "half of an emoji or other character is missing: a surrogate such as \\ud83d stands alone"
+                    .into(),
+            ),
+            Err(Fault::NumberTooLarge) => refused(
+                Reason::NumberTooLarge,
+                "a number is too large for 64-bit floating point; send it as a text".into(),
+            ),
         }
-    }
-}
-
-/// Whole days as days: months and years have no fixed length.
-fn in_words(duration: Duration) -> String {
-    const DAY: u64 = 24 * 60 * 60;
-    match (duration.as_secs() / DAY, duration.as_secs() % DAY) {
-        (days @ 2.., 0) => format!("{days} days"),
-        _ => humantime::format_duration(duration).to_string(),
     }
 }
 

@@ -99,8 +99,8 @@ impl Rejection {
     pub fn too_many_event_types(event_type: &str, limit: u32) -> Self {
         let event_type = super::shortened(event_type);
         let message = format!(
-            "the project has its {limit} event types, and '{event_type}' would be one more; what varies belongs \
-             into 'properties'"
+            "the project already has {limit} event types, the most that it may have, so '{event_type}' is refused; \
+             put what varies into 'properties'"
         );
         Self::new("event_type", Reason::TooManyEventTypes, message)
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     http::respond::problem::{Code, FieldError, Problem},
-    model::range::DayRange,
+    model::{duration::in_words, range::DayRange},
     stats::filter::{Filter, Property},
     store::{StoreError, read::snapshot::Reader},
 };
@@ -62,7 +62,7 @@ impl Cost {
             hints.push(FieldError::new("from", "too_many_days", message));
         }
         hints.extend(self.hints);
-        let limit = humantime::format_duration(reader.timeout());
+        let limit = in_words(reader.timeout());
         let why = match error {
             StoreError::TooManyRows(rows) => format!("has more than {rows} values in all periods"),
             _ => format!("takes longer than {limit}"),
