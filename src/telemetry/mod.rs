@@ -3,7 +3,7 @@
 mod catalogue;
 pub mod metrics;
 
-use std::io::IsTerminal;
+use std::{error::Error, io::IsTerminal};
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
@@ -27,23 +27,28 @@ pub fn start(logs: &Logs) {
 }
 
 /// An error with its causes, as one line for a log or a terminal.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = text(error);
-    let mut cause = error.source();
+    let mut cause = error.source().filter(|_| !is_of_postgresql(error));
     while let Some(error) = cause {
         let text = text(error);
         // Libraries differ in whether they repeat their cause in their own text.
-        if !line.ends_with(&text) {
+        if !line.contains(&text) {
             line.push_str(": ");
             line.push_str(&text);
         }
-        cause = error.source();
+        cause = error.source().filter(|_| !is_of_postgresql(error));
     }
     line
 }
 
+/// The cause of sqlx's error is PostgreSQL's sentence again.
+fn is_of_postgresql(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(sqlx::Error::Database(_)))
+}
+
 /// What an error says. Of what PostgreSQL says only the sentence: sqlx adds a line of PostgreSQL's source.
-fn text(error: &(dyn std::error::Error + 'static)) -> String {
+fn text(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Database(error)) => error.message().to_owned(),
         Some(sqlx::Error::PoolTimedOut) => "no connection to the database came free in time".into(),
@@ -51,5 +56,26 @@ fn text(error: &(dyn std::error::Error + 'static)) -> String {
             Some(error) => error.message().to_owned(),
             None => error.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Self>>,
+    }
+
+    #[test]
+    fn an_error_says_nothing_twice() {
+        let link = |text, source: Option<Link>| Link { text, source: source.map(Box::new) };
+        let error = link("cannot connect", Some(link("refused: no route", Some(link("no route", None)))));
+        assert_eq!(chain(&error), "cannot connect: refused: no route");
+        let error = link("no route to host", Some(link("no route", Some(link("host is down", None)))));
+        assert_eq!(chain(&error), "no route to host: host is down");
     }
 }
