@@ -38,6 +38,8 @@ pub fn expose(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"),
+        HeaderValue::from_static(
+            "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, ETag, X-Total-Count, X-Next-Cursor",
+        ),
     );
 }

@@ -32,6 +32,10 @@ async fn a_project_says_whose_pages_may_use_its_keys() {
         let request = weir.post(&project, &json!({"event_type": "e"})).header("Origin", origin);
         let response = request.send().await.unwrap();
         assert_eq!(response.headers()["access-control-allow-origin"], "*", "the page can read why");
+        let exposed = response.headers()["access-control-expose-headers"].to_str().unwrap();
+        for name in ["X-Request-Id", "Retry-After", "ETag", "X-Total-Count", "X-Next-Cursor"] {
+            assert!(exposed.split(", ").any(|one| one == name), "{name}: {exposed}");
+        }
         json_of(response).await
     };
     assert_eq!(from("https://anywhere.example").await.0, 202, "by default, keys are the protection");
