@@ -22,8 +22,8 @@ use tokio::{
 /// Publishes with an address for the answer.
 pub(super) struct Inbox {
     client: Client,
-    /// Answers come to `{inbox}.{number}`.
-    inbox: String,
+    /// Answers come to `{prefix}.{number}`.
+    prefix: String,
     next: AtomicU64,
     waiting: Arc<Waiting>,
     reader: OnceCell<Reader>,
@@ -72,8 +72,8 @@ impl Drop for Reader {
 
 impl Inbox {
     pub(super) fn new(client: Client) -> Self {
-        let inbox = client.new_inbox();
-        Self { client, inbox, next: AtomicU64::default(), waiting: Arc::default(), reader: OnceCell::new() }
+        let prefix = client.new_inbox();
+        Self { client, prefix, next: AtomicU64::default(), waiting: Arc::default(), reader: OnceCell::new() }
     }
 
     /// Publishes, and waits for the answer for as long as the caller does.
@@ -88,13 +88,13 @@ impl Inbox {
         let (sender, answer) = oneshot::channel();
         self.waiting.lock().insert(number, sender);
         let _entry = Entry { number, waiting: &self.waiting };
-        let reply = format!("{}.{number}", self.inbox);
+        let reply = format!("{}.{number}", self.prefix);
         self.client.publish_with_reply_and_headers(subject, reply, headers, payload).await?;
         Ok(answer.await?)
     }
 
     async fn subscribe(&self) -> Result<Reader, SubscribeError> {
-        let answers = self.client.subscribe(format!("{}.*", self.inbox)).await?;
+        let answers = self.client.subscribe(format!("{}.*", self.prefix)).await?;
         Ok(Reader(tokio::spawn(hand_out(answers, self.waiting.clone()))))
     }
 }
