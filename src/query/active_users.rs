@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use chrono::{NaiveDate, Utc};
 use roaring::RoaringBitmap;
 
+use super::plan::Plan;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{self, DailyUsers, filter::Filter, period::Unit},
     store::{
         StoreError,
         read::{
-            active::{self, Asked},
-            series::Apart,
+            active,
             snapshot::Reader,
+            source::{Part, Selection},
         },
     },
 };
@@ -55,10 +56,10 @@ impl Query {
         reader: &Reader,
         project: &Project,
     ) -> Result<Vec<(NaiveDate, u64)>, StoreError> {
-        let DayRange { from, to } = self.days;
-        let mut snapshot = reader.snapshot_about(project.id, &[&self.filter], Apart::Nothing).await?;
-        let asked = Asked { project, filter: &self.filter, until: None };
-        let counts: BTreeMap<_, _> = active::daily_active_users(&mut snapshot, &asked, from, to).await?;
+        let Plan { mut snapshot, sources: [source] } =
+            Plan::new(reader, project.id, [Part::of(&self.filter)], false).await?;
+        let selection = Selection { project, filter: &self.filter, source: &source, until: None };
+        let counts: BTreeMap<_, _> = active::daily_active_users(&mut snapshot, &selection, self.days).await?;
         Ok(self.days.days().map(|day| (day, counts.get(&day).copied().unwrap_or(0))).collect())
     }
 
@@ -70,9 +71,10 @@ impl Query {
 
     /// The users of all days of the periods.
     async fn daily_users(&self, reader: &Reader, project: &Project) -> Result<DailyUsers, StoreError> {
-        let (from, to) = (self.unit.period_of(self.days.from), self.unit.last_day(self.days.to));
-        let mut snapshot = reader.snapshot_about(project.id, &[&self.filter], Apart::Nothing).await?;
-        let asked = Asked { project, filter: &self.filter, until: None };
-        active::daily_users(&mut snapshot, &asked, from, to).await
+        let days = self.unit.whole(self.days);
+        let Plan { mut snapshot, sources: [source] } =
+            Plan::new(reader, project.id, [Part::of(&self.filter)], false).await?;
+        let selection = Selection { project, filter: &self.filter, source: &source, until: None };
+        active::daily_users(&mut snapshot, &selection, days).await
     }
 }

@@ -1,5 +1,6 @@
 //! How many events were there, from one instant until before another?
 
+use super::plan::Plan;
 use crate::{
     model::{project::Project, range::TimeRange},
     stats::filter::Filter,
@@ -7,8 +8,8 @@ use crate::{
         StoreError,
         read::{
             active,
-            series::Apart,
-            snapshot::{Reader, Source},
+            snapshot::Reader,
+            source::{Part, Selection},
         },
     },
 };
@@ -21,12 +22,13 @@ pub struct Query {
 
 impl Query {
     pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<i64, StoreError> {
-        let time = (self.time.begin, self.time.end);
-        let mut snapshot = if active::is_of_whole_days(project, time) {
-            reader.snapshot_about(project.id, &[&self.filter], Apart::Nothing).await?
-        } else {
-            reader.snapshot(project.id, Source::Events).await?
-        };
-        active::count(&mut snapshot, project, &self.filter, time).await
+        if self.time.is_empty() {
+            return Ok(0);
+        }
+        let reads_events = !active::is_of_whole_days(project, self.time);
+        let Plan { mut snapshot, sources: [source] } =
+            Plan::new(reader, project.id, [Part::of(&self.filter)], reads_events).await?;
+        let selection = Selection { project, filter: &self.filter, source: &source, until: None };
+        active::count(&mut snapshot, &selection, self.time).await
     }
 }

@@ -12,10 +12,7 @@ use crate::{
     },
     store::{
         self, StoreError,
-        read::{
-            funnel::Span,
-            snapshot::{Reader, Source},
-        },
+        read::{funnel::Span, snapshot::Reader},
     },
 };
 
@@ -89,7 +86,7 @@ impl Query {
 
     async fn count(&self, reader: &Reader, project: &Project) -> Result<Funnel, StoreError> {
         let mut funnel = Funnel::new(self.steps.len(), self.window);
-        let mut snapshot = reader.snapshot(project.id, Source::Events).await?;
+        let mut snapshot = reader.snapshot_with_permit(project.id).await?;
         store::read::funnel::each_user(
             &mut snapshot,
             project.id,

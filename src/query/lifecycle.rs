@@ -3,6 +3,7 @@
 use chrono::Utc;
 use roaring::RoaringBitmap;
 
+use super::plan::Plan;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{
@@ -13,9 +14,9 @@ use crate::{
     store::{
         StoreError,
         read::{
-            active::{self, Asked},
-            series::Apart,
+            active,
             snapshot::Reader,
+            source::{Part, Selection},
         },
     },
 };
@@ -39,11 +40,13 @@ impl Query {
     pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Vec<Period>, StoreError> {
         let today = project.local_date(Utc::now());
         let DayRange { from, to } = self.days;
-        let mut snapshot = reader.snapshot_about(project.id, &[&self.filter], Apart::Nothing).await?;
-        let asked = Asked { project, filter: &self.filter, until: None };
+        let Plan { mut snapshot, sources: [source] } =
+            Plan::new(reader, project.id, [Part::of(&self.filter)], false).await?;
+        let selection = Selection { project, filter: &self.filter, source: &source, until: None };
         let first = first_day(self.unit, from);
-        let before = active::users_before(&mut snapshot, &asked, first).await?;
-        let users = active::daily_users(&mut snapshot, &asked, first, self.unit.last_day(to)).await?;
+        let before = active::users_before(&mut snapshot, &selection, first).await?;
+        let days = DayRange::new(first, self.unit.last_day(to));
+        let users = active::daily_users(&mut snapshot, &selection, days).await?;
         drop(snapshot);
         let periods = lifecycle(self.unit, from, to, before, &users).into_iter();
         let period = |users: Lifecycle| Period { complete: self.unit.after(users.period, 1) <= today, users };

@@ -6,10 +6,7 @@ use crate::{
     model::project::Project,
     store::{
         StoreError,
-        read::{
-            events, profile,
-            snapshot::{Reader, Source},
-        },
+        read::{events, profile, snapshot::Reader},
         users::dictionary::{self, Person},
     },
 };
@@ -36,7 +33,7 @@ pub struct Profile {
 impl Query<'_> {
     /// Nothing: the user is unknown, or has no events.
     pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Option<Profile>, StoreError> {
-        let mut snapshot = reader.snapshot(project.id, Source::Activity).await?;
+        let mut snapshot = reader.snapshot().await?;
         let Some(person) = dictionary::person(&mut snapshot, project.id, self.user_id).await? else {
             return Ok(None);
         };

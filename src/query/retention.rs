@@ -3,12 +3,13 @@
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use roaring::RoaringBitmap;
 
-use super::compute;
+use super::{compute, plan::Plan};
 use crate::{
-    model::project::Project,
+    model::{project::Project, range::DayRange},
     stats::{
         DailyUsers,
         filter::Filter,
+        label::Breakdown,
         retention::{
             Column, Question, Retention,
             calendar::Calendar,
@@ -21,8 +22,8 @@ use crate::{
         read::{
             active,
             retention::{self, Both},
-            series::Apart,
-            snapshot::{Reader, Snapshot, Source},
+            snapshot::{Reader, Snapshot},
+            source::{Part, Selection, Source},
         },
     },
 };
@@ -140,19 +141,15 @@ impl Query {
         self.cohort == CohortKind::FirstEver && !self.start.is_of_types_alone()
     }
 
-    async fn snapshot(&self, reader: &Reader, project: &Project) -> Result<Snapshot, StoreError> {
-        if self.window == Window::Elapsed || self.order_matters() || self.first_event_matters() {
-            return reader.snapshot(project.id, Source::Events).await;
-        }
-        reader.snapshot_about(project.id, &[&self.start, &self.back], Apart::Nothing).await
+    /// Whether events are read, whatever activity knows.
+    fn reads_events(&self) -> bool {
+        self.window == Window::Elapsed || self.order_matters() || self.first_event_matters()
     }
 
-    fn starts<'a>(&'a self, project: &'a Project) -> active::Asked<'a> {
-        active::Asked { project, filter: &self.start, until: self.until }
-    }
-
-    fn returns<'a>(&'a self, project: &'a Project) -> active::Asked<'a> {
-        active::Asked { project, filter: &self.back, until: self.until }
+    /// All events of the types that start, by the values of the only property that is asked for.
+    fn first_events(&self) -> Option<(Filter, Breakdown)> {
+        let property = self.start.only_property().filter(|_| self.first_event_matters())?.clone();
+        Some((Filter { properties: Vec::new(), ..self.start.clone() }, Breakdown::Property(property)))
     }
 
     /// The last day on which a return counts.
@@ -167,90 +164,108 @@ impl Query {
     }
 
     async fn count(&self, reader: &Reader, project: &Project) -> Result<Counted, StoreError> {
-        let mut snapshot = self.snapshot(reader, project).await?;
+        let first_events = self.first_events();
+        let of_types = first_events
+            .as_ref()
+            .map(|(filter, breakdown)| Part { filter, breakdown: Some(breakdown) })
+            .unwrap_or(Part::of(&self.start));
+        let parts = [Part::of(&self.start), Part::of(&self.back), of_types];
+        let Plan { snapshot, sources: [start, back, of_types] } =
+            Plan::new(reader, project.id, parts, self.reads_events()).await?;
+        let until = self.until;
+        let mut reading = Reading {
+            query: self,
+            project,
+            snapshot,
+            starts: Selection { project, filter: &self.start, source: &start, until },
+            returns: Selection { project, filter: &self.back, source: &back, until },
+            of_types: &of_types,
+        };
         let Question { from, to, .. } = self.question;
         // If one kind of event starts and returns, it is read once.
         let once = self.window == Window::Calendar && self.start == self.back;
         let last_day = if once { self.last_day(project).max(to) } else { to };
-        let starts = active::daily_users(&mut snapshot, &self.starts(project), from, last_day).await?;
-        let cohorts = self.cohorts(project, &mut snapshot, &starts).await?;
+        let days = DayRange::new(from, last_day);
+        let starts = active::daily_users(&mut reading.snapshot, &reading.starts, days).await?;
+        let cohorts = reading.cohorts(&starts).await?;
         match self.window {
-            Window::Calendar => self.calendar(project, &mut snapshot, starts, cohorts).await,
-            Window::Elapsed => self.elapsed(project, &mut snapshot, cohorts).await,
+            Window::Calendar => reading.calendar(starts, cohorts).await,
+            Window::Elapsed => reading.elapsed(cohorts).await,
         }
     }
+}
 
+/// What a query reads from, and the rest of what it reads.
+struct Reading<'a> {
+    query: &'a Query,
+    project: &'a Project,
+    snapshot: Snapshot,
+    starts: Selection<'a>,
+    returns: Selection<'a>,
+    /// All events of the types that start, whatever their properties, by value.
+    of_types: &'a Source,
+}
+
+impl Reading<'_> {
     /// The cohorts of those who started on the days of the range.
-    async fn cohorts(
-        &self,
-        project: &Project,
-        snapshot: &mut Snapshot,
-        starts: &DailyUsers,
-    ) -> Result<Cohorts, StoreError> {
-        let Question { unit, from, to, .. } = self.question;
-        let cohorts = match self.cohort {
+    async fn cohorts(&mut self, starts: &DailyUsers) -> Result<Cohorts, StoreError> {
+        let Question { unit, from, to, .. } = self.query.question;
+        let cohorts = match self.query.cohort {
             CohortKind::Recurring => cohorts::recurring(unit, from, to, starts),
-            CohortKind::FirstEver if self.first_event_matters() => {
-                let first = retention::first_ever(snapshot, &self.starts(project), from, to).await?;
+            CohortKind::FirstEver if self.query.first_event_matters() => {
+                let days = DayRange::new(from, to);
+                let first =
+                    retention::first_ever(&mut self.snapshot, &self.starts, self.of_types, days).await?;
                 cohorts::first_time(unit, from, to, RoaringBitmap::new(), &first)
             }
             CohortKind::FirstTime | CohortKind::FirstEver => {
-                let before = active::users_before(snapshot, &self.starts(project), from).await?;
+                let before = active::users_before(&mut self.snapshot, &self.starts, from).await?;
                 cohorts::first_time(unit, from, to, before, starts)
             }
         };
         Ok(cohorts)
     }
 
-    async fn calendar(
-        &self,
-        project: &Project,
-        snapshot: &mut Snapshot,
-        starts: DailyUsers,
-        cohorts: Cohorts,
-    ) -> Result<Counted, StoreError> {
-        if self.start == self.back {
+    async fn calendar(&mut self, starts: DailyUsers, cohorts: Cohorts) -> Result<Counted, StoreError> {
+        let query = self.query;
+        if query.start == query.back {
             return Ok(Counted::Calendar { cohorts, returns: starts, same_day: None });
         }
-        let Question { from, to, .. } = self.question;
-        let last_day = self.last_day(project).max(from);
-        let returns = active::daily_users(snapshot, &self.returns(project), from, last_day).await?;
-        let same_day = if self.order_matters() {
-            let both = Both { project, start: &self.start, back: &self.back, until: self.until };
-            Some(retention::same_day(snapshot, &both, from, to).await?)
+        let Question { from, to, .. } = query.question;
+        let days = DayRange::new(from, query.last_day(self.project).max(from));
+        let returns = active::daily_users(&mut self.snapshot, &self.returns, days).await?;
+        let same_day = if query.order_matters() {
+            let both = Both { starts: self.starts, returns: self.returns };
+            Some(retention::same_day(&mut self.snapshot, &both, DayRange::new(from, to)).await?)
         } else {
             None
         };
         Ok(Counted::Calendar { cohorts, returns, same_day })
     }
 
-    async fn elapsed(
-        &self,
-        project: &Project,
-        snapshot: &mut Snapshot,
-        cohorts: Cohorts,
-    ) -> Result<Counted, StoreError> {
-        let Question { unit, from, to, .. } = self.question;
+    async fn elapsed(&mut self, cohorts: Cohorts) -> Result<Counted, StoreError> {
+        let (question, project) = (&self.query.question, self.project);
+        let Question { unit, from, to, .. } = *question;
         let periods: Vec<NaiveDate> = cohorts.keys().copied().collect();
         let bounds: Vec<DateTime<Utc>> =
             periods.iter().map(|period| project.start_of(from.max(*period))).collect();
-        let end = project.start_of(to.succ_opt().unwrap_or(to));
+        let end = project.time_of(DayRange::new(from, to)).end;
         let of_cohorts: Vec<RoaringBitmap> = cohorts.values().map(members).collect();
-        let first = retention::first_in_periods(snapshot, &self.starts(project), &bounds, end).await?;
+        let first = retention::first_in_periods(&mut self.snapshot, &self.starts, &bounds, end).await?;
         let starts: Vec<Start> = first
             .into_iter()
             .filter(|(index, user_no, _)| of_cohorts[*index].contains(*user_no))
             .map(|(index, user_no, t0)| Start { cohort: periods[index], user_no, t0 })
             .collect();
         let begin = starts.iter().map(|start| start.t0).min();
-        let mut elapsed = Elapsed::new(&self.question, starts);
+        let mut elapsed = Elapsed::new(question, starts);
         if let Some(begin) = begin {
             let all = of_cohorts.iter().fold(RoaringBitmap::new(), |all, cohort| all | cohort);
-            let end = self.question.columns.iter().all(|column| column.last.is_some()).then(|| {
-                let periods = i32::try_from(self.question.last_period() + 1).unwrap_or(i32::MAX);
+            let end = question.columns.iter().all(|column| column.last.is_some()).then(|| {
+                let periods = i32::try_from(question.last_period() + 1).unwrap_or(i32::MAX);
                 end + length(unit) * periods
             });
-            retention::each(snapshot, &self.returns(project), &all, (begin, end), |user_no, at| {
+            retention::each(&mut self.snapshot, &self.returns, &all, (begin, end), |user_no, at| {
                 elapsed.came_back(user_no, at);
             })
             .await?;

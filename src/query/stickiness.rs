@@ -2,16 +2,16 @@
 
 use roaring::RoaringBitmap;
 
-use super::compute;
+use super::{compute, plan::Plan};
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{filter::Filter, stickiness::stickiness},
     store::{
         StoreError,
         read::{
-            active::{self, Asked},
-            series::Apart,
+            active,
             snapshot::Reader,
+            source::{Part, Selection},
         },
     },
 };
@@ -25,9 +25,10 @@ pub struct Query {
 impl Query {
     /// The users who were active on exactly *n* days, for each *n* from 1 to all days of the range.
     pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Vec<RoaringBitmap>, StoreError> {
-        let mut snapshot = reader.snapshot_about(project.id, &[&self.filter], Apart::Nothing).await?;
-        let asked = Asked { project, filter: &self.filter, until: None };
-        let users = active::daily_users(&mut snapshot, &asked, self.days.from, self.days.to).await?;
+        let Plan { mut snapshot, sources: [source] } =
+            Plan::new(reader, project.id, [Part::of(&self.filter)], false).await?;
+        let selection = Selection { project, filter: &self.filter, source: &source, until: None };
+        let users = active::daily_users(&mut snapshot, &selection, self.days).await?;
         drop(snapshot);
         let days = self.days.days().count();
         compute(move || stickiness(&users, days)).await

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 
-use super::compute;
+use super::{compute, plan::Plan};
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{
@@ -18,8 +18,8 @@ use crate::{
         read::{
             activity::{self, Grain},
             occurrences,
-            series::{Apart, Series as Rows},
             snapshot::Reader,
+            source::{Part, Source},
         },
     },
 };
@@ -99,21 +99,17 @@ impl Query {
         periods: &[Period],
     ) -> Result<BTreeMap<Label, ByPeriod>, StoreError> {
         let Some((first, last)) = periods.first().zip(periods.last()) else { return Ok(BTreeMap::new()) };
-        let apart = match &self.breakdown {
-            None => Apart::Nothing,
-            Some(Breakdown::EventType) => Apart::EventTypes,
-            Some(Breakdown::Property(property)) => Apart::Values(property),
-        };
-        let filter = &self.filter;
-        let mut snapshot = reader.snapshot_about(project.id, &[filter], apart).await?;
-        if let Some(rows) = Rows::of(&mut snapshot, project.id, filter, apart).await? {
+        let (filter, breakdown) = (&self.filter, self.breakdown.as_ref());
+        let Plan { mut snapshot, sources: [source] } =
+            Plan::new(reader, project.id, [Part { filter, breakdown }], false).await?;
+        if let Source::Activity(rows) = source {
             let (grain, end) = match self.interval {
                 Interval::Hour => (Grain::Hour, last.start + TimeDelta::hours(1)),
                 Interval::Whole(unit) => (Grain::Day, midnight(unit.after(last.start.date(), 1))),
             };
-            let range = (first.start, end);
+            let time = first.start..end;
             let found =
-                activity::happened(&mut snapshot, project.id, &rows, grain, range, apart, self.measure)
+                activity::happened(&mut snapshot, project.id, &rows, grain, time, breakdown, self.measure)
                     .await?;
             return Ok(found.into_iter().map(|(value, days)| (value, self.in_periods(days))).collect());
         }
@@ -121,7 +117,7 @@ impl Query {
         let dated = |found: BTreeMap<usize, _>| -> ByPeriod {
             found.into_iter().map(|(index, happened)| (periods[index].start, happened)).collect()
         };
-        match &self.breakdown {
+        match breakdown {
             None => {
                 let found =
                     occurrences::by_period(&mut snapshot, project.id, filter, &starts, last.ends).await?;

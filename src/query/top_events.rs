@@ -1,11 +1,17 @@
 //! Which event types have the most events?
 
+use super::plan::Plan;
 use crate::{
     model::{project::Project, range::DayRange},
-    stats::filter::Filter,
+    stats::{filter::Filter, label::Breakdown},
     store::{
         StoreError,
-        read::{active, activity::EventTypeCount, series::Apart, snapshot::Reader},
+        read::{
+            active,
+            activity::EventTypeCount,
+            snapshot::Reader,
+            source::{Part, Selection},
+        },
     },
 };
 
@@ -24,8 +30,9 @@ impl Query {
         reader: &Reader,
         project: &Project,
     ) -> Result<Vec<EventTypeCount>, StoreError> {
-        let mut snapshot = reader.snapshot_about(project.id, &[&self.filter], Apart::EventTypes).await?;
-        let days = (self.days.from, self.days.to);
-        active::top_events(&mut snapshot, project, &self.filter, days, self.limit).await
+        let part = Part { filter: &self.filter, breakdown: Some(&Breakdown::EventType) };
+        let Plan { mut snapshot, sources: [source] } = Plan::new(reader, project.id, [part], false).await?;
+        let selection = Selection { project, filter: &self.filter, source: &source, until: None };
+        active::top_events(&mut snapshot, &selection, self.days, self.limit).await
     }
 }

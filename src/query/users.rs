@@ -4,11 +4,7 @@ use roaring::RoaringBitmap;
 
 use crate::{
     model::project::Project,
-    store::{
-        StoreError,
-        read::snapshot::{Reader, Source},
-        users::dictionary,
-    },
+    store::{StoreError, read::snapshot::Reader, users::dictionary},
 };
 
 /// Which of the users.
@@ -37,7 +33,7 @@ impl Query<'_> {
         let numbers: Vec<u32> = rest.by_ref().take(self.limit as usize).collect();
         let next = rest.next().and(numbers.last().copied());
         let numbers: Vec<i32> = numbers.into_iter().map(u32::cast_signed).collect();
-        let mut snapshot = reader.snapshot(project.id, Source::Activity).await?;
+        let mut snapshot = reader.snapshot().await?;
         let user_ids = dictionary::names(&mut snapshot, project.id, &numbers).await?;
         Ok(Page { user_ids, total: self.users.len(), next })
     }

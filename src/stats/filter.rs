@@ -272,6 +272,12 @@ impl Filter {
         });
     }
 
+    /// The property that all conditions on properties are on.
+    pub fn only_property(&self) -> Option<&Property> {
+        let (first, rest) = self.properties.split_first()?;
+        rest.iter().all(|(property, _)| *property == first.0).then_some(&first.0)
+    }
+
     /// Whether there is no condition on properties.
     pub fn is_of_types_alone(&self) -> bool {
         self.properties.is_empty()

@@ -2,6 +2,8 @@
 
 use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
 
+use crate::model::range::DayRange;
+
 /// A length of calendar periods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -37,6 +39,11 @@ impl Unit {
     pub fn last_day(self, date: NaiveDate) -> NaiveDate {
         let next = self.after(self.period_of(date), 1);
         next.pred_opt().unwrap_or(next)
+    }
+
+    /// All days of the periods in which some days lie.
+    pub fn whole(self, days: DayRange) -> DayRange {
+        DayRange::new(self.period_of(days.from), self.last_day(days.to))
     }
 
     /// The first days of the periods in which the days from `from` to `to` lie.

@@ -8,7 +8,7 @@ use weir::{
     store::{
         self,
         projects::{self, event_types},
-        read::snapshot::{Reader, Source},
+        read::snapshot::Reader,
     },
 };
 
@@ -53,13 +53,11 @@ async fn what_was_begun_goes_to_its_end_without_who_asked() {
 #[tokio::test]
 async fn a_question_whose_client_is_gone_leaves_no_transaction_behind() {
     let weir = Weir::start().await;
-    weir.project("p", "UTC").await;
-    let project_id = projects::by_name(&weir.pool, "p").await.unwrap().unwrap().id;
     let pool = PgPoolOptions::new().max_connections(1).connect(&weir.database_url()).await.unwrap();
     let limits = Questions { question_timeout: Duration::from_mins(1), event_questions: 2 };
     let reader = Reader::new(pool.clone(), pool.clone(), &limits);
     for polls in 1..=12 {
-        let mut asking = Box::pin(reader.snapshot(project_id, Source::Activity));
+        let mut asking = Box::pin(reader.snapshot());
         for _ in 0..polls {
             if futures::poll!(&mut asking).is_ready() {
                 break;

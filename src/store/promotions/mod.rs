@@ -1,7 +1,7 @@
 //! Promoted properties: activity knows their values too, so that questions about them are answered from bitmaps.
 //!
 //! From the moment of a promotion writers add deltas for each value ([`known`]); what was stored before is rebuilt in the
-//! background ([`rebuild`]), and when that is done, questions are answered from activity ([`super::read::series`]).
+//! background ([`rebuild`]), and when that is done, questions are answered from activity ([`super::read::source`]).
 
 pub mod known;
 pub mod rebuild;

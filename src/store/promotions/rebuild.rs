@@ -16,7 +16,7 @@ use crate::{
         BEGIN, StoreError, projects,
         read::{
             activity, occurrences,
-            series::{ALL_TYPES, ALL_VALUES},
+            source::{ALL_TYPES, ALL_VALUES},
         },
         upkeep::counting::{Hours, count_values},
     },

@@ -1,4 +1,4 @@
-//! Who was active: from activity where it knows the answer, else from the events.
+//! Who was active: read from where the plan of the query says.
 
 use std::collections::BTreeMap;
 
@@ -9,159 +9,138 @@ use sqlx::PgConnection;
 use super::{
     activity::{self, EventTypeCount},
     occurrences,
-    series::{Apart, Series},
+    source::{ActivityRows, Selection, Source},
 };
 use crate::store::StoreError;
 use crate::{
-    model::project::Project,
-    stats::{DailyUsers, filter::Filter, retention::same_day::HourlyUsers},
+    model::{
+        project::Project,
+        range::{DayRange, TimeRange},
+    },
+    stats::{DailyUsers, retention::same_day::HourlyUsers},
 };
 
-/// The events that a question is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    pub project: &'a Project,
-    pub filter: &'a Filter,
-    /// Only those before; nothing: all that are stored.
-    pub until: Option<DateTime<Utc>>,
-}
-
-impl Asked<'_> {
-    /// The rows of activity that tell of them; nothing if events must be read.
-    async fn series(&self, connection: &mut PgConnection) -> Result<Option<Series>, StoreError> {
-        Series::of(connection, self.project.id, self.filter, Apart::Nothing).await
-    }
-}
-
-/// How many users did something on each day from `from` to `to`, both included. Days without users may be absent.
+/// How many users did something on each day. Days without users may be absent.
 pub async fn daily_active_users(
     connection: &mut PgConnection,
-    asked: &Asked<'_>,
-    from: NaiveDate,
-    to: NaiveDate,
+    selection: &Selection<'_>,
+    days: DayRange,
 ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-    if asked.until.is_none()
-        && let Some(series) = asked.series(connection).await?
-    {
-        return activity::daily_active_users(connection, asked.project.id, &series, from, to).await;
+    if let (Source::Activity(rows), None) = (selection.source, selection.until) {
+        return activity::daily_active_users(connection, selection.project.id, rows, days).await;
     }
-    let users = daily_users(connection, asked, from, to).await?;
+    let users = daily_users(connection, selection, days).await?;
     Ok(users.into_iter().map(|(day, users)| (day, users.len())).collect())
 }
 
-/// Who did something on each day from `from` to `to`, both included. Days without users may be absent.
+/// Who did something on each day. Days without users may be absent.
 pub async fn daily_users(
     connection: &mut PgConnection,
-    asked: &Asked<'_>,
-    from: NaiveDate,
-    to: NaiveDate,
+    selection: &Selection<'_>,
+    days: DayRange,
 ) -> Result<DailyUsers, StoreError> {
-    let Asked { project, filter, until } = *asked;
-    let Some(series) = asked.series(connection).await? else {
-        let days: Vec<NaiveDate> = from.iter_days().take_while(|day| *day <= to).collect();
+    let Selection { project, filter, source, until } = *selection;
+    let Source::Activity(rows) = source else {
+        let time = project.time_of(days).before(until);
+        let days: Vec<NaiveDate> = days.days().collect();
         let starts: Vec<DateTime<Utc>> = days.iter().map(|day| project.start_of(*day)).collect();
-        let end = to.succ_opt().map_or(DateTime::<Utc>::MAX_UTC, |next| project.start_of(next));
-        let end = until.map_or(end, |until| until.min(end));
-        let found = occurrences::by_period(connection, project.id, filter, &starts, end).await?;
+        let found = occurrences::by_period(connection, project.id, filter, &starts, time.end).await?;
         return Ok(found.into_iter().map(|(index, happened)| (days[index], happened.users)).collect());
     };
     let Some(until) = until else {
-        return activity::daily_users(connection, project.id, &series, from, to).await;
+        return activity::daily_users(connection, project.id, rows, days).await;
     };
     // The last day is not whole: its hours tell, and of the last hour the events.
     let last = project.local_date(until);
-    let before = last.pred_opt().unwrap_or(last).min(to);
-    let mut users = activity::daily_users(connection, project.id, &series, from, before).await?;
-    if (from..=to).contains(&last) {
-        let of_last_day = hourly_users(connection, asked, &series, last, last).await?;
+    let whole = DayRange::new(days.from, last.pred_opt().unwrap_or(last).min(days.to));
+    let mut users = activity::daily_users(connection, project.id, rows, whole).await?;
+    if days.contains(last) {
+        let of_last_day = hourly_users(connection, selection, rows, DayRange::new(last, last)).await?;
         let of_last_day = of_last_day.into_values().fold(RoaringBitmap::new(), |all, hour| all | hour);
         users.insert(last, of_last_day);
     }
     Ok(users)
 }
 
-/// The number of events in `[from, to)`: of whole days from activity, and of what is left at both ends from the events.
+/// The number of events: of whole days from activity, and of what is left at both ends from the events.
 pub async fn count(
     connection: &mut PgConnection,
-    project: &Project,
-    filter: &Filter,
-    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    selection: &Selection<'_>,
+    time: TimeRange,
 ) -> Result<i64, StoreError> {
-    let series = Series::of(connection, project.id, filter, Apart::Nothing).await?;
-    let Some((days, series)) = whole_days(project, from, to).zip(series) else {
-        return occurrences::count(connection, project.id, filter, (from, to), None).await;
+    let Selection { project, filter, source, .. } = *selection;
+    let (Some(days), Source::Activity(rows)) = (whole_days(project, time), source) else {
+        return occurrences::count(connection, project.id, filter, time, None).await;
     };
-    let within = activity::count(connection, project.id, &series, days).await?;
-    let (begin, end) = (project.start_of(days.0), project.start_of(days.1));
-    if (begin, end) == (from, to) {
+    let within = activity::count(connection, project.id, rows, days).await?;
+    let whole = project.time_of(days);
+    if whole == time {
         return Ok(within);
     }
-    Ok(within + occurrences::count(connection, project.id, filter, (from, to), Some((begin, end))).await?)
+    Ok(within + occurrences::count(connection, project.id, filter, time, Some(whole)).await?)
 }
 
-/// Whether `[from, to)` is made of whole days.
-pub fn is_of_whole_days(project: &Project, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> bool {
-    let days = whole_days(project, from, to);
-    days.is_some_and(|(first, behind)| (project.start_of(first), project.start_of(behind)) == (from, to))
+/// Whether a range of time is made of whole days.
+pub fn is_of_whole_days(project: &Project, time: TimeRange) -> bool {
+    whole_days(project, time).is_some_and(|days| project.time_of(days) == time)
 }
 
-/// The first day that lies in `[from, to)` as a whole, and the one behind the last.
-fn whole_days(project: &Project, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<(NaiveDate, NaiveDate)> {
-    let first = project.local_date(from);
-    let first = if project.start_of(first) < from { first.succ_opt()? } else { first };
-    let behind = project.local_date(to);
-    (first < behind).then_some((first, behind))
+/// The days that lie in a range of time as a whole.
+fn whole_days(project: &Project, time: TimeRange) -> Option<DayRange> {
+    let first = project.local_date(time.begin);
+    let first = if project.start_of(first) < time.begin { first.succ_opt()? } else { first };
+    let last = project.local_date(time.end).pred_opt()?;
+    (first <= last).then_some(DayRange::new(first, last))
 }
 
 /// Who did something on any day before `date`, over all history.
 pub async fn users_before(
     connection: &mut PgConnection,
-    asked: &Asked<'_>,
+    selection: &Selection<'_>,
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
-    let Asked { project, filter, until } = *asked;
-    if let Some(series) = asked.series(connection).await? {
+    let Selection { project, filter, source, until } = *selection;
+    if let Source::Activity(rows) = source {
         let date = until.map_or(date, |until| date.min(project.local_date(until)));
-        return activity::users_before(connection, project.id, &series, date).await;
+        return activity::users_before(connection, project.id, rows, date).await;
     }
     let start = project.start_of(date);
     let end = until.map_or(start, |until| start.min(until));
     occurrences::users_before(connection, project.id, filter, end).await
 }
 
-/// The event types of the days from `from` to `to`, most events first, then by name.
+/// The event types of some days, most events first, then by name.
 pub async fn top_events(
     connection: &mut PgConnection,
-    project: &Project,
-    filter: &Filter,
-    (from, to): (NaiveDate, NaiveDate),
+    selection: &Selection<'_>,
+    days: DayRange,
     limit: u32,
 ) -> Result<Vec<EventTypeCount>, StoreError> {
-    if let Some(series) = Series::of(connection, project.id, filter, Apart::EventTypes).await? {
-        return activity::top_events(connection, project.id, &series, (from, to), limit).await;
+    let Selection { project, filter, source, .. } = *selection;
+    match source {
+        Source::Activity(rows) => activity::top_events(connection, project.id, rows, days, limit).await,
+        Source::Events => {
+            occurrences::top_events(connection, project.id, filter, project.time_of(days), limit).await
+        }
     }
-    let range = (project.start_of(from), project.start_of(to.succ_opt().unwrap_or(to)));
-    occurrences::top_events(connection, project.id, filter, range, limit).await
 }
 
-/// Who did something in each hour of the wall clock, on the days from `from` to `to`: in the series, which is that of what is
-/// asked.
-pub async fn hourly_users(
+/// Who did something in each hour of the wall clock, on some days: in rows of activity, which are those of the selection.
+pub(super) async fn hourly_users(
     connection: &mut PgConnection,
-    asked: &Asked<'_>,
-    series: &Series,
-    from: NaiveDate,
-    to: NaiveDate,
+    selection: &Selection<'_>,
+    rows: &ActivityRows,
+    days: DayRange,
 ) -> Result<HourlyUsers, StoreError> {
-    let Asked { project, filter, until } = *asked;
-    let begin = from.and_time(NaiveTime::MIN);
-    let end = to.succ_opt().unwrap_or(to).and_time(NaiveTime::MIN);
+    let Selection { project, filter, until, .. } = *selection;
+    let begin = days.from.and_time(NaiveTime::MIN);
+    let end = days.to.succ_opt().unwrap_or(days.to).and_time(NaiveTime::MIN);
     let Some((until, hour)) =
         until.map(|until| (until, project.local_hour(until))).filter(|(_, hour)| *hour < end)
     else {
-        return activity::hourly_users(connection, project.id, series, begin, end).await;
+        return activity::hourly_users(connection, project.id, rows, begin..end).await;
     };
-    let mut users = activity::hourly_users(connection, project.id, series, begin, hour).await?;
+    let mut users = activity::hourly_users(connection, project.id, rows, begin..hour).await?;
     let start = project.first_instant(hour);
     if hour >= begin && start < until {
         let found = occurrences::by_period(connection, project.id, filter, &[start], until).await?;
@@ -171,6 +150,6 @@ pub async fn hourly_users(
 }
 
 /// The instants between which an hour of the wall clock lies.
-pub fn bounds(project: &Project, hour: NaiveDateTime) -> (DateTime<Utc>, DateTime<Utc>) {
-    (project.first_instant(hour), project.first_instant(hour + TimeDelta::hours(1)))
+pub(super) fn bounds(project: &Project, hour: NaiveDateTime) -> TimeRange {
+    TimeRange::new(project.first_instant(hour), project.first_instant(hour + TimeDelta::hours(1)))
 }

@@ -1,19 +1,19 @@
 //! Reading activity: bitmaps of users, and counts. What they mean is decided in [`crate::stats`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures::TryStreamExt;
 use roaring::{MultiOps, RoaringBitmap};
 use sqlx::{PgConnection, PgPool};
 
-use super::series::{Apart, Series, Types};
+use super::{condition::Condition, source::ActivityRows};
 use crate::store::StoreError;
 use crate::{
-    model::project::ProjectId,
+    model::{project::ProjectId, range::DayRange},
     stats::{
         DailyUsers,
-        label::Label,
+        label::{Breakdown, Label},
         retention::same_day::HourlyUsers,
         timeseries::{ByPeriod, Happened, Measure},
     },
@@ -30,17 +30,16 @@ pub struct EventTypeCount {
 /// Event type, number of a value, period, events, users.
 type Row = (String, i32, NaiveDateTime, i64, Option<Vec<u8>>);
 
-/// How many users were active on each day from `from` to `to`, both included. Days without users are absent.
+/// How many users were active on each day. Days without users are absent.
 pub async fn daily_active_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    series: &Series,
-    from: NaiveDate,
-    to: NaiveDate,
+    of: &ActivityRows,
+    days: DayRange,
 ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-    let Types { only, except } = series.together();
+    let Condition { only, except, .. } = of.together();
     // A day that is one row is counted where it lies.
-    let rows: Vec<(NaiveDateTime, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
+    let found: Vec<(NaiveDateTime, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
         "select local_day,
                 case when count(*) over day = 1 then rb_cardinality(users) end,
                 case when count(*) over day > 1 then users::bytea end
@@ -50,80 +49,78 @@ pub async fn daily_active_users(
          window day as (partition by local_day)",
     )
     .bind(project_id.get())
-    .bind(midnight(from))
-    .bind(midnight(to))
+    .bind(midnight(days.from))
+    .bind(midnight(days.to))
     .bind(only)
     .bind(except)
-    .bind(series.value_nos())
+    .bind(of.value_nos())
     .fetch_all(connection)
     .await?;
-    let counted = rows.iter().filter_map(|(day, count, _)| Some((day.date(), (*count)?.cast_unsigned())));
+    let counted = found.iter().filter_map(|(day, count, _)| Some((day.date(), (*count)?.cast_unsigned())));
     let mut counts: BTreeMap<_, _> = counted.collect();
-    let rows = rows.into_iter().filter_map(|(day, _, users)| Some((day.date(), users?)));
+    let rows = found.into_iter().filter_map(|(day, _, users)| Some((day.date(), users?)));
     counts.extend(merged(rows)?.into_iter().map(|(day, users)| (day, users.len())));
     Ok(counts)
 }
 
-/// Who was active on each day from `from` to `to`, both included. Days without users are absent.
+/// Who was active on each day. Days without users are absent.
 pub async fn daily_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    series: &Series,
-    from: NaiveDate,
-    to: NaiveDate,
+    of: &ActivityRows,
+    days: DayRange,
 ) -> Result<DailyUsers, StoreError> {
-    let Types { only, except } = series.together();
-    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
+    let Condition { only, except, .. } = of.together();
+    let found: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
         "select local_day, users::bytea
          from activity_daily
          where project_id = $1 and local_day between $2 and $3
            and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
     )
     .bind(project_id.get())
-    .bind(midnight(from))
-    .bind(midnight(to))
+    .bind(midnight(days.from))
+    .bind(midnight(days.to))
     .bind(only)
     .bind(except)
-    .bind(series.value_nos())
+    .bind(of.value_nos())
     .fetch_all(connection)
     .await?;
-    merged(rows.into_iter().map(|(day, users)| (day.date(), users)))
+    merged(found.into_iter().map(|(day, users)| (day.date(), users)))
 }
 
-/// Who was active in each hour of `[from, to)`. Hours without users are absent.
+/// Who was active in each hour. Hours without users are absent.
 pub async fn hourly_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    series: &Series,
-    from: NaiveDateTime,
-    to: NaiveDateTime,
+    of: &ActivityRows,
+    time: Range<NaiveDateTime>,
 ) -> Result<HourlyUsers, StoreError> {
-    let Types { only, except } = series.together();
-    let rows: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
+    let Condition { only, except, .. } = of.together();
+    let found: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
         "select local_hour, users::bytea
          from activity_hourly
          where project_id = $1 and local_hour >= $2 and local_hour < $3
            and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
     )
     .bind(project_id.get())
-    .bind(from)
-    .bind(to)
+    .bind(time.start)
+    .bind(time.end)
     .bind(only)
     .bind(except)
-    .bind(series.value_nos())
+    .bind(of.value_nos())
     .fetch_all(connection)
     .await?;
-    merged(rows)
+    merged(found)
 }
 
 /// Who was active on any day before `date`, over all history.
 pub async fn users_before(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    series: &Series,
+    of: &ActivityRows,
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
-    let Types { only, except } = series.together();
+    let Condition { only, except, .. } = of.together();
     let bytes: Option<Vec<u8>> = sqlx::query_scalar(
         "select rb_or_agg(users)::bytea
          from activity_daily
@@ -134,7 +131,7 @@ pub async fn users_before(
     .bind(midnight(date))
     .bind(only)
     .bind(except)
-    .bind(series.value_nos())
+    .bind(of.value_nos())
     .fetch_one(connection)
     .await?;
     bytes.map_or_else(|| Ok(RoaringBitmap::new()), |bytes| bitmap(&bytes))
@@ -147,19 +144,19 @@ pub enum Grain {
     Day,
 }
 
-/// What happened in each hour or on each day of `[from, to)`; by event type or by value, or all of them under none. Users are
+/// What happened in each hour or on each day; by event type or by value, or all of them under none. Users are
 /// there if they are what is measured.
 pub async fn happened(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    series: &Series,
+    of: &ActivityRows,
     grain: Grain,
-    (from, to): (NaiveDateTime, NaiveDateTime),
-    apart: Apart<'_>,
+    time: Range<NaiveDateTime>,
+    breakdown: Option<&Breakdown>,
     measure: Measure,
 ) -> Result<BTreeMap<Label, ByPeriod>, StoreError> {
-    let Types { only, except } =
-        if apart == Apart::EventTypes { series.of_each_type() } else { series.together() };
+    let by_type = breakdown == Some(&Breakdown::EventType);
+    let Condition { only, except, .. } = if by_type { of.of_each_type() } else { of.together() };
     let statement = match grain {
         Grain::Hour => {
             "select event_type, value_no, local_hour, events, case when $7 then users::bytea end
@@ -174,21 +171,21 @@ pub async fn happened(
                and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)"
         }
     };
-    let mut rows = sqlx::query_as::<_, Row>(statement)
+    let mut found = sqlx::query_as::<_, Row>(statement)
         .bind(project_id.get())
-        .bind(from)
-        .bind(to)
+        .bind(time.start)
+        .bind(time.end)
         .bind(only)
         .bind(except)
-        .bind(series.value_nos())
+        .bind(of.value_nos())
         .bind(measure == Measure::Users)
         .fetch(connection);
     let mut values: BTreeMap<_, ByPeriod> = BTreeMap::new();
-    while let Some((event_type, value_no, period, events, users)) = rows.try_next().await? {
-        let value = match apart {
-            Apart::Nothing => Label::NONE,
-            Apart::EventTypes => Label::Value(Some(event_type)),
-            Apart::Values(_) => series.label(value_no),
+    while let Some((event_type, value_no, period, events, users)) = found.try_next().await? {
+        let value = match breakdown {
+            None => Label::NONE,
+            Some(Breakdown::EventType) => Label::Value(Some(event_type)),
+            Some(Breakdown::Property(_)) => of.label(value_no),
         };
         let users = users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))?;
         values.entry(value).or_default().entry(period).or_default().merge(&Happened { events, users });
@@ -200,26 +197,26 @@ pub async fn happened(
     Ok(values)
 }
 
-/// The number of events on the days from `from` until before `to`.
+/// The number of events on some days.
 pub async fn count(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    series: &Series,
-    (from, to): (NaiveDate, NaiveDate),
+    of: &ActivityRows,
+    days: DayRange,
 ) -> Result<i64, StoreError> {
-    let Types { only, except } = series.together();
+    let Condition { only, except, .. } = of.together();
     let count = sqlx::query_scalar(
         "select coalesce(sum(events), 0)::bigint
          from activity_daily
-         where project_id = $1 and local_day >= $2 and local_day < $3
+         where project_id = $1 and local_day between $2 and $3
            and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
     )
     .bind(project_id.get())
-    .bind(midnight(from))
-    .bind(midnight(to))
+    .bind(midnight(days.from))
+    .bind(midnight(days.to))
     .bind(only)
     .bind(except)
-    .bind(series.value_nos())
+    .bind(of.value_nos())
     .fetch_one(connection)
     .await?;
     Ok(count)
@@ -229,12 +226,12 @@ pub async fn count(
 pub async fn top_events(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    series: &Series,
-    (from, to): (NaiveDate, NaiveDate),
+    of: &ActivityRows,
+    days: DayRange,
     limit: u32,
 ) -> Result<Vec<EventTypeCount>, StoreError> {
-    let Types { only, except } = series.of_each_type();
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+    let Condition { only, except, .. } = of.of_each_type();
+    let found: Vec<(String, i64, i64)> = sqlx::query_as(
         "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
          from activity_daily
          where project_id = $1 and local_day between $2 and $3
@@ -246,15 +243,15 @@ pub async fn top_events(
          limit $4",
     )
     .bind(project_id.get())
-    .bind(midnight(from))
-    .bind(midnight(to))
+    .bind(midnight(days.from))
+    .bind(midnight(days.to))
     .bind(i64::from(limit))
     .bind(only)
     .bind(except)
-    .bind(series.value_nos())
+    .bind(of.value_nos())
     .fetch_all(connection)
     .await?;
-    Ok(rows
+    Ok(found
         .into_iter()
         .map(|(event_type, events, users)| EventTypeCount { event_type, events, users })
         .collect())

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::stats::filter::{self, Comparison, Filter, Property, Value};
 
 /// The parameters of a statement that looks for events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Condition {
     /// Of these types; nothing: of any.
     pub only: Option<Vec<String>>,

@@ -9,5 +9,5 @@ pub mod occurrences;
 pub mod pages;
 pub mod profile;
 pub mod retention;
-pub mod series;
 pub mod snapshot;
+pub mod source;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::StoreError;
 use crate::{
-    model::project::ProjectId,
+    model::{project::ProjectId, range::TimeRange},
     stats::{
         filter::{Filter, Property},
         label::{Label, MOST_VALUES},
@@ -117,12 +117,12 @@ pub async fn by_value(
     Ok(values)
 }
 
-/// The event types of `[from, to)`, most events first, then by name.
+/// The event types, most events first, then by name.
 pub async fn top_events(
     connection: &mut PgConnection,
     project_id: ProjectId,
     filter: &Filter,
-    range: (DateTime<Utc>, DateTime<Utc>),
+    time: TimeRange,
     limit: u32,
 ) -> Result<Vec<EventTypeCount>, StoreError> {
     let rows: Vec<(String, i64, i64)> = matching(
@@ -137,7 +137,7 @@ pub async fn top_events(
          limit $7",
         project_id,
         filter,
-        range,
+        (time.begin, time.end),
     )
     .bind(i64::from(limit))
     .fetch_all(connection)
@@ -148,15 +148,14 @@ pub async fn top_events(
         .collect())
 }
 
-/// The number of events in `range` and not in `without`; both are half-open.
+/// The number of events in `time` and not in `without`.
 pub async fn count(
     connection: &mut PgConnection,
     project_id: ProjectId,
     filter: &Filter,
-    range: (DateTime<Utc>, DateTime<Utc>),
-    without: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    time: TimeRange,
+    without: Option<TimeRange>,
 ) -> Result<i64, StoreError> {
-    let (begin, end) = without.unzip();
     let (count,): (i64,) = matching(
         "select count(*)
          from events
@@ -166,10 +165,10 @@ pub async fn count(
            and ($7::timestamptz is null or occurred_at < $7 or occurred_at >= $8)",
         project_id,
         filter,
-        range,
+        (time.begin, time.end),
     )
-    .bind(begin)
-    .bind(end)
+    .bind(without.map(|without| without.begin))
+    .bind(without.map(|without| without.end))
     .fetch_one(connection)
     .await?;
     Ok(count)

@@ -6,17 +6,15 @@ use roaring::RoaringBitmap;
 use sqlx::PgConnection;
 
 use super::{
-    active::{self, Asked},
-    activity,
+    active, activity,
     condition::Condition,
-    series::{Apart, Series},
+    source::{Selection, Source},
 };
 use crate::store::StoreError;
 use crate::{
-    model::project::Project,
+    model::{project::Project, range::DayRange},
     stats::{
         DailyUsers,
-        filter::Filter,
         retention::{
             first_ever,
             same_day::{self, HourlyUsers},
@@ -24,38 +22,23 @@ use crate::{
     },
 };
 
-/// Events that start, and events that are returns.
+/// Events that start, and events that are returns, of one project and until the same moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Both<'a> {
-    pub project: &'a Project,
-    pub start: &'a Filter,
-    pub back: &'a Filter,
-    /// Only those before.
-    pub until: Option<DateTime<Utc>>,
+    pub starts: Selection<'a>,
+    pub returns: Selection<'a>,
 }
 
-impl Both<'_> {
-    fn starts(&self) -> Asked<'_> {
-        Asked { project: self.project, filter: self.start, until: self.until }
-    }
-
-    fn returns(&self) -> Asked<'_> {
-        Asked { project: self.project, filter: self.back, until: self.until }
-    }
-}
-
-/// Who came back on the day of a start, after their first start of that day; of the days from `from` to `to`.
+/// Who came back on the day of a start, after their first start of that day.
 pub async fn same_day(
     connection: &mut PgConnection,
     both: &Both<'_>,
-    from: NaiveDate,
-    to: NaiveDate,
+    days: DayRange,
 ) -> Result<DailyUsers, StoreError> {
-    let starts = Series::of(connection, both.project.id, both.start, Apart::Nothing).await?;
-    let returns = Series::of(connection, both.project.id, both.back, Apart::Nothing).await?;
-    if let Some((starts, returns)) = starts.zip(returns) {
-        let starts = active::hourly_users(connection, &both.starts(), &starts, from, to).await?;
-        let returns = active::hourly_users(connection, &both.returns(), &returns, from, to).await?;
+    let Selection { project, until, .. } = both.starts;
+    if let (Source::Activity(starts), Source::Activity(returns)) = (both.starts.source, both.returns.source) {
+        let starts = active::hourly_users(connection, &both.starts, starts, days).await?;
+        let returns = active::hourly_users(connection, &both.returns, returns, days).await?;
         let found = same_day::by_hours(&starts, &returns);
         let mut users = found.returned;
         if !found.open.is_empty() {
@@ -65,10 +48,10 @@ pub async fn same_day(
         }
         return Ok(users);
     }
-    let days: Vec<NaiveDate> = from.iter_days().take_while(|day| *day <= to).collect();
-    let bounds: Vec<DateTime<Utc>> = days.iter().map(|day| both.project.start_of(*day)).collect();
-    let end = both.project.start_of(to.succ_opt().unwrap_or(to));
-    let (start, back) = (Condition::of(both.start), Condition::of(both.back));
+    let time = project.time_of(days).before(until);
+    let days: Vec<NaiveDate> = days.days().collect();
+    let bounds: Vec<DateTime<Utc>> = days.iter().map(|day| project.start_of(*day)).collect();
+    let (start, back) = (Condition::of(both.starts.filter), Condition::of(both.returns.filter));
     let rows: Vec<(i32, Vec<u8>)> = sqlx::query_as(
         "select period, rb_build_agg(user_no)::bytea
          from (
@@ -91,9 +74,9 @@ pub async fn same_day(
          group by period",
     )
     .persistent(false)
-    .bind(both.project.id.get())
-    .bind(bounds[0])
-    .bind(both.until.map_or(end, |until| until.min(end)))
+    .bind(project.id.get())
+    .bind(time.begin)
+    .bind(time.end)
     .bind(&bounds)
     .bind(start.only)
     .bind(start.except)
@@ -113,8 +96,9 @@ async fn within_the_hour(
     both: &Both<'_>,
     open: &HourlyUsers,
 ) -> Result<DailyUsers, StoreError> {
-    let OpenHours { users, begins, ends, days } = OpenHours::of(both.project, open, both.until);
-    let (start, back) = (Condition::of(both.start), Condition::of(both.back));
+    let Selection { project, until, .. } = both.starts;
+    let OpenHours { users, begins, ends, days } = OpenHours::of(project, open, until);
+    let (start, back) = (Condition::of(both.starts.filter), Condition::of(both.returns.filter));
     let rows: Vec<(NaiveDate, Vec<u8>)> = sqlx::query_as(
         "select day, rb_build_agg(asked.user_no)::bytea
          from unnest($2::int[], $3::timestamptz[], $4::timestamptz[], $5::date[]) as asked (user_no, begins, ends, day),
@@ -135,7 +119,7 @@ async fn within_the_hour(
          group by day",
     )
     .persistent(false)
-    .bind(both.project.id.get())
+    .bind(project.id.get())
     .bind(users)
     .bind(begins)
     .bind(ends)
@@ -164,11 +148,11 @@ impl OpenHours {
     fn of(project: &Project, open: &HourlyUsers, until: Option<DateTime<Utc>>) -> Self {
         let mut hours = Self::default();
         for (&hour, in_question) in open {
-            let (begin, end) = active::bounds(project, hour);
+            let time = active::bounds(project, hour).before(until);
             for user_no in in_question {
                 hours.users.push(user_no.cast_signed());
-                hours.begins.push(begin);
-                hours.ends.push(until.map_or(end, |until| until.min(end)));
+                hours.begins.push(time.begin);
+                hours.ends.push(time.end);
                 hours.days.push(hour.date());
             }
         }
@@ -176,33 +160,33 @@ impl OpenHours {
     }
 }
 
-/// Whose first event of the filter's types, whatever its properties, lies on each day from `from` to `to` and passes the
-/// whole filter. Of several at that moment one that passes is enough.
+/// Whose first event of the filter's types, whatever its properties, lies on each day and passes the whole filter. Of
+/// several at that moment one that passes is enough. `of_types` is where all events of these types are read from, by the values
+/// of the property that the filter is about.
 pub async fn first_ever(
     connection: &mut PgConnection,
-    asked: &Asked<'_>,
-    from: NaiveDate,
-    to: NaiveDate,
+    selection: &Selection<'_>,
+    of_types: &Source,
+    days: DayRange,
 ) -> Result<DailyUsers, StoreError> {
-    let project = asked.project;
-    if asked.until.is_none()
-        && let Some((passing, failing)) = Series::parted(connection, project.id, asked.filter).await?
-    {
-        let mut before = activity::users_before(connection, project.id, &passing, from).await?;
-        before |= activity::users_before(connection, project.id, &failing, from).await?;
-        let passing = active::hourly_users(connection, asked, &passing, from, to).await?;
-        let failing = active::hourly_users(connection, asked, &failing, from, to).await?;
+    let Selection { project, source, until, .. } = *selection;
+    if let (Source::Activity(passing), Source::Activity(of_types), None) = (source, of_types, until) {
+        let failing = of_types.without(passing);
+        let mut before = activity::users_before(connection, project.id, passing, days.from).await?;
+        before |= activity::users_before(connection, project.id, &failing, days.from).await?;
+        let passing = active::hourly_users(connection, selection, passing, days).await?;
+        let failing = active::hourly_users(connection, selection, &failing, days).await?;
         let first_ever::ByHours { passed: mut users, open } =
             first_ever::by_hours(before, &passing, &failing);
         if !open.is_empty() {
-            for (day, first) in first_within_the_hour(connection, asked, &open).await? {
+            for (day, first) in first_within_the_hour(connection, selection, &open).await? {
                 *users.entry(day).or_default() |= first;
             }
         }
         return Ok(users);
     }
-    let (begin, end) = (project.start_of(from), project.start_of(to.succ_opt().unwrap_or(to)));
-    let Condition { only, except, properties } = Condition::of(asked.filter);
+    let time = project.time_of(days).before(until);
+    let Condition { only, except, properties } = Condition::of(selection.filter);
     let mut rows = sqlx::query_as::<_, (i32, DateTime<Utc>)>(
         "select user_no, min(occurred_at)
          from events
@@ -215,8 +199,8 @@ pub async fn first_ever(
     )
     .persistent(false)
     .bind(project.id.get())
-    .bind(begin)
-    .bind(asked.until.map_or(end, |until| until.min(end)))
+    .bind(time.begin)
+    .bind(time.end)
     .bind(only)
     .bind(except)
     .bind(properties)
@@ -231,11 +215,11 @@ pub async fn first_ever(
 /// Of the users of hours, those whose first event in it of the filter's types passes the whole filter.
 async fn first_within_the_hour(
     connection: &mut PgConnection,
-    asked: &Asked<'_>,
+    selection: &Selection<'_>,
     open: &HourlyUsers,
 ) -> Result<DailyUsers, StoreError> {
-    let OpenHours { users, begins, ends, days } = OpenHours::of(asked.project, open, asked.until);
-    let Condition { only, except, properties } = Condition::of(asked.filter);
+    let OpenHours { users, begins, ends, days } = OpenHours::of(selection.project, open, selection.until);
+    let Condition { only, except, properties } = Condition::of(selection.filter);
     let rows: Vec<(NaiveDate, Vec<u8>)> = sqlx::query_as(
         "select day, rb_build_agg(asked.user_no)::bytea
          from unnest($2::int[], $3::timestamptz[], $4::timestamptz[], $5::date[]) as asked (user_no, begins, ends, day),
@@ -253,7 +237,7 @@ async fn first_within_the_hour(
          group by day",
     )
     .persistent(false)
-    .bind(asked.project.id.get())
+    .bind(selection.project.id.get())
     .bind(users)
     .bind(begins)
     .bind(ends)
@@ -269,11 +253,11 @@ async fn first_within_the_hour(
 /// The first event of each user in each of consecutive periods: index of the period, user, moment.
 pub async fn first_in_periods(
     connection: &mut PgConnection,
-    asked: &Asked<'_>,
+    selection: &Selection<'_>,
     starts: &[DateTime<Utc>],
     end: DateTime<Utc>,
 ) -> Result<Vec<(usize, u32, DateTime<Utc>)>, StoreError> {
-    let Condition { only, except, properties } = Condition::of(asked.filter);
+    let Condition { only, except, properties } = Condition::of(selection.filter);
     let rows: Vec<(i32, i32, DateTime<Utc>)> = sqlx::query_as(
         "select width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, user_no, min(occurred_at)
          from events
@@ -283,9 +267,9 @@ pub async fn first_in_periods(
          group by period, user_no",
     )
     .persistent(false)
-    .bind(asked.project.id.get())
+    .bind(selection.project.id.get())
     .bind(starts[0])
-    .bind(asked.until.map_or(end, |until| until.min(end)))
+    .bind(selection.until.map_or(end, |until| until.min(end)))
     .bind(only)
     .bind(except)
     .bind(properties)
@@ -301,13 +285,13 @@ pub async fn first_in_periods(
 /// Hands on each event of `users` in `[begin, end)`, in no order.
 pub async fn each(
     connection: &mut PgConnection,
-    asked: &Asked<'_>,
+    selection: &Selection<'_>,
     users: &RoaringBitmap,
     (begin, end): (DateTime<Utc>, Option<DateTime<Utc>>),
     mut hand_on: impl FnMut(u32, DateTime<Utc>),
 ) -> Result<(), StoreError> {
-    let Condition { only, except, properties } = Condition::of(asked.filter);
-    let end = match (asked.until, end) {
+    let Condition { only, except, properties } = Condition::of(selection.filter);
+    let end = match (selection.until, end) {
         (Some(until), Some(end)) => Some(until.min(end)),
         (until, end) => until.or(end),
     };
@@ -320,7 +304,7 @@ pub async fn each(
            and ($6::text is null or properties @@ $6::text::jsonpath)",
     )
     .persistent(false)
-    .bind(asked.project.id.get())
+    .bind(selection.project.id.get())
     .bind(begin)
     .bind(end)
     .bind(only)

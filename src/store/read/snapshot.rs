@@ -9,13 +9,11 @@ use std::{
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::series::{Apart, Needed, Series};
 use crate::store::{StoreError, to_its_end};
 use crate::{
     config::Questions,
     limits::fair_semaphore::{Room, Turn},
     model::project::ProjectId,
-    stats::filter::Filter,
 };
 
 /// A transaction with nothing under way rolls back within it.
@@ -29,15 +27,6 @@ pub struct Reader {
     beside: PgPool,
     timeout: Duration,
     events: Room,
-}
-
-/// What a question reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A few bitmaps for each day.
-    Activity,
-    /// As many events as there are: such questions take turns, and the database spends one core on each.
-    Events,
 }
 
 /// The database as it is at one moment.
@@ -65,36 +54,19 @@ impl Reader {
         self.timeout
     }
 
-    /// The database as it is now, for a question about events that pass these filters. If activity does not know the answer,
-    /// it comes with a turn to read events; whether it does is asked of the same moment.
-    pub async fn snapshot_about(
-        &self,
-        project_id: ProjectId,
-        filters: &[&Filter],
-        apart: Apart<'_>,
-    ) -> Result<Snapshot, StoreError> {
-        if filters.iter().all(|filter| Needed::by(filter, apart) != Needed::Events) {
-            let mut snapshot = self.snapshot(project_id, Source::Activity).await?;
-            let mut known = true;
-            for filter in filters {
-                known = known && Series::of(&mut snapshot, project_id, filter, apart).await?.is_some();
-            }
-            if known {
-                return Ok(snapshot);
-            }
-        }
-        self.snapshot(project_id, Source::Events).await
+    /// The database as it is now, for a query that reads a few bitmaps for each day.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.begin(None).await
     }
 
-    /// The database as it is now, for a question of the project.
-    pub async fn snapshot(&self, project_id: ProjectId, source: Source) -> Result<Snapshot, StoreError> {
-        let turn = match source {
-            Source::Activity => None,
-            Source::Events => {
-                let turn = self.events.turn(project_id, self.timeout).await;
-                Some(turn.ok_or(StoreError::NoTurn)?)
-            }
-        };
+    /// The same for a query that reads as many events as there are: such queries need a permit, and the database spends one
+    /// core on each.
+    pub async fn snapshot_with_permit(&self, project_id: ProjectId) -> Result<Snapshot, StoreError> {
+        let permit = self.events.turn(project_id, self.timeout).await;
+        self.begin(Some(permit.ok_or(StoreError::NoTurn)?)).await
+    }
+
+    async fn begin(&self, turn: Option<Turn>) -> Result<Snapshot, StoreError> {
         let name = format!("weir question {}", Uuid::new_v4().simple());
         let begin = format!(
             "begin isolation level repeatable read, read only;

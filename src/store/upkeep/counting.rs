@@ -9,7 +9,7 @@ use crate::{
         StoreError,
         read::{
             occurrences,
-            series::{ALL_TYPES, ALL_VALUES},
+            source::{ALL_TYPES, ALL_VALUES},
         },
     },
 };

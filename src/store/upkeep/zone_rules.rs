@@ -10,7 +10,7 @@ use crate::{
         BEGIN, StoreError, incarnation,
         read::{
             activity,
-            series::{ALL_TYPES, ALL_VALUES},
+            source::{ALL_TYPES, ALL_VALUES},
         },
     },
 };

@@ -11,7 +11,7 @@ use crate::{
     model::project::ProjectId,
     store::{
         StoreError,
-        read::series::{ALL_TYPES, ALL_VALUES},
+        read::source::{ALL_TYPES, ALL_VALUES},
     },
 };
 

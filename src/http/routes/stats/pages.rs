@@ -17,11 +17,8 @@ use crate::{
         },
     },
     model::{project::Project, range::DayRange},
-    query,
-    store::read::{
-        pages::{PageViews, PathViews},
-        snapshot::Reader,
-    },
+    query::pages::{self, Answer},
+    store::read::{pages::PathViews, snapshot::Reader},
 };
 
 pub struct PagesApi {
@@ -84,7 +81,7 @@ impl PagesApi {
             AskedDays::One(date) => (Some(date), DayRange::new(date, date)),
             AskedDays::Range(range) => (None, range),
         };
-        let query = query::pages::Query { days, site_id: None, limit };
+        let query = pages::Query { days, site_id: None, limit };
         let views = self.views(&caller.project, &query).await?;
         let range = date.is_none().then_some(query.days);
         let (from, to) = (range.map(|days| days.from), range.map(|days| days.to));
@@ -110,20 +107,19 @@ impl PagesApi {
         let site_id = checks.required("site_id", site_id.0);
         let date = checks.required("date", date.0);
         let (site_id, date) = checks.finish(site_id.zip(date))?;
-        let query =
-            query::pages::Query { days: DayRange::new(date, date), site_id: Some(site_id), limit: 10 };
+        let query = pages::Query { days: DayRange::new(date, date), site_id: Some(site_id), limit: 10 };
         let views = self.views(&caller.project, &query).await?;
         let answer = Pages { site_id: query.site_id, date: Some(date), ..answer(&caller.project, views) };
         Ok(Told { answer, format })
     }
 
-    async fn views(&self, project: &Project, query: &query::pages::Query) -> Result<PageViews, Problem> {
+    async fn views(&self, project: &Project, query: &pages::Query) -> Result<Answer, Problem> {
         let views = query.answer(&self.reader, project).await;
         views.map_err(|error| Cost::of_days(query.days).problem(error, &self.reader))
     }
 }
 
-fn answer(project: &Project, views: PageViews) -> Pages {
+fn answer(project: &Project, views: Answer) -> Pages {
     let top = |path: PathViews| TopPath { path: path.path, views: path.views };
     Pages {
         site_id: None,
@@ -131,8 +127,8 @@ fn answer(project: &Project, views: PageViews) -> Pages {
         from: None,
         to: None,
         timezone: timezone(project),
-        total_views: views.total_views,
-        unique_users: views.unique_users,
+        total_views: views.total.views,
+        unique_users: views.total.users,
         top_paths: views.top_paths.into_iter().map(top).collect(),
     }
 }
