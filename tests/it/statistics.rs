@@ -186,6 +186,11 @@ async fn a_question_that_costs_too_much_is_told_what_to_narrow_and_holds_up_no_o
     // What activity knows is answered meanwhile, also of event types.
     let path = format!("/stats/timeseries?{range}&breakdown=event_type&segment=event_type:view");
     assert_eq!(weir.ask(&project, &path).await["series"][0]["value"], "view");
+    for (from, to) in
+        [("2024-03-01T00:00:00Z", "2024-04-01T00:00:00Z"), ("2024-03-05T10:00:00Z", "2024-03-05T10:00:00Z")]
+    {
+        weir.ask(&project, &format!("/stats/count?event_type=view&from={from}&to={to}")).await;
+    }
     blocked.rollback().await.unwrap();
     blocking.close().await.unwrap();
     weir.stop().await;

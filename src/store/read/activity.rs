@@ -7,7 +7,10 @@ use futures::TryStreamExt;
 use roaring::{MultiOps, RoaringBitmap};
 use sqlx::{PgConnection, PgPool};
 
-use super::{condition::Condition, source::ActivityRows};
+use super::{
+    condition::{Binds, Condition},
+    source::ActivityRows,
+};
 use crate::store::StoreError;
 use crate::{
     model::{project::ProjectId, range::DayRange},
@@ -20,46 +23,86 @@ use crate::{
 };
 
 /// Events and users of one event type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct EventTypeCount {
     pub event_type: String,
     pub events: i64,
     pub users: i64,
 }
 
-/// Event type, number of a value, period, events, users.
-type Row = (String, i32, NaiveDateTime, i64, Option<Vec<u8>>);
+/// Of one hour or day, and of one event type or value.
+#[derive(sqlx::FromRow)]
+struct PeriodRow {
+    event_type: String,
+    value_no: i32,
+    period: NaiveDateTime,
+    events: i64,
+    /// If they are what is measured.
+    users: Option<Vec<u8>>,
+}
+
+/// The users of a day, of which several rows may tell.
+#[derive(sqlx::FromRow)]
+struct DayRow {
+    local_day: NaiveDateTime,
+    /// If the day is one row.
+    count: Option<i64>,
+    /// If it is several.
+    users: Option<Vec<u8>>,
+}
+
+/// Some of the users of a period.
+#[derive(sqlx::FromRow)]
+struct UsersRow {
+    period: NaiveDateTime,
+    users: Vec<u8>,
+}
+
+/// Where the rows of some event types and values are, in a statement with these values.
+fn among(binds: &mut Binds, project_id: ProjectId, types: &Condition, rows: &ActivityRows) -> String {
+    let (project_id, types) = (binds.add(project_id.get()), types.text(binds));
+    let value_nos = binds.add(rows.value_nos());
+    format!("project_id = {project_id} and {types} and value_no = any({value_nos})")
+}
+
+/// The same on some days.
+fn on_days(
+    binds: &mut Binds,
+    project_id: ProjectId,
+    types: &Condition,
+    rows: &ActivityRows,
+    days: DayRange,
+) -> String {
+    let among = among(binds, project_id, types, rows);
+    let (from, to) = (binds.add(midnight(days.from)), binds.add(midnight(days.to)));
+    format!("{among} and local_day between {from} and {to}")
+}
 
 /// How many users were active on each day. Days without users are absent.
 pub async fn daily_active_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    of: &ActivityRows,
+    rows: &ActivityRows,
     days: DayRange,
 ) -> Result<BTreeMap<NaiveDate, u64>, StoreError> {
-    let Condition { only, except, .. } = of.together();
+    let mut binds = Binds::default();
+    let on_days = on_days(&mut binds, project_id, &rows.together(), rows, days);
     // A day that is one row is counted where it lies.
-    let found: Vec<(NaiveDateTime, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
-        "select local_day,
-                case when count(*) over day = 1 then rb_cardinality(users) end,
-                case when count(*) over day > 1 then users::bytea end
-         from activity_daily
-         where project_id = $1 and local_day between $2 and $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)
-         window day as (partition by local_day)",
-    )
-    .bind(project_id.get())
-    .bind(midnight(days.from))
-    .bind(midnight(days.to))
-    .bind(only)
-    .bind(except)
-    .bind(of.value_nos())
-    .fetch_all(connection)
-    .await?;
-    let counted = found.iter().filter_map(|(day, count, _)| Some((day.date(), (*count)?.cast_unsigned())));
+    let found: Vec<DayRow> = binds
+        .query(format!(
+            "select local_day,
+                    case when count(*) over day = 1 then rb_cardinality(users) end as count,
+                    case when count(*) over day > 1 then users::bytea end as users
+             from activity_daily
+             where {on_days}
+             window day as (partition by local_day)"
+        ))?
+        .fetch_all(connection)
+        .await?;
+    let counted = found.iter().filter_map(|row| Some((row.local_day.date(), row.count?.cast_unsigned())));
     let mut counts: BTreeMap<_, _> = counted.collect();
-    let rows = found.into_iter().filter_map(|(day, _, users)| Some((day.date(), users?)));
-    counts.extend(merged(rows)?.into_iter().map(|(day, users)| (day, users.len())));
+    let several = found.into_iter().filter_map(|row| Some((row.local_day.date(), row.users?)));
+    counts.extend(merged(several)?.into_iter().map(|(day, users)| (day, users.len())));
     Ok(counts)
 }
 
@@ -67,73 +110,57 @@ pub async fn daily_active_users(
 pub async fn daily_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    of: &ActivityRows,
+    rows: &ActivityRows,
     days: DayRange,
 ) -> Result<DailyUsers, StoreError> {
-    let Condition { only, except, .. } = of.together();
-    let found: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
-        "select local_day, users::bytea
-         from activity_daily
-         where project_id = $1 and local_day between $2 and $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
-    )
-    .bind(project_id.get())
-    .bind(midnight(days.from))
-    .bind(midnight(days.to))
-    .bind(only)
-    .bind(except)
-    .bind(of.value_nos())
-    .fetch_all(connection)
-    .await?;
-    merged(found.into_iter().map(|(day, users)| (day.date(), users)))
+    let mut binds = Binds::default();
+    let on_days = on_days(&mut binds, project_id, &rows.together(), rows, days);
+    let found: Vec<UsersRow> = binds
+        .query(format!(
+            "select local_day as period, users::bytea as users from activity_daily where {on_days}"
+        ))?
+        .fetch_all(connection)
+        .await?;
+    merged(found.into_iter().map(|row| (row.period.date(), row.users)))
 }
 
 /// Who was active in each hour. Hours without users are absent.
 pub async fn hourly_users(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    of: &ActivityRows,
+    rows: &ActivityRows,
     time: Range<NaiveDateTime>,
 ) -> Result<HourlyUsers, StoreError> {
-    let Condition { only, except, .. } = of.together();
-    let found: Vec<(NaiveDateTime, Vec<u8>)> = sqlx::query_as(
-        "select local_hour, users::bytea
-         from activity_hourly
-         where project_id = $1 and local_hour >= $2 and local_hour < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
-    )
-    .bind(project_id.get())
-    .bind(time.start)
-    .bind(time.end)
-    .bind(only)
-    .bind(except)
-    .bind(of.value_nos())
-    .fetch_all(connection)
-    .await?;
-    merged(found)
+    let mut binds = Binds::default();
+    let among = among(&mut binds, project_id, &rows.together(), rows);
+    let (begin, end) = (binds.add(time.start), binds.add(time.end));
+    let found: Vec<UsersRow> = binds
+        .query(format!(
+            "select local_hour as period, users::bytea as users
+             from activity_hourly
+             where {among} and local_hour >= {begin} and local_hour < {end}"
+        ))?
+        .fetch_all(connection)
+        .await?;
+    merged(found.into_iter().map(|row| (row.period, row.users)))
 }
 
 /// Who was active on any day before `date`, over all history.
 pub async fn users_before(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    of: &ActivityRows,
+    rows: &ActivityRows,
     date: NaiveDate,
 ) -> Result<RoaringBitmap, StoreError> {
-    let Condition { only, except, .. } = of.together();
-    let bytes: Option<Vec<u8>> = sqlx::query_scalar(
-        "select rb_or_agg(users)::bytea
-         from activity_daily
-         where project_id = $1 and local_day < $2
-           and ($3::text[] is null or event_type = any($3)) and event_type <> all($4) and value_no = any($5)",
-    )
-    .bind(project_id.get())
-    .bind(midnight(date))
-    .bind(only)
-    .bind(except)
-    .bind(of.value_nos())
-    .fetch_one(connection)
-    .await?;
+    let mut binds = Binds::default();
+    let among = among(&mut binds, project_id, &rows.together(), rows);
+    let date = binds.add(midnight(date));
+    let (bytes,): (Option<Vec<u8>>,) = binds
+        .query(format!(
+            "select rb_or_agg(users)::bytea from activity_daily where {among} and local_day < {date}"
+        ))?
+        .fetch_one(connection)
+        .await?;
     bytes.map_or_else(|| Ok(RoaringBitmap::new()), |bytes| bitmap(&bytes))
 }
 
@@ -144,48 +171,42 @@ pub enum Grain {
     Day,
 }
 
-/// What happened in each hour or on each day; by event type or by value, or all of them under none. Users are
-/// there if they are what is measured.
+/// What happened in each hour or on each day; by event type or by value, or all of them under none. Users are there if they are
+/// what is measured.
 pub async fn happened(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    of: &ActivityRows,
+    rows: &ActivityRows,
     grain: Grain,
     time: Range<NaiveDateTime>,
     breakdown: Option<&Breakdown>,
     measure: Measure,
 ) -> Result<BTreeMap<Label, ByPeriod>, StoreError> {
     let by_type = breakdown == Some(&Breakdown::EventType);
-    let Condition { only, except, .. } = if by_type { of.of_each_type() } else { of.together() };
-    let statement = match grain {
-        Grain::Hour => {
-            "select event_type, value_no, local_hour, events, case when $7 then users::bytea end
-             from activity_hourly
-             where project_id = $1 and local_hour >= $2 and local_hour < $3
-               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)"
-        }
-        Grain::Day => {
-            "select event_type, value_no, local_day, events, case when $7 then users::bytea end
-             from activity_daily
-             where project_id = $1 and local_day >= $2 and local_day < $3
-               and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)"
-        }
+    let types = if by_type { rows.of_each_type() } else { rows.together() };
+    let mut binds = Binds::default();
+    let among = among(&mut binds, project_id, &types, rows);
+    let (begin, end) = (binds.add(time.start), binds.add(time.end));
+    let (relation, period) = match grain {
+        Grain::Hour => ("activity_hourly", "local_hour"),
+        Grain::Day => ("activity_daily", "local_day"),
     };
-    let mut found = sqlx::query_as::<_, Row>(statement)
-        .bind(project_id.get())
-        .bind(time.start)
-        .bind(time.end)
-        .bind(only)
-        .bind(except)
-        .bind(of.value_nos())
-        .bind(measure == Measure::Users)
-        .fetch(connection);
+    let users = match measure {
+        Measure::Events => "null::bytea",
+        Measure::Users => "users::bytea",
+    };
+    let statement = format!(
+        "select event_type, value_no, {period} as period, events, {users} as users
+         from {relation}
+         where {among} and {period} >= {begin} and {period} < {end}"
+    );
+    let mut found = binds.query::<PeriodRow>(statement)?.fetch(connection);
     let mut values: BTreeMap<_, ByPeriod> = BTreeMap::new();
-    while let Some((event_type, value_no, period, events, users)) = found.try_next().await? {
+    while let Some(PeriodRow { event_type, value_no, period, events, users }) = found.try_next().await? {
         let value = match breakdown {
             None => Label::NONE,
             Some(Breakdown::EventType) => Label::Value(Some(event_type)),
-            Some(Breakdown::Property(_)) => of.label(value_no),
+            Some(Breakdown::Property(_)) => rows.label(value_no),
         };
         let users = users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))?;
         values.entry(value).or_default().entry(period).or_default().merge(&Happened { events, users });
@@ -201,24 +222,15 @@ pub async fn happened(
 pub async fn count(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    of: &ActivityRows,
+    rows: &ActivityRows,
     days: DayRange,
 ) -> Result<i64, StoreError> {
-    let Condition { only, except, .. } = of.together();
-    let count = sqlx::query_scalar(
-        "select coalesce(sum(events), 0)::bigint
-         from activity_daily
-         where project_id = $1 and local_day between $2 and $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5) and value_no = any($6)",
-    )
-    .bind(project_id.get())
-    .bind(midnight(days.from))
-    .bind(midnight(days.to))
-    .bind(only)
-    .bind(except)
-    .bind(of.value_nos())
-    .fetch_one(connection)
-    .await?;
+    let mut binds = Binds::default();
+    let on_days = on_days(&mut binds, project_id, &rows.together(), rows, days);
+    let (count,): (i64,) = binds
+        .query(format!("select coalesce(sum(events), 0)::bigint from activity_daily where {on_days}"))?
+        .fetch_one(connection)
+        .await?;
     Ok(count)
 }
 
@@ -226,35 +238,26 @@ pub async fn count(
 pub async fn top_events(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    of: &ActivityRows,
+    rows: &ActivityRows,
     days: DayRange,
     limit: u32,
 ) -> Result<Vec<EventTypeCount>, StoreError> {
-    let Condition { only, except, .. } = of.of_each_type();
-    let found: Vec<(String, i64, i64)> = sqlx::query_as(
-        "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
-         from activity_daily
-         where project_id = $1 and local_day between $2 and $3
-           and ($5::text[] is null or event_type = any($5)) and event_type <> all($6)
-           and value_no = any($7)
-         group by event_type
-         having sum(events) > 0
-         order by events desc, event_type
-         limit $4",
-    )
-    .bind(project_id.get())
-    .bind(midnight(days.from))
-    .bind(midnight(days.to))
-    .bind(i64::from(limit))
-    .bind(only)
-    .bind(except)
-    .bind(of.value_nos())
-    .fetch_all(connection)
-    .await?;
-    Ok(found
-        .into_iter()
-        .map(|(event_type, events, users)| EventTypeCount { event_type, events, users })
-        .collect())
+    let mut binds = Binds::default();
+    let on_days = on_days(&mut binds, project_id, &rows.of_each_type(), rows, days);
+    let limit = binds.add(i64::from(limit));
+    let found = binds
+        .query(format!(
+            "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
+             from activity_daily
+             where {on_days}
+             group by event_type
+             having sum(events) > 0
+             order by events desc, event_type
+             limit {limit}"
+        ))?
+        .fetch_all(connection)
+        .await?;
+    Ok(found)
 }
 
 /// The wall-clock time before which hours are closed in every time zone, with a day to spare: local clocks differ by

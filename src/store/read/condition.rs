@@ -1,10 +1,73 @@
-//! A filter as the database takes it: sets of event types, and conditions on properties as one jsonpath.
+//! What a statement that looks for events or activity asks: a filter as the database takes it, and the values of the statement.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Write};
 
-use crate::stats::filter::{self, Comparison, Filter, Property, Value};
+use chrono::{DateTime, Utc};
+use sqlx::{
+    Arguments, AssertSqlSafe, Encode, FromRow, Postgres, Type,
+    error::BoxDynError,
+    postgres::{PgArguments, PgRow},
+    query::QueryAs,
+};
 
-/// The parameters of a statement that looks for events.
+use crate::store::StoreError;
+use crate::{
+    model::project::ProjectId,
+    stats::filter::{self, Comparison, Filter, Property, Value},
+};
+
+/// The values of a statement. Each gives the placeholder that stands for it in the text, so nobody counts them.
+#[derive(Default)]
+pub(crate) struct Binds {
+    arguments: PgArguments,
+    error: Option<BoxDynError>,
+}
+
+/// `$1`, `$2`, …
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placeholder(usize);
+
+impl Display for Placeholder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "${}", self.0)
+    }
+}
+
+impl Binds {
+    pub fn add<'t, T: Encode<'t, Postgres> + Type<Postgres>>(&mut self, value: T) -> Placeholder {
+        if let Err(error) = self.arguments.add(value) {
+            self.error.get_or_insert(error);
+        }
+        Placeholder(self.arguments.len())
+    }
+
+    /// The statement with these values. Its text is weir's own: whatever comes from outside is a value.
+    pub fn query<'q, T>(self, text: String) -> Result<QueryAs<'q, Postgres, T, PgArguments>, StoreError>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
+        match self.error {
+            None => Ok(sqlx::query_as_with(AssertSqlSafe(text), self.arguments)),
+            Some(error) => Err(sqlx::Error::Encode(error).into()),
+        }
+    }
+
+    /// The events of a project in some time for which a condition holds.
+    pub fn events(
+        &mut self,
+        project_id: ProjectId,
+        (begin, end): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+        condition: &Condition,
+    ) -> String {
+        let mut all = vec![format!("project_id = {}", self.add(project_id.get()))];
+        all.extend(begin.map(|begin| format!("occurred_at >= {}", self.add(begin))));
+        all.extend(end.map(|end| format!("occurred_at < {}", self.add(end))));
+        all.push(condition.text(self));
+        all.join(" and ")
+    }
+}
+
+/// A condition on type and properties, of events or of activity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Condition {
     /// Of these types; nothing: of any.
@@ -24,6 +87,31 @@ impl Condition {
             except: filter.except.iter().cloned().collect(),
             properties: (!paths.is_empty()).then(|| paths.join(" && ")),
         }
+    }
+
+    /// The condition in a statement with these values.
+    pub fn text(&self, binds: &mut Binds) -> String {
+        let mut all = Vec::new();
+        if let Some(only) = &self.only {
+            all.push(format!("event_type = any({})", binds.add(only)));
+        }
+        if !self.except.is_empty() {
+            all.push(format!("event_type <> all({})", binds.add(&self.except)));
+        }
+        all.extend(self.properties_text(binds));
+        if all.is_empty() { "true".into() } else { format!("({})", all.join(" and ")) }
+    }
+
+    /// The part of it that is on properties.
+    pub fn properties_text(&self, binds: &mut Binds) -> Option<String> {
+        let path = self.properties.as_deref()?;
+        Some(format!("properties @@ {}::text::jsonpath", binds.add(path)))
+    }
+
+    /// The part of it that is on types.
+    #[must_use]
+    pub fn of_types(&self) -> Self {
+        Self { properties: None, ..self.clone() }
     }
 }
 
@@ -102,6 +190,20 @@ mod tests {
     fn path_of(text: &str) -> String {
         let filter = Filter::of([Segment::parse(text).expect("a segment")]);
         Condition::of(&filter).properties.expect("a condition on properties")
+    }
+
+    #[test]
+    fn a_statement_asks_for_nothing_that_holds_for_every_event() {
+        let text = |segments: &[&str]| {
+            let segments = segments.iter().map(|text| Segment::parse(text).expect("a segment"));
+            Condition::of(&Filter::of(segments)).text(&mut Binds::default())
+        };
+        assert_eq!(text(&[]), "true");
+        assert_eq!(text(&["event_type:!a"]), "(event_type <> all($1))");
+        assert_eq!(
+            text(&["event_type:a,b", "event_type:!b", "properties.x:1", "properties.y:2"]),
+            "(event_type = any($1) and event_type <> all($2) and properties @@ $3::text::jsonpath)"
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    condition::{Condition, through_lists},
-    occurrences::label,
+    condition::{Binds, Condition},
+    occurrences::{label, value_of},
 };
 use crate::store::StoreError;
 use crate::{
@@ -24,6 +24,17 @@ pub struct Span {
     pub begin: DateTime<Utc>,
     pub enter_before: DateTime<Utc>,
     pub end: DateTime<Utc>,
+}
+
+/// An event that is of a step.
+#[derive(sqlx::FromRow)]
+struct StepRow {
+    user_no: i32,
+    occurred_at: DateTime<Utc>,
+    event_id: Uuid,
+    number: i32,
+    /// The value of the breakdown, as `told_value` gives it.
+    told: Option<Vec<String>>,
 }
 
 /// Hands on each user with their events of any step. A step is of one or more event types.
@@ -44,32 +55,26 @@ pub async fn each_user(
             paths.push(properties.clone());
         }
     }
-    let mut rows = sqlx::query_as::<_, (i32, DateTime<Utc>, Uuid, i32, Option<Vec<String>>)>(
-        "select user_no, occurred_at, event_id, number,
-                case when number = 0 then
-                    told_value(coalesce(nullif(properties -> $8, 'null'), nullif(properties #> string_to_array($8, '.'), 'null'),
-                                        case when properties @? $9::text::jsonpath then '[]'::jsonb end))
-                end
-         from events join unnest($5::int[], $6::text[], $7::text[]::jsonpath[]) as step (number, of_type, path)
+    let mut binds = Binds::default();
+    let within = binds.events(project_id, (Some(span.begin), Some(span.end)), &Condition::default());
+    let (numbers, of_types, paths) = (binds.add(numbers), binds.add(types), binds.add(paths));
+    let enter_before = binds.add(span.enter_before);
+    let value = breakdown.map_or_else(|| "null".into(), |property| value_of(&mut binds, property));
+    let statement = format!(
+        "select user_no, occurred_at, event_id, number, case when number = 0 then told_value({value}) end as told
+         from events join unnest({numbers}::int[], {of_types}::text[], {paths}::text[]::jsonpath[])
+                          as step (number, of_type, path)
               on event_type = of_type and (path is null or properties @@ path)
-         where project_id = $1 and occurred_at >= $2 and occurred_at < $4 and user_no is not null
-           and event_type = any($6) and (number > 0 or occurred_at < $3)
-         order by user_no, event_id, occurred_at",
-    )
-    .persistent(false)
-    .bind(project_id.get())
-    .bind(span.begin)
-    .bind(span.enter_before)
-    .bind(span.end)
-    .bind(numbers)
-    .bind(types)
-    .bind(paths)
-    .bind(breakdown.map(Property::name))
-    .bind(breakdown.and_then(through_lists))
-    .fetch(connection);
+         where {within} and user_no is not null
+           and event_type = any({of_types}) and (number > 0 or occurred_at < {enter_before})
+         order by user_no, event_id, occurred_at"
+    );
+    let mut rows = binds.query::<StepRow>(statement)?.persistent(false).fetch(connection);
     let mut current: Option<(i32, Vec<StepEvent>)> = None;
     let mut last = None;
-    while let Some((user_no, at, event_id, number, value)) = rows.try_next().await? {
+    while let Some(StepRow { user_no, occurred_at: at, event_id, number, told: value }) =
+        rows.try_next().await?
+    {
         if current.as_ref().is_none_or(|(of, _)| *of != user_no) {
             if let Some((user_no, mut events)) = current.replace((user_no, Vec::new())) {
                 hand_on(user_no.cast_unsigned(), &mut events)?;

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
-use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::QueryAs};
+use sqlx::PgConnection;
 
 use super::{
     activity::{EventTypeCount, bitmap},
-    condition::{Condition, through_lists},
+    condition::{Binds, Condition, through_lists},
 };
 use crate::store::StoreError;
 use crate::{
@@ -23,8 +23,22 @@ use crate::{
     },
 };
 
-/// Value, period, events, users.
-type ValueInPeriod = (Option<Vec<String>>, i32, i64, Option<Vec<u8>>);
+/// What happened in a period.
+#[derive(sqlx::FromRow)]
+struct PeriodRow {
+    period: i32,
+    events: i64,
+    users: Option<Vec<u8>>,
+}
+
+/// The same of one value.
+#[derive(sqlx::FromRow)]
+struct ValueRow {
+    /// As `told_value` gives it.
+    told: Option<Vec<String>>,
+    #[sqlx(flatten)]
+    happened: PeriodRow,
+}
 
 /// Whether the planner may sort, from now on in this transaction. The groups of periods and values are few, which it cannot
 /// know of an expression: it takes each event for a group of its own, and would sort them all.
@@ -42,24 +56,23 @@ pub async fn by_period(
     starts: &[DateTime<Utc>],
     end: DateTime<Utc>,
 ) -> Result<BTreeMap<usize, Happened>, StoreError> {
+    let mut binds = Binds::default();
+    let matching = binds.events(project_id, (starts.first().copied(), Some(end)), &Condition::of(filter));
+    let starts = binds.add(starts);
     allow_sorting(connection, false).await?;
-    let rows: Vec<(i32, i64, Option<Vec<u8>>)> = matching(
-        "select width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, count(*),
-                (rb_build_agg(user_no) filter (where user_no is not null))::bytea
-         from events
-         where project_id = $1 and occurred_at >= $2 and occurred_at < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-           and ($6::text is null or properties @@ $6::text::jsonpath)
-         group by period",
-        project_id,
-        filter,
-        (starts[0], end),
-    )
-    .bind(starts)
-    .fetch_all(&mut *connection)
-    .await?;
+    let rows: Vec<PeriodRow> = binds
+        .query(format!(
+            "select width_bucket(occurred_at, {starts}::timestamptz[]) - 1 as period, count(*) as events,
+                    (rb_build_agg(user_no) filter (where user_no is not null))::bytea as users
+             from events
+             where {matching}
+             group by period"
+        ))?
+        .persistent(false)
+        .fetch_all(&mut *connection)
+        .await?;
     allow_sorting(connection, true).await?;
-    rows.into_iter().map(|(period, events, users)| Ok((index(period), happened(events, users)?))).collect()
+    rows.into_iter().map(|row| Ok((row.index(), row.happened()?))).collect()
 }
 
 /// The same by the value of a property, or by event type.
@@ -73,51 +86,60 @@ pub async fn by_value(
     starts: &[DateTime<Utc>],
     end: DateTime<Utc>,
 ) -> Result<BTreeMap<Label, BTreeMap<usize, Happened>>, StoreError> {
+    let mut binds = Binds::default();
+    let matching = binds.events(project_id, (starts.first().copied(), Some(end)), &Condition::of(filter));
+    let starts = binds.add(starts);
+    let limit = binds.add(i64::try_from(MOST_VALUES).unwrap_or(i64::MAX) + 1);
+    let (told, value, event_type) = match property {
+        None => ("array[of_type]", "null::jsonb".into(), "event_type"),
+        Some(property) => ("told_value(value)", value_of(&mut binds, property), "null::text"),
+    };
     allow_sorting(connection, false).await?;
-    let rows: Vec<ValueInPeriod> = matching(
-        "select case when $8::text is null then array[of_type] else told_value(value) end, period, events, users
-         from (
-             select case when $8::text is null then event_type end as of_type,
-                    case when jsonb_typeof(value) in ('array', 'object') or pg_column_size(value) > 300 then '[]'
-                         else value end as value,
-                    width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, count(*) as events,
-                    (rb_build_agg(user_no) filter (where user_no is not null))::bytea as users
+    let rows: Vec<ValueRow> = binds
+        .query(format!(
+            "select {told} as told, period, events, users
              from (
-                 select event_type, occurred_at, user_no,
-                        coalesce(nullif(properties -> $8, 'null'), nullif(properties #> string_to_array($8, '.'), 'null'),
-                                 case when properties @? $10::text::jsonpath then '[]'::jsonb end) as value
-                 from events
-                 where project_id = $1 and occurred_at >= $2 and occurred_at < $3
-                   and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-                   and ($6::text is null or properties @@ $6::text::jsonpath)
-                 offset 0 -- so that the value is looked for once
-             ) as matching
-             group by 1, 2, 3
-             limit $9
-         ) as counted",
-        project_id,
-        filter,
-        (starts[0], end),
-    )
-    .bind(starts)
-    .bind(property.map(Property::name))
-    .bind(i64::try_from(MOST_VALUES).unwrap_or(i64::MAX) + 1)
-    .bind(property.and_then(through_lists))
-    .fetch_all(&mut *connection)
-    .await?;
+                 select {event_type} as of_type,
+                        case when jsonb_typeof(value) in ('array', 'object') or pg_column_size(value) > 300 then '[]'
+                             else value end as value,
+                        width_bucket(occurred_at, {starts}::timestamptz[]) - 1 as period, count(*) as events,
+                        (rb_build_agg(user_no) filter (where user_no is not null))::bytea as users
+                 from (
+                     select event_type, occurred_at, user_no, {value} as value
+                     from events
+                     where {matching}
+                     offset 0 -- so that the value is looked for once
+                 ) as matching
+                 group by 1, 2, 3
+                 limit {limit}
+             ) as counted"
+        ))?
+        .persistent(false)
+        .fetch_all(&mut *connection)
+        .await?;
     allow_sorting(connection, true).await?;
     if rows.len() > MOST_VALUES {
         return Err(StoreError::TooManyRows(MOST_VALUES));
     }
     let mut values: BTreeMap<_, BTreeMap<_, Happened>> = BTreeMap::new();
-    for (value, period, events, users) in rows {
-        let periods = values.entry(label(value)).or_default();
-        periods.entry(index(period)).or_default().merge(&happened(events, users)?);
+    for ValueRow { told, happened } in rows {
+        let periods = values.entry(label(told)).or_default();
+        periods.entry(happened.index()).or_default().merge(&happened.happened()?);
     }
     Ok(values)
 }
 
-/// The event types, most events first, then by name.
+/// The value of an event's property, as SQL; a list, if there is more than one.
+pub(super) fn value_of(binds: &mut Binds, property: &Property) -> String {
+    let name = binds.add(property.name());
+    let through_lists = binds.add(through_lists(property));
+    format!(
+        "coalesce(nullif(properties -> {name}, 'null'), nullif(properties #> string_to_array({name}, '.'), 'null'),
+                  case when properties @? {through_lists}::text::jsonpath then '[]'::jsonb end)"
+    )
+}
+
+/// The event types of some time, most events first, then by name.
 pub async fn top_events(
     connection: &mut PgConnection,
     project_id: ProjectId,
@@ -125,27 +147,23 @@ pub async fn top_events(
     time: TimeRange,
     limit: u32,
 ) -> Result<Vec<EventTypeCount>, StoreError> {
-    let rows: Vec<(String, i64, i64)> = matching(
-        "select event_type, count(*) as events,
-                coalesce(rb_cardinality(rb_build_agg(user_no) filter (where user_no is not null)), 0) as users
-         from events
-         where project_id = $1 and occurred_at >= $2 and occurred_at < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-           and ($6::text is null or properties @@ $6::text::jsonpath)
-         group by event_type
-         order by events desc, event_type
-         limit $7",
-        project_id,
-        filter,
-        (time.begin, time.end),
-    )
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(event_type, events, users)| EventTypeCount { event_type, events, users })
-        .collect())
+    let mut binds = Binds::default();
+    let matching = binds.events(project_id, (Some(time.begin), Some(time.end)), &Condition::of(filter));
+    let limit = binds.add(i64::from(limit));
+    let rows = binds
+        .query(format!(
+            "select event_type, count(*) as events,
+                    coalesce(rb_cardinality(rb_build_agg(user_no) filter (where user_no is not null)), 0) as users
+             from events
+             where {matching}
+             group by event_type
+             order by events desc, event_type
+             limit {limit}"
+        ))?
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows)
 }
 
 /// The number of events in `time` and not in `without`.
@@ -156,21 +174,16 @@ pub async fn count(
     time: TimeRange,
     without: Option<TimeRange>,
 ) -> Result<i64, StoreError> {
-    let (count,): (i64,) = matching(
-        "select count(*)
-         from events
-         where project_id = $1 and occurred_at >= $2 and occurred_at < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-           and ($6::text is null or properties @@ $6::text::jsonpath)
-           and ($7::timestamptz is null or occurred_at < $7 or occurred_at >= $8)",
-        project_id,
-        filter,
-        (time.begin, time.end),
-    )
-    .bind(without.map(|without| without.begin))
-    .bind(without.map(|without| without.end))
-    .fetch_one(connection)
-    .await?;
+    let mut binds = Binds::default();
+    let matching = binds.events(project_id, (Some(time.begin), Some(time.end)), &Condition::of(filter));
+    let left = without.map_or_else(String::new, |TimeRange { begin, end }| {
+        format!("and (occurred_at < {} or occurred_at >= {})", binds.add(begin), binds.add(end))
+    });
+    let (count,): (i64,) = binds
+        .query(format!("select count(*) from events where {matching} {left}"))?
+        .persistent(false)
+        .fetch_one(connection)
+        .await?;
     Ok(count)
 }
 
@@ -181,40 +194,16 @@ pub async fn users_before(
     filter: &Filter,
     end: DateTime<Utc>,
 ) -> Result<RoaringBitmap, StoreError> {
-    let (users,): (Option<Vec<u8>>,) = matching(
-        "select (rb_build_agg(user_no) filter (where user_no is not null))::bytea
-         from events
-         where project_id = $1 and ($2::timestamptz is null or occurred_at >= $2) and occurred_at < $3
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-           and ($6::text is null or properties @@ $6::text::jsonpath)",
-        project_id,
-        filter,
-        (None, end),
-    )
-    .fetch_one(connection)
-    .await?;
-    users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))
-}
-
-/// Arguments 1 to 6 of a statement that looks for events: project, time, types, properties.
-fn matching<'a, T>(
-    statement: &'static str,
-    project_id: ProjectId,
-    filter: &Filter,
-    (begin, end): (impl Into<Option<DateTime<Utc>>>, DateTime<Utc>),
-) -> QueryAs<'a, Postgres, T, PgArguments>
-where
-    T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
-{
-    let Condition { only, except, properties } = Condition::of(filter);
-    sqlx::query_as(statement)
+    let mut binds = Binds::default();
+    let matching = binds.events(project_id, (None, Some(end)), &Condition::of(filter));
+    let (users,): (Option<Vec<u8>>,) = binds
+        .query(format!(
+            "select (rb_build_agg(user_no) filter (where user_no is not null))::bytea from events where {matching}"
+        ))?
         .persistent(false)
-        .bind(project_id.get())
-        .bind(begin.into())
-        .bind(end)
-        .bind(only)
-        .bind(except)
-        .bind(properties)
+        .fetch_one(connection)
+        .await?;
+    users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))
 }
 
 /// From what `told_value` gives.
@@ -226,11 +215,13 @@ pub(crate) fn label(told: Option<Vec<String>>) -> Label {
     }
 }
 
-fn index(period: i32) -> usize {
-    usize::try_from(period).unwrap_or(0)
-}
+impl PeriodRow {
+    fn index(&self) -> usize {
+        usize::try_from(self.period).unwrap_or(0)
+    }
 
-fn happened(events: i64, users: Option<Vec<u8>>) -> Result<Happened, StoreError> {
-    let users = users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))?;
-    Ok(Happened { events, users })
+    fn happened(&self) -> Result<Happened, StoreError> {
+        let users = self.users.as_deref().map_or_else(|| Ok(RoaringBitmap::new()), bitmap)?;
+        Ok(Happened { events: self.events, users })
+    }
 }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::{
     active, activity,
-    condition::Condition,
+    condition::{Binds, Condition},
     source::{Selection, Source},
 };
 use crate::store::StoreError;
@@ -27,6 +27,42 @@ use crate::{
 pub struct Both<'a> {
     pub starts: Selection<'a>,
     pub returns: Selection<'a>,
+}
+
+impl Both<'_> {
+    /// What starts, and what returns, in a statement with these values.
+    fn conditions(&self, binds: &mut Binds) -> (String, String) {
+        let text = |selection: &Selection<'_>, binds: &mut Binds| Condition::of(selection.filter).text(binds);
+        (text(&self.starts, binds), text(&self.returns, binds))
+    }
+}
+
+/// Users of a period, by its index.
+#[derive(sqlx::FromRow)]
+struct PeriodUsers {
+    period: i32,
+    users: Vec<u8>,
+}
+
+#[derive(sqlx::FromRow)]
+struct UsersOfDay {
+    day: NaiveDate,
+    users: Vec<u8>,
+}
+
+/// An event of a user.
+#[derive(sqlx::FromRow)]
+struct Occurrence {
+    user_no: i32,
+    occurred_at: DateTime<Utc>,
+}
+
+/// A user's first event of a period, by its index.
+#[derive(sqlx::FromRow)]
+struct FirstInPeriod {
+    period: i32,
+    #[sqlx(flatten)]
+    first: Occurrence,
 }
 
 /// Who came back on the day of a start, after their first start of that day.
@@ -51,43 +87,33 @@ pub async fn same_day(
     let time = project.time_of(days).before(until);
     let days: Vec<NaiveDate> = days.days().collect();
     let bounds: Vec<DateTime<Utc>> = days.iter().map(|day| project.start_of(*day)).collect();
-    let (start, back) = (Condition::of(both.starts.filter), Condition::of(both.returns.filter));
-    let rows: Vec<(i32, Vec<u8>)> = sqlx::query_as(
-        "select period, rb_build_agg(user_no)::bytea
-         from (
-             select width_bucket(occurred_at, $4::timestamptz[]) - 1 as period, user_no,
-                    min(occurred_at) filter (where starts) as first_start,
-                    max(occurred_at) filter (where returns) as last_return
+    let mut binds = Binds::default();
+    let within = binds.events(project.id, (Some(time.begin), Some(time.end)), &Condition::default());
+    let (starts, returns) = both.conditions(&mut binds);
+    let bounds = binds.add(bounds);
+    let rows: Vec<PeriodUsers> = binds
+        .query(format!(
+            "select period, rb_build_agg(user_no)::bytea as users
              from (
-                 select occurred_at, user_no,
-                        ($5::text[] is null or event_type = any($5)) and event_type <> all($6)
-                        and ($7::text is null or properties @@ $7::text::jsonpath) as starts,
-                        ($8::text[] is null or event_type = any($8)) and event_type <> all($9)
-                        and ($10::text is null or properties @@ $10::text::jsonpath) as returns
-                 from events
-                 where project_id = $1 and occurred_at >= $2 and occurred_at < $3 and user_no is not null
-             ) as events
-             where starts or returns
-             group by period, user_no
-         ) as days
-         where last_return >= first_start
-         group by period",
-    )
-    .persistent(false)
-    .bind(project.id.get())
-    .bind(time.begin)
-    .bind(time.end)
-    .bind(&bounds)
-    .bind(start.only)
-    .bind(start.except)
-    .bind(start.properties)
-    .bind(back.only)
-    .bind(back.except)
-    .bind(back.properties)
-    .fetch_all(connection)
-    .await?;
+                 select width_bucket(occurred_at, {bounds}::timestamptz[]) - 1 as period, user_no,
+                        min(occurred_at) filter (where starts) as first_start,
+                        max(occurred_at) filter (where returns) as last_return
+                 from (
+                     select occurred_at, user_no, {starts} as starts, {returns} as returns
+                     from events
+                     where {within} and user_no is not null
+                 ) as events
+                 where starts or returns
+                 group by period, user_no
+             ) as days
+             where last_return >= first_start
+             group by period"
+        ))?
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
     let day = |period: i32| usize::try_from(period).ok().and_then(|index| days.get(index).copied());
-    activity::merged(rows.into_iter().filter_map(|(period, users)| Some((day(period)?, users))))
+    activity::merged(rows.into_iter().filter_map(|row| Some((day(row.period)?, row.users))))
 }
 
 /// Of the users of hours, those whose last return in the hour is not before their first start in it; by day.
@@ -97,42 +123,28 @@ async fn within_the_hour(
     open: &HourlyUsers,
 ) -> Result<DailyUsers, StoreError> {
     let Selection { project, until, .. } = both.starts;
-    let OpenHours { users, begins, ends, days } = OpenHours::of(project, open, until);
-    let (start, back) = (Condition::of(both.starts.filter), Condition::of(both.returns.filter));
-    let rows: Vec<(NaiveDate, Vec<u8>)> = sqlx::query_as(
-        "select day, rb_build_agg(asked.user_no)::bytea
-         from unnest($2::int[], $3::timestamptz[], $4::timestamptz[], $5::date[]) as asked (user_no, begins, ends, day),
-              lateral (
-                  select min(occurred_at) filter (
-                             where ($6::text[] is null or event_type = any($6)) and event_type <> all($7)
-                               and ($8::text is null or properties @@ $8::text::jsonpath)
-                         ) as first_start,
-                         max(occurred_at) filter (
-                             where ($9::text[] is null or event_type = any($9)) and event_type <> all($10)
-                               and ($11::text is null or properties @@ $11::text::jsonpath)
-                         ) as last_return
-                  from events
-                  where project_id = $1 and events.user_no = asked.user_no
-                    and occurred_at >= begins and occurred_at < ends
-              ) as hour
-         where last_return >= first_start
-         group by day",
-    )
-    .persistent(false)
-    .bind(project.id.get())
-    .bind(users)
-    .bind(begins)
-    .bind(ends)
-    .bind(days)
-    .bind(start.only)
-    .bind(start.except)
-    .bind(start.properties)
-    .bind(back.only)
-    .bind(back.except)
-    .bind(back.properties)
-    .fetch_all(connection)
-    .await?;
-    activity::merged(rows)
+    let mut binds = Binds::default();
+    let (starts, returns) = both.conditions(&mut binds);
+    let (project_id, asked) =
+        (binds.add(project.id.get()), OpenHours::of(project, open, until).text(&mut binds));
+    let rows: Vec<UsersOfDay> = binds
+        .query(format!(
+            "select day, rb_build_agg(asked.user_no)::bytea as users
+             from {asked},
+                  lateral (
+                      select min(occurred_at) filter (where {starts}) as first_start,
+                             max(occurred_at) filter (where {returns}) as last_return
+                      from events
+                      where project_id = {project_id} and events.user_no = asked.user_no
+                        and occurred_at >= begins and occurred_at < ends
+                  ) as hour
+             where last_return >= first_start
+             group by day"
+        ))?
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    activity::merged(rows.into_iter().map(|row| (row.day, row.users)))
 }
 
 /// Users in hours whose events must be looked at, as columns.
@@ -157,6 +169,17 @@ impl OpenHours {
             }
         }
         hours
+    }
+
+    /// As a relation `asked (user_no, begins, ends, day)`, in a statement with these values.
+    fn text(self, binds: &mut Binds) -> String {
+        let Self { users, begins, ends, days } = self;
+        let (users, begins) = (binds.add(users), binds.add(begins));
+        let (ends, days) = (binds.add(ends), binds.add(days));
+        format!(
+            "unnest({users}::int[], {begins}::timestamptz[], {ends}::timestamptz[], {days}::date[])
+                 as asked (user_no, begins, ends, day)"
+        )
     }
 }
 
@@ -186,28 +209,22 @@ pub async fn first_ever(
         return Ok(users);
     }
     let time = project.time_of(days).before(until);
-    let Condition { only, except, properties } = Condition::of(selection.filter);
-    let mut rows = sqlx::query_as::<_, (i32, DateTime<Utc>)>(
-        "select user_no, min(occurred_at)
+    let condition = Condition::of(selection.filter);
+    let mut binds = Binds::default();
+    let of_types = binds.events(project.id, (None, Some(time.end)), &condition.of_types());
+    let (begin, passes) = (binds.add(time.begin), condition.text(&mut binds));
+    let statement = format!(
+        "select user_no, min(occurred_at) as occurred_at
          from events
-         where project_id = $1 and occurred_at < $3 and user_no is not null
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
+         where {of_types} and user_no is not null
          group by user_no
-         having min(occurred_at) >= $2
-            and min(occurred_at)
-              = min(occurred_at) filter (where $6::text is null or properties @@ $6::text::jsonpath)",
-    )
-    .persistent(false)
-    .bind(project.id.get())
-    .bind(time.begin)
-    .bind(time.end)
-    .bind(only)
-    .bind(except)
-    .bind(properties)
-    .fetch(connection);
+         having min(occurred_at) >= {begin} and min(occurred_at) = min(occurred_at) filter (where {passes})"
+    );
+    let mut rows = binds.query::<Occurrence>(statement)?.persistent(false).fetch(connection);
     let mut users = DailyUsers::new();
-    while let Some((user_no, first)) = rows.try_next().await? {
-        users.entry(project.local_date(first)).or_default().insert(user_no.cast_unsigned());
+    while let Some(first) = rows.try_next().await? {
+        let day = project.local_date(first.occurred_at);
+        users.entry(day).or_default().insert(first.user_no.cast_unsigned());
     }
     Ok(users)
 }
@@ -218,36 +235,28 @@ async fn first_within_the_hour(
     selection: &Selection<'_>,
     open: &HourlyUsers,
 ) -> Result<DailyUsers, StoreError> {
-    let OpenHours { users, begins, ends, days } = OpenHours::of(selection.project, open, selection.until);
-    let Condition { only, except, properties } = Condition::of(selection.filter);
-    let rows: Vec<(NaiveDate, Vec<u8>)> = sqlx::query_as(
-        "select day, rb_build_agg(asked.user_no)::bytea
-         from unnest($2::int[], $3::timestamptz[], $4::timestamptz[], $5::date[]) as asked (user_no, begins, ends, day),
-              lateral (
-                  select min(occurred_at) as first,
-                         min(occurred_at) filter (
-                             where $8::text is null or properties @@ $8::text::jsonpath
-                         ) as first_that_passes
-                  from events
-                  where project_id = $1 and events.user_no = asked.user_no
-                    and occurred_at >= begins and occurred_at < ends
-                    and ($6::text[] is null or event_type = any($6)) and event_type <> all($7)
-              ) as hour
-         where first = first_that_passes
-         group by day",
-    )
-    .persistent(false)
-    .bind(selection.project.id.get())
-    .bind(users)
-    .bind(begins)
-    .bind(ends)
-    .bind(days)
-    .bind(only)
-    .bind(except)
-    .bind(properties)
-    .fetch_all(connection)
-    .await?;
-    activity::merged(rows)
+    let asked = OpenHours::of(selection.project, open, selection.until);
+    let condition = Condition::of(selection.filter);
+    let mut binds = Binds::default();
+    let (project_id, asked) = (binds.add(selection.project.id.get()), asked.text(&mut binds));
+    let (of_types, passes) = (condition.of_types().text(&mut binds), condition.text(&mut binds));
+    let rows: Vec<UsersOfDay> = binds
+        .query(format!(
+            "select day, rb_build_agg(asked.user_no)::bytea as users
+             from {asked},
+                  lateral (
+                      select min(occurred_at) as first, min(occurred_at) filter (where {passes}) as first_that_passes
+                      from events
+                      where project_id = {project_id} and events.user_no = asked.user_no
+                        and occurred_at >= begins and occurred_at < ends and {of_types}
+                  ) as hour
+             where first = first_that_passes
+             group by day"
+        ))?
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    activity::merged(rows.into_iter().map(|row| (row.day, row.users)))
 }
 
 /// The first event of each user in each of consecutive periods: index of the period, user, moment.
@@ -257,27 +266,27 @@ pub async fn first_in_periods(
     starts: &[DateTime<Utc>],
     end: DateTime<Utc>,
 ) -> Result<Vec<(usize, u32, DateTime<Utc>)>, StoreError> {
-    let Condition { only, except, properties } = Condition::of(selection.filter);
-    let rows: Vec<(i32, i32, DateTime<Utc>)> = sqlx::query_as(
-        "select width_bucket(occurred_at, $7::timestamptz[]) - 1 as period, user_no, min(occurred_at)
-         from events
-         where project_id = $1 and occurred_at >= $2 and occurred_at < $3 and user_no is not null
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-           and ($6::text is null or properties @@ $6::text::jsonpath)
-         group by period, user_no",
-    )
-    .persistent(false)
-    .bind(selection.project.id.get())
-    .bind(starts[0])
-    .bind(selection.until.map_or(end, |until| until.min(end)))
-    .bind(only)
-    .bind(except)
-    .bind(properties)
-    .bind(starts)
-    .fetch_all(connection)
-    .await?;
-    let row = |(period, user_no, first): (i32, i32, DateTime<Utc>)| {
-        Some((usize::try_from(period).ok()?, user_no.cast_unsigned(), first))
+    let until = selection.until.map_or(end, |until| until.min(end));
+    let mut binds = Binds::default();
+    let matching = binds.events(
+        selection.project.id,
+        (starts.first().copied(), Some(until)),
+        &Condition::of(selection.filter),
+    );
+    let starts = binds.add(starts);
+    let rows: Vec<FirstInPeriod> = binds
+        .query(format!(
+            "select width_bucket(occurred_at, {starts}::timestamptz[]) - 1 as period, user_no,
+                    min(occurred_at) as occurred_at
+             from events
+             where {matching} and user_no is not null
+             group by period, user_no"
+        ))?
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    let row = |FirstInPeriod { period, first }: FirstInPeriod| {
+        Some((usize::try_from(period).ok()?, first.user_no.cast_unsigned(), first.occurred_at))
     };
     Ok(rows.into_iter().filter_map(row).collect())
 }
@@ -290,31 +299,19 @@ pub async fn each(
     (begin, end): (DateTime<Utc>, Option<DateTime<Utc>>),
     mut hand_on: impl FnMut(u32, DateTime<Utc>),
 ) -> Result<(), StoreError> {
-    let Condition { only, except, properties } = Condition::of(selection.filter);
     let end = match (selection.until, end) {
         (Some(until), Some(end)) => Some(until.min(end)),
         (until, end) => until.or(end),
     };
-    let mut rows = sqlx::query_as::<_, (i32, DateTime<Utc>)>(
-        "select user_no, occurred_at
-         from events
-         where project_id = $1 and occurred_at >= $2 and ($3::timestamptz is null or occurred_at < $3)
-           and user_no is not null
-           and ($4::text[] is null or event_type = any($4)) and event_type <> all($5)
-           and ($6::text is null or properties @@ $6::text::jsonpath)",
-    )
-    .persistent(false)
-    .bind(selection.project.id.get())
-    .bind(begin)
-    .bind(end)
-    .bind(only)
-    .bind(except)
-    .bind(properties)
-    .fetch(connection);
-    while let Some((user_no, at)) = rows.try_next().await? {
+    let mut binds = Binds::default();
+    let matching = binds.events(selection.project.id, (Some(begin), end), &Condition::of(selection.filter));
+    let statement =
+        format!("select user_no, occurred_at from events where {matching} and user_no is not null");
+    let mut rows = binds.query::<Occurrence>(statement)?.persistent(false).fetch(connection);
+    while let Some(Occurrence { user_no, occurred_at }) = rows.try_next().await? {
         let user_no = user_no.cast_unsigned();
         if users.contains(user_no) {
-            hand_on(user_no, at);
+            hand_on(user_no, occurred_at);
         }
     }
     Ok(())
