@@ -1,4 +1,4 @@
-//! `weir doctor`: looks at every part and at what has become of the events, and says in words what is wrong.
+//! `weir doctor`: looks at every part and at what has become of the events, and says what is wrong and what to do.
 
 use std::time::Duration;
 
@@ -9,7 +9,10 @@ use sqlx::PgPool;
 use weir::{
     config,
     ingest::dedup::Filter,
-    model::zone::rules,
+    model::{
+        duration::{are, counted},
+        zone::rules,
+    },
     store::{
         self, StoreError, migrate, projects,
         upkeep::{
@@ -26,21 +29,20 @@ use weir::{
 
 /// A message that waits longer says that workers do not keep up, or that there are none.
 const LAG: TimeDelta = TimeDelta::minutes(1);
-/// The stream is getting full.
 const FULL_PERCENT: u64 = 80;
 /// On the Community edition a late event is in the statistics after the next roll-up.
 const ROLL_UP: Duration = Duration::from_secs(5);
-/// Longer than workers are between two questions.
+/// Longer than workers are between two requests for messages.
 const BETWEEN: Duration = Duration::from_secs(1);
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// Days whose events are compared with what statistics count, in each project
+    /// How many days to compare: the events of each project with what statistics count
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=4000))]
     days: u32,
-    /// You know of the messages that are missing: from now on only others are told
+    /// You know about the messages that are missing: from now on report only others
     #[arg(long)]
     acknowledge: bool,
     #[command(flatten)]
@@ -86,37 +88,45 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let pool = store::connect(&options.database)?;
     let has_database = database(&pool, &options.database, &mut findings).await;
     redis(&options, &mut findings).await?;
-    let state = match tokio::time::timeout(PATIENCE, stream_state(&options.nats)).await {
-        Ok(Ok(state)) => Some(state),
+    let states = match tokio::time::timeout(PATIENCE, stream_state(&options.nats)).await {
+        Ok(Ok(states)) => Some(states),
         Ok(Err(error)) => {
             findings.wrong(
                 "stream",
-                format!("{}: events are answered with 503", telemetry::chain(error.as_ref())),
+                format!("{}; the API answers events with 503", telemetry::chain(error.as_ref())),
             );
             None
         }
         Err(_) => {
-            findings.wrong("stream", "NATS does not answer: events are answered with 503");
+            findings.wrong("stream", "NATS does not answer; the API answers events with 503");
             None
         }
     };
-    if let Some(state) = &state {
-        stream(state, &mut findings);
-    }
+    let state = states.map(|(before, now)| {
+        stream(&now, now.settled_up_to > before.settled_up_to, &mut findings);
+        now
+    });
     if has_database {
         if let Some(state) = &state {
             accepted_and_stored(&pool, state, options.acknowledge, &mut findings).await?;
         }
         stored_and_counted(&pool, options.days, &mut findings).await?;
-        waiting("deletions", "users", users::deletions::waiting(&pool).await?, &mut findings);
-        waiting("deletions", "projects", projects::deletions::waiting(&pool).await?, &mut findings);
+        waiting("deletions", ("user", "deleted"), users::deletions::waiting(&pool).await?, &mut findings);
+        waiting(
+            "deletions",
+            ("project", "deleted"),
+            projects::deletions::waiting(&pool).await?,
+            &mut findings,
+        );
         time_zones(&pool, &mut findings).await?;
-        waiting("merges", "users", users::merges::waiting(&pool).await?, &mut findings);
+        waiting("merges", ("user", "merged"), users::merges::waiting(&pool).await?, &mut findings);
     }
     match findings {
         Findings { wrong: 0, warnings: 0 } => println!("\nweir is well."),
-        Findings { wrong: 0, warnings } => println!("\nNothing is lost; {warnings} to look at."),
-        Findings { wrong, .. } => bail!("{wrong} of these are wrong"),
+        Findings { wrong: 0, warnings } => {
+            println!("\nNothing is lost. Look at the {}.", counted(warnings as u64, "warning"));
+        }
+        Findings { wrong, .. } => bail!("{wrong} of these lines {} wrong", are(wrong as u64)),
     }
     Ok(())
 }
@@ -128,7 +138,7 @@ async fn database(pool: &PgPool, config: &config::Database, findings: &mut Findi
     }
     if let Err(error) = migrate::check(pool).await {
         let error = telemetry::chain(&error);
-        findings.wrong("database", format!("{error}: the stream holds the events meanwhile"));
+        findings.wrong("database", format!("{error}. Until then the stream keeps the events"));
         return false;
     }
     let (edition, begun) = (migrate::edition(pool).await, Utc::now());
@@ -140,17 +150,17 @@ async fn database(pool: &PgPool, config: &config::Database, findings: &mut Findi
     Findings::good(
         "database",
         format!(
-            "PostgreSQL {}, TimescaleDB {} ({edition:?} edition), roaringbitmap {}, the schema of this weir",
+            "PostgreSQL {}, TimescaleDB {} ({edition:?} edition), roaringbitmap {}; the schema is that of this weir",
             about.postgresql, about.timescaledb, about.roaringbitmap
         ),
     );
     if !about.fsync || !about.synchronous_commit {
         findings.warning(
             "database",
-            "fsync or synchronous_commit is off: with power goes what was committed last",
+            "fsync or synchronous_commit is off: if the power fails, the database loses the last commits. Switch them on",
         );
     }
-    findings.check("clock", clock("the database", begun, about.now));
+    findings.check("clock", clock("the clock of the database", begun, about.now));
     true
 }
 
@@ -163,60 +173,71 @@ fn clock(whose: &str, before: DateTime<Utc>, theirs: DateTime<Utc>) -> Result<St
     let skew = Skew::of(before, theirs);
     let milliseconds = skew.milliseconds();
     if !skew.is_too_much() {
-        return Ok(format!("differs from that of {whose} by {milliseconds} ms at most"));
+        return Ok(format!("agrees with {whose}"));
     }
-    Err(format!("differs from that of {whose} by {milliseconds} ms: let both follow a time server"))
+    Err(format!("differs from {whose} by {milliseconds} ms: let both machines use a time server (NTP)"))
 }
 
 async fn redis(options: &Options, findings: &mut Findings) -> anyhow::Result<()> {
     let filter = Filter::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?;
     let text = if filter.is_up().await {
-        Ok("takes marks".into())
+        Ok("answers and takes writes".into())
     } else {
-        Err("does not answer, or takes no writes: duplicates reach the database, rates hold per instance"
+        Err("does not answer, or takes no writes: the database removes duplicates meanwhile, and each instance of the API \
+             has a rate limit of its own"
             .into())
     };
     findings.check("Redis", text);
     Ok(())
 }
 
-async fn stream_state(nats: &config::Nats) -> anyhow::Result<State> {
+/// The state, and that of a moment before if it has to be looked at twice.
+async fn stream_state(nats: &config::Nats) -> anyhow::Result<(State, State)> {
     let stream = Stream::connect(nats).await?;
     stream.attach().await?;
     let state = stream.state().await?;
     if state.asking > 0 {
-        return Ok(state);
+        return Ok((state.clone(), state));
     }
-    // Workers may just be between two questions.
+    // Workers may just be between two requests.
     tokio::time::sleep(BETWEEN).await;
-    Ok(stream.state().await?)
+    Ok((state, stream.state().await?))
 }
 
-fn stream(state: &State, findings: &mut Findings) {
+fn stream(state: &State, advances: bool, findings: &mut Findings) {
     let State { messages, in_hand, asking, replicas, .. } = state;
     let copies = if *replicas > 1 { format!("{replicas} copies of each") } else { "one copy of each".into() };
-    Findings::good("stream", format!("{messages} messages wait, {in_hand} of them in hand; {copies}"));
-    if *asking == 0 && in_hand == &0 {
-        findings.wrong("workers", "none asks for messages: start weir-worker, or look at its log");
-    } else {
-        Findings::good("workers", format!("{asking} questions for messages stand"));
-    }
-    match state.oldest.map(|oldest| Utc::now() - oldest) {
-        Some(age) if age > LAG => findings.warning(
-            "lag",
-            format!(
-                "the oldest message waits for {} s: workers do not keep up, or do not store",
-                age.num_seconds()
-            ),
+    let waiting = match *messages {
+        0 => "every message is stored".into(),
+        some => {
+            let (waiting, are) = (counted(some, "message"), are(some));
+            format!("{waiting} {are} not stored yet, {in_hand} of them with a worker")
+        }
+    };
+    Findings::good("stream", format!("{waiting}; {copies}"));
+    match (*asking, advances) {
+        (0, false) => findings.wrong(
+            "workers",
+            "no worker asks for messages, so no event is stored: start weir-worker, or look at its log",
         ),
-        Some(age) => Findings::good("lag", format!("{} ms", age.num_milliseconds())),
-        None => Findings::good("lag", "none"),
+        _ => Findings::good("workers", "ask for messages"),
     }
+    let waited = state.oldest.map(|oldest| Utc::now() - oldest);
+    let text = waited.map(|age| format!("the oldest message has waited for {} ms", age.num_milliseconds()));
+    findings.check(
+        "lag",
+        match text {
+            Some(text) if waited > Some(LAG) => {
+                Err(format!("{text}: start more workers, or look at their log"))
+            }
+            text => Ok(text.unwrap_or_else(|| "no message is waiting".into())),
+        },
+    );
     if let Some(percent) = state.max_bytes.and_then(|max| (state.bytes * 100).checked_div(max)) {
-        let text = format!("{percent} % of its bytes are used");
-        let too_full = "events are answered with 503 when it is full (WEIR_STREAM_MAX_BYTES)";
+        let text = format!("{percent} % of the stream is used");
+        let too_full = "when it is full, the API answers events with 503 (WEIR_STREAM_MAX_BYTES)";
         findings.check(
-            "room",
+            "space",
             if percent < FULL_PERCENT { Ok(text) } else { Err(format!("{text}: {too_full}")) },
         );
     }
@@ -224,7 +245,9 @@ fn stream(state: &State, findings: &mut Findings) {
         "dead letters",
         match state.dead {
             0 => Ok("none".into()),
-            dead => Err(format!("{dead} messages could not be stored: `weir dlq list` tells why")),
+            dead => {
+                Err(format!("{} could not be stored: `weir dlq list` says why", counted(dead, "message")))
+            }
         },
     );
 }
@@ -249,15 +272,19 @@ async fn accepted_and_stored(
     }
     let known: i64 = losses.iter().filter(is_known).map(|loss| loss.missing).sum();
     let text = format!(
-        "{} messages; all {settled} that left the stream are settled in the database",
-        state.last_sequence
+        "{}; all {settled} that left the stream are stored in the database",
+        counted(state.last_sequence, "message")
     );
     match known {
         0 if losses.is_empty() => Findings::good("accepted", text),
         known if known == 0 || losses.iter().any(|loss| !is_known(&loss)) => {}
         known => Findings::good(
             "accepted",
-            format!("{known} messages are missing, of which you know; nothing else is lost"),
+            format!(
+                "{} {} missing, as you know; nothing else is lost",
+                counted(known.unsigned_abs(), "message"),
+                are(known.unsigned_abs())
+            ),
         ),
     }
     Ok(())
@@ -265,27 +292,28 @@ async fn accepted_and_stored(
 
 fn lost(loss: &Loss, present: DateTime<Utc>) -> String {
     let Loss { created, seen_at, missing, first, acknowledged } = loss;
-    let known = if *acknowledged > 0 { format!(", {acknowledged} of which you know") } else { String::new() };
+    let missing = counted(missing.unsigned_abs(), "message");
+    let known = if *acknowledged > 0 { format!(" ({acknowledged} of them you know)") } else { String::new() };
     let why = if *created == present {
-        "left the stream without being settled here: the stream was purged or has an age (WEIR_STREAM_MAX_AGE), or the database is an \
-         older copy"
+        "left the stream and did not reach this database. The stream was purged or has a maximum age \
+         (WEIR_STREAM_MAX_AGE), or the database is an older copy"
             .to_owned()
     } else {
         format!(
-            "of the stream that was last seen at {} UTC did not come here: it is gone, or WEIR_NAMESPACE was another",
+            "of an earlier stream, last seen at {} UTC, did not reach this database. That stream is gone, or \
+             WEIR_NAMESPACE has changed",
             seen_at.format("%Y-%m-%d %H:%M:%S")
         )
     };
     format!(
-        "{missing} messages{known}, the first is {first}, {why}. Events that are sent again are taken; then \
-         `weir doctor --acknowledge`"
+        "{missing}{known}, the first with number {first}, {why}. Let your programs send these events again if they can; then \
+         run `weir doctor --acknowledge`"
     )
 }
 
 /// What is stored must be what statistics count.
 async fn stored_and_counted(pool: &PgPool, days: u32, findings: &mut Findings) -> Result<(), StoreError> {
-    let mut all = 0;
-    let mut wrong = Vec::new();
+    let (mut all, mut wrong) = (0, Vec::new());
     for project in projects::list(pool).await? {
         let project = match project {
             Ok(project) => project,
@@ -304,14 +332,20 @@ async fn stored_and_counted(pool: &PgPool, days: u32, findings: &mut Findings) -
         let Counts { stored, counted } = counts;
         all += stored;
         if stored != counted {
-            wrong.push(format!("{}: {stored} events, {counted} counted", project.name));
+            wrong.push(format!("{}: {stored} events, {counted} of them counted", project.name));
         }
     }
     if wrong.is_empty() {
-        Findings::good("statistics", format!("count all {all} events of the last {days} days"));
+        Findings::good(
+            "statistics",
+            format!(
+                "count all {} of the last {}",
+                counted(all.unsigned_abs(), "event"),
+                counted(days.into(), "day")
+            ),
+        );
     } else {
-        let text =
-            "differ from the events of the last days, which is well only if late events arrive all the time";
+        let text = "do not count what is stored; if events arrive late just now, look again";
         findings.wrong("statistics", format!("{text}. {}", wrong.join("; ")));
     }
     Ok(())
@@ -326,31 +360,38 @@ async fn time_zones(pool: &PgPool, findings: &mut Findings) -> Result<(), StoreE
         "time zones",
         if !older.is_empty() {
             Err(format!(
-                "{} of projects are counted by rules older than {version}: weir-worker adopts newer ones when it starts",
+                "days in {} are counted by rules older than {version}: restart weir-worker, which adopts the new ones",
                 older.join(", ")
             ))
         } else if days > 0 {
-            Err(format!("{days} days of projects are being counted anew by the rules of {version}, until then they may be wrong"))
+            Err(format!(
+                "weir-worker counts {} again by the new rules of {version}; until then statistics of them may be wrong",
+                counted(days.unsigned_abs(), "day")
+            ))
         } else {
-            Ok(format!("rules of release {version} ({})", rules::source()))
+            Ok(format!("use the rules of release {version} ({})", rules::source()))
         },
     );
     Ok(())
 }
 
-/// What the worker is to do with users, and since when the oldest of it waits.
+/// What the worker is to do with users or projects, and since when the oldest of it waits.
 fn waiting(
     what: &'static str,
-    of: &str,
+    (whom, done): (&str, &str),
     (waiting, oldest): (i64, Option<DateTime<Utc>>),
     findings: &mut Findings,
 ) {
-    let text = format!("{of} waiting: {waiting}");
+    let number = waiting.unsigned_abs();
+    let text = match number {
+        0 => format!("no {whom} is waiting to be {done}"),
+        _ => format!("{} {} waiting to be {done}", counted(number, whom), are(number)),
+    };
     let late = oldest.is_some_and(|oldest| Utc::now() - oldest > LAG);
     findings.check(
         what,
         if late {
-            Err(format!("{text}, the oldest for longer than a minute: look at the worker's log"))
+            Err(format!("{text}, the first for longer than a minute: look at the log of weir-worker"))
         } else {
             Ok(text)
         },

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use anyhow::ensure;
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use weir::{
     config::Database,
@@ -71,7 +71,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             let project = super::project_named(&pool, &project).await?;
             let key = Key::generate(kind);
             store::projects::keys::create(&pool, project.id, kind, &key).await?;
-            eprintln!("Keep it: it is not shown again.");
+            eprintln!("Keep this key: weir does not show it again.");
             println!("{}", key.reveal());
         }
         Command::List { project } => {
@@ -94,15 +94,18 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
                 Named::Id(id) => Some(id),
                 Named::Key(hash) => store::projects::keys::id_of(&pool, project.id, &hash).await?,
             };
-            let revoked = match known {
-                Some(id) => store::projects::keys::revoke(&pool, project.id, id).await?,
-                None => false,
-            };
-            ensure!(
-                revoked,
-                "the project '{name}' has no such key: `weir key list --project {name}` shows those that it has"
-            );
-            println!("Revoked; within seconds every instance refuses it.");
+            let keys = store::projects::keys::list(&pool, project.id).await?;
+            let known = known.and_then(|id| keys.iter().find(|key| key.key_id == id)).with_context(|| {
+                format!(
+                    "the project '{name}' has no such key; `weir key list --project {name}` lists its keys"
+                )
+            })?;
+            if let Some(at) = known.revoked_at {
+                println!("This key was revoked already, at {} UTC.", at.format("%F %T"));
+                return Ok(());
+            }
+            store::projects::keys::revoke(&pool, project.id, known.key_id).await?;
+            println!("Revoked. Within seconds every instance refuses it.");
         }
     }
     Ok(())

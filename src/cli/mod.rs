@@ -29,7 +29,7 @@ use weir::{
     telemetry::{self, metrics},
 };
 
-/// An event service: takes batches of events, keeps each exactly once, answers product questions in milliseconds.
+/// An event service: takes batches of events, stores each exactly once, answers product questions in milliseconds
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
 pub(crate) struct Options {
@@ -51,9 +51,9 @@ enum Command {
     Project(projects::Options),
     /// Manage the keys of projects
     Key(keys::Options),
-    /// Look at messages that could not be stored, give them back, or drop them
+    /// Look at messages that could not be stored, replay them, or delete them
     Dlq(Box<dlq::Options>),
-    /// Check the whole way of an event, and say in words what is wrong
+    /// Check servers, workers and stored events, and say what is wrong and what to do
     Doctor(Box<doctor::Options>),
     /// Print the OpenAPI document
     Openapi,
@@ -97,7 +97,7 @@ async fn run_migrations(config: &Database) -> anyhow::Result<()> {
 }
 
 async fn project_named(pool: &PgPool, name: &str) -> anyhow::Result<Project> {
-    store::projects::by_name(pool, name).await?.with_context(|| {
-        format!("there is no project '{name}'; `weir project list` shows those that there are")
-    })
+    store::projects::by_name(pool, name)
+        .await?
+        .with_context(|| format!("there is no project '{name}'; `weir project list` lists all"))
 }

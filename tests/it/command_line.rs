@@ -33,6 +33,8 @@ async fn projects_and_keys_are_managed_by_name() {
     assert!(wrong.stderr.contains("expected 1 to 63 of a-z"), "{wrong:?}");
     let zone = weir.run(&["project", "create", "x", "--timezone", "Mars/Olympus"]).await;
     assert!(zone.stderr.contains("expected an IANA time zone"), "{zone:?}");
+    let nothing = weir.run(&["project", "set", "shop"]).await;
+    assert!(nothing.stderr.contains("say what to change, such as --rate-limit"), "{nothing:?}");
     let list = weir.run(&["project", "list"]).await.succeeded();
     assert!(list.stdout.contains("Europe/Kyiv"), "{list:?}");
     weir.stop().await;

@@ -42,6 +42,13 @@ async fn letters_are_listed_with_their_reasons_and_replayed_after_a_fix() {
         table.contains("the database failed") && table.contains("3 letters in all: 2 refused, 1 unreadable"),
         "{table}"
     );
+    let told = table.lines().find(|line| line.contains("refused")).unwrap();
+    assert_eq!(
+        told.matches("violates check constraint").count(),
+        1,
+        "PostgreSQL's sentence stands once: {told}"
+    );
+    assert_eq!(told.split_whitespace().nth(1).unwrap().len(), "2024-01-15T10:30:00Z".len(), "{told}");
     let number =
         |reason: &str| found.iter().find(|letter| letter["reason"] == reason).unwrap()["number"].to_string();
     let shown = weir.run(&["dlq", "show", &number("refused")]).await.succeeded().stdout;
@@ -86,7 +93,7 @@ async fn letters_are_listed_with_their_reasons_and_replayed_after_a_fix() {
     let careless = weir.run(&["dlq", "drop", "--all"]).await;
     assert!(!careless.status.success() && careless.stderr.contains("--yes"), "{careless:?}");
     let dropped = weir.run(&["dlq", "drop", "--all", "--yes"]).await.succeeded().stdout;
-    assert!(dropped.contains("1 letters with 0 events are dropped: 1 unreadable"), "{dropped}");
+    assert!(dropped.contains("1 letter with 0 events is dropped: 1 unreadable"), "{dropped}");
     assert_eq!(letters(&weir).await.len(), 0);
     weir.stop().await;
 }
@@ -145,7 +152,7 @@ async fn letters_of_a_project_that_is_missing_are_stored_when_it_is_there() {
 
     weir.execute("insert into projects overriding system value select * from kept").await;
     let replayed = weir.run(&["dlq", "replay", "--all", "--project", "two"]).await.succeeded().stdout;
-    assert!(replayed.contains("1 letters with 1 events"), "{replayed}");
+    assert!(replayed.contains("1 letter with 1 event is back"), "{replayed}");
     weir.wait_for_events(1).await;
     assert_eq!(letters(&weir).await.len(), 0);
     weir.stop().await;
@@ -173,7 +180,7 @@ async fn a_letter_that_says_not_where_it_came_from_holds_up_no_other() {
 
     let replayed = weir.run(&["dlq", "replay", "--all"]).await;
     assert!(!replayed.status.success(), "scripts see that something is left");
-    assert!(replayed.stdout.contains("1 letters with 1 events"), "{replayed:?}");
+    assert!(replayed.stdout.contains("1 letter with 1 event is back"), "{replayed:?}");
     assert!(replayed.stderr.contains("letter 1: it cannot be read"), "{replayed:?}");
     weir.wait_for_events(1).await;
     assert_eq!(letters(&weir).await.len(), 1);

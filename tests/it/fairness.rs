@@ -12,7 +12,8 @@ async fn a_small_project_is_stored_while_a_large_one_has_a_long_queue() {
     weir.worker.kill().await;
     // A message may go to a worker whose end NATS has not noticed yet, and comes again only after a while.
     let doctor = || async { weir.run(&["doctor"]).await.stdout };
-    eventually("NATS knows that the worker is gone", doctor, |report| report.contains("none asks")).await;
+    eventually("NATS knows that the worker is gone", doctor, |report| report.contains("no worker asks"))
+        .await;
     for batch in 0..60 {
         let event = |n: u32| json!({"event_id": format!("{batch}-{n}"), "event_type": "e", "user_id": format!("u{n}")});
         let events: Vec<_> = (0..100).map(event).collect();

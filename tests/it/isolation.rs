@@ -112,6 +112,10 @@ async fn a_revoked_key_stops_working_and_keys_are_not_kept() {
     assert!(!list.contains(&project.read), "a list shows no whole key");
     let id = list.lines().find(|line| line.contains("read")).unwrap().split_whitespace().next().unwrap();
     weir.run(&["key", "revoke", "--project", "p", id]).await.succeeded();
+    let again = weir.run(&["key", "revoke", "--project", "p", id]).await.succeeded();
+    assert!(again.stdout.contains("was revoked already, at "), "{again:?}");
+    let unknown = weir.run(&["key", "revoke", "--project", "p", "4711"]).await;
+    assert!(unknown.stderr.contains("the project 'p' has no such key"), "{unknown:?}");
     let status = || async { weir.get(&project, "/events?user_id=u").send().await.unwrap().status().as_u16() };
     super::support::eventually("the key is refused", status, |status| *status == 401).await;
 

@@ -302,7 +302,7 @@ async fn a_crash_in_the_middle_loses_nothing_and_what_is_not_kept_any_more_moves
     weir.worker.kill().await;
     let report = weir.run(&["doctor"]).await.stdout;
     assert!(
-        report.lines().any(|line| line.contains("merges") && line.contains("users waiting: 1")),
+        report.lines().any(|line| line.contains("merges") && line.contains("1 user is waiting to be merged")),
         "{report}"
     );
     weir.execute("drop trigger refuse on user_merges").await;

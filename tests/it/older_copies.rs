@@ -119,16 +119,13 @@ async fn what_a_stream_or_a_database_has_lost_is_told_and_taken_again() {
     weir.wait_for_events(2).await;
     let doctor = weir.run(&["doctor"]).await;
     assert!(
-        doctor.stdout.contains("1 messages, the first is 2, of the stream that was last seen at"),
+        doctor.stdout.contains("1 message, the first with number 2, of an earlier stream, last seen at"),
         "{doctor:?}"
     );
     assert!(!doctor.status.success());
     weir.run(&["doctor", "--acknowledge"]).await.succeeded();
     let doctor = weir.run(&["doctor"]).await.succeeded();
-    assert!(
-        doctor.stdout.contains("1 messages are missing, of which you know; nothing else is lost"),
-        "{doctor:?}"
-    );
+    assert!(doctor.stdout.contains("1 message is missing, as you know; nothing else is lost"), "{doctor:?}");
 
     let mut admin = PgConnection::connect(&server("DATABASE_URL")).await.unwrap();
     let name = weir.database_name().to_owned();
@@ -141,7 +138,7 @@ async fn what_a_stream_or_a_database_has_lost_is_told_and_taken_again() {
     weir.wait_until_drained().await;
     weir.wait_for_events(3).await;
     let doctor = weir.run(&["doctor"]).await;
-    assert!(doctor.stdout.contains("left the stream without being settled here"), "{doctor:?}");
+    assert!(doctor.stdout.contains("left the stream and did not reach this database"), "{doctor:?}");
     assert!(!doctor.stdout.contains("nothing else is lost"), "{doctor:?}");
     let old = format!("{}_old", weir.database_url());
     weir.stop().await;

@@ -69,7 +69,7 @@ async fn days_are_counted_anew_when_the_rules_of_their_zone_change() {
     weir.worker.kill().await;
     weir.execute("update time_zones set version = '2025b' where name = 'America/Vancouver'").await;
     let doctor = weir.run(&["doctor"]).await.stdout;
-    assert!(doctor.contains("America/Vancouver of projects are counted by rules older"), "{doctor}");
+    assert!(doctor.contains("days in America/Vancouver are counted by rules older"), "{doctor}");
     weir.start_worker().await;
     let counted = || async {
         let doctor = weir.run(&["doctor"]).await;

@@ -10,12 +10,15 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use sqlx::PgPool;
 use weir::{
-    config, store,
+    config,
+    model::duration::{are, counted},
+    store,
     stream::{
         Stream,
         dead_letters::{Letter, Letters, NotGivenBack},
         publish::Publisher,
     },
+    telemetry,
 };
 
 use self::selection::{Filter, Selection, matching, numbered};
@@ -82,7 +85,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Drop { selection, yes } => {
             ensure!(
                 yes || !selection.all,
-                "this would delete every letter for good; add --yes if that is meant"
+                "this would delete every letter and its events for good; add --yes if you mean that"
             );
             drop_letters(&letters, &pool, &selection).await
         }
@@ -110,7 +113,7 @@ async fn list(
     }
     let by_reason = letters.by_reason().await?;
     let all: usize = by_reason.values().sum();
-    println!("\n{all} letters in all{}", text::of_which(&by_reason));
+    println!("\n{} in all{}", counted(all as u64, "letter"), text::of_which(&by_reason));
     Ok(())
 }
 
@@ -121,7 +124,10 @@ async fn project_names(pool: &PgPool) -> BTreeMap<i32, String> {
             projects.into_iter().flatten().map(|project| (project.id.get(), project.name)).collect()
         }
         Err(error) => {
-            eprintln!("projects are shown by their numbers: {:#}", anyhow::Error::from(error));
+            eprintln!(
+                "projects are shown by their numbers, because their names cannot be read: {}",
+                telemetry::chain(&error)
+            );
             BTreeMap::new()
         }
     }
@@ -147,10 +153,12 @@ async fn replay(
         })
         .await?;
     println!(
-        "{replayed} letters with {events} events are back in the stream of events. What fails again comes back with a new \
-         number: see `weir dlq list`."
+        "{} with {} {} back in the stream of events. If one fails again, it comes back with a new number: see `weir dlq list`.",
+        counted(replayed, "letter"),
+        counted(events as u64, "event"),
+        are(replayed)
     );
-    ensure!(left == 0, "{left} letters cannot be replayed, for the reasons above");
+    ensure!(left == 0, "{} cannot be replayed, for the reasons above", counted(left, "letter"));
     Ok(())
 }
 
@@ -192,7 +200,13 @@ async fn drop_letters(letters: &Letters, pool: &PgPool, selection: &Selection) -
             Ok(())
         })
         .await?;
-    let dropped: usize = by_reason.values().sum();
-    println!("{dropped} letters with {events} events are dropped{}", text::of_which(&by_reason));
+    let dropped = by_reason.values().sum::<usize>() as u64;
+    println!(
+        "{} with {} {} dropped{}",
+        counted(dropped, "letter"),
+        counted(events as u64, "event"),
+        are(dropped),
+        text::of_which(&by_reason)
+    );
     Ok(())
 }

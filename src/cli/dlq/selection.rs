@@ -73,7 +73,7 @@ impl Selection {
 
 pub(super) async fn numbered(letters: &Letters, number: u64) -> anyhow::Result<Letter> {
     let found = letters.from(number).await?.filter(|letter| letter.number == number);
-    found.with_context(|| format!("there is no letter {number}; `weir dlq list` shows those that there are"))
+    found.with_context(|| format!("there is no letter {number}; `weir dlq list` lists all"))
 }
 
 /// The first letters for which a filter holds.
@@ -121,9 +121,10 @@ impl<'f> Matching<'f> {
 async fn project_id(pool: &PgPool, project: &str) -> anyhow::Result<i32> {
     match store::projects::by_name(pool, project).await? {
         Some(project) => Ok(project.id.get()),
-        None => project.parse().ok().with_context(|| {
-            format!("there is no project '{project}'; `weir project list` shows those that there are")
-        }),
+        None => project
+            .parse()
+            .ok()
+            .with_context(|| format!("there is no project '{project}'; `weir project list` lists all")),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn table_line(letter: &Letter, names: &BTreeMap<i32, String>) -> Stri
     let events = letter.events().map_or("-".into(), |events| events.to_string());
     let error: String = letter.error.chars().take(ERROR_SHOWN).collect();
     let Letter { number, at, reason, source, .. } = letter;
-    let when = instant(*at);
+    let when = at.to_rfc3339_opts(SecondsFormat::Secs, true);
     format!("{number:<8} {when:<20} {reason:<12} {project:<16} {events:<7} {:<10} {error}", source.sequence)
 }
 
@@ -36,11 +36,11 @@ pub(super) fn table_line(letter: &Letter, names: &BTreeMap<i32, String>) -> Stri
 pub(super) fn described(letter: &Letter) -> Value {
     json!({
         "number": letter.number,
-        "at": instant(letter.at),
+        "at": to_the_millisecond(letter.at),
         "reason": letter.reason,
         "error": letter.error,
         "source_sequence": letter.source.sequence,
-        "source_time": instant(letter.source.time),
+        "source_time": to_the_millisecond(letter.source.time),
         "source_subject": letter.source.subject,
         "project_ids": letter.project_ids().into_iter().map(ProjectId::get).collect::<Vec<_>>(),
         "events": letter.events(),
@@ -94,6 +94,11 @@ fn hexadecimal(bytes: &[u8]) -> String {
 pub(super) fn of_which(by_reason: &BTreeMap<String, usize>) -> String {
     let parts: Vec<_> = by_reason.iter().map(|(reason, letters)| format!("{letters} {reason}")).collect();
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
+}
+
+/// NATS has nine digits of a second, which help nobody.
+fn to_the_millisecond(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 fn instant(time: DateTime<Utc>) -> String {

@@ -74,7 +74,7 @@ enum Command {
     Demote(promotions::Options),
 }
 
-/// What a project may have of its own; `default` for what the configuration says.
+/// What can be set for one project; `default` means what the configuration says.
 #[derive(Args)]
 struct Changes {
     /// Events a second, in the long run; or `default`
@@ -83,7 +83,7 @@ struct Changes {
     /// Events at once, after a rest; or `default`. Unset beside a rate limit: twice that
     #[arg(long)]
     rate_burst: Option<Own<Positive>>,
-    /// Different event types; or `default`
+    /// How many different event types; or `default`
     #[arg(long)]
     max_event_types: Option<Own<Positive>>,
     /// Origins of the web pages that may use the project's keys, separated by commas: `https://shop.example`,
@@ -92,7 +92,7 @@ struct Changes {
     origins: Option<Own<Origins>>,
 }
 
-/// A value of a project's own, or that of the configuration.
+/// A value for this project, or that of the configuration.
 #[derive(Clone)]
 struct Own<T>(Option<T>);
 
@@ -119,6 +119,11 @@ impl FromStr for Positive {
 }
 
 impl Changes {
+    fn are_none(&self) -> bool {
+        let Self { rate_limit, rate_burst, max_event_types, origins } = self;
+        rate_limit.is_none() && rate_burst.is_none() && max_event_types.is_none() && origins.is_none()
+    }
+
     fn apply(self, overrides: &mut Overrides) {
         let Self { rate_limit, rate_burst, max_event_types, origins } = self;
         let number = |own: Own<Positive>| own.0.map(|positive| positive.0);
@@ -162,11 +167,15 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
                 "a project's time zone and the first day of its weeks are fixed, since its days are counted by them: \
                  create another project"
             );
+            ensure!(
+                new_name.is_some() || !changes.are_none(),
+                "say what to change, such as --rate-limit 1000 or --name other; `weir project set --help` lists all options"
+            );
             let mut project = super::project_named(&pool, &name).await?;
             project.name = new_name.unwrap_or(project.name);
             changes.apply(&mut project.overrides);
             store::projects::save(&pool, &project).await?;
-            println!("Changed; every instance follows within seconds.");
+            println!("Changed. Every instance follows within seconds.");
             vec![project]
         }
         Command::Delete { name, yes } => {
@@ -174,11 +183,11 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             let events = store::upkeep::inspection::events_of(&pool, project.id).await?;
             ensure!(
                 yes,
-                "this would delete the project '{name}' with its keys and {events} events for good; add --yes if that is meant"
+                "this would delete the project '{name}' with its keys and {events} events for good; add --yes if you mean that"
             );
             store::projects::deletions::request(&pool, project.id).await?;
             println!(
-                "Deleted; within seconds its keys are refused. weir-worker removes its {events} events; `weir doctor` shows when that is done."
+                "Deleted. Within seconds its keys are refused. weir-worker removes its {events} events; `weir doctor` shows when that is done."
             );
             return Ok(());
         }
@@ -202,7 +211,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             for (_, recount) in recounts.iter().filter(|(project_id, _)| *project_id == id) {
                 let (first, last, left) = (recount.first_day, recount.last_day, recount.days_left());
                 println!(
-                    "The rules of its time zone have changed: of the days from {first} to {last}, {left} are still to be counted anew."
+                    "The rules of its time zone have changed: weir-worker still has to count {left} of the days from {first} to {last} again."
                 );
             }
             return Ok(());
