@@ -9,6 +9,13 @@ async fn a_wrong_variable_stops_the_start_with_a_sentence_that_names_it() {
         ("weir", &["serve"], "WEIR_MAX_BODY", "large", "expected a size such as 512KiB"),
         ("weir", &["serve"], "WEIR_NAMESPACE", "A.B", "WEIR_NAMESPACE: 'A.B' is not valid: expected 1 to 32"),
         ("weir", &["serve"], "LOG_FORMAT", "xml", "LOG_FORMAT: 'xml' is not valid: expected json or text"),
+        (
+            "weir",
+            &["serve"],
+            "WEIR_MAX_EVENTS",
+            "many",
+            "WEIR_MAX_EVENTS: 'many' is not valid: expected a whole number",
+        ),
         ("weir-worker", &[], "WEIR_WRITERS", "0", "WEIR_WRITERS: '0' is not valid"),
         ("weir-worker", &[], "WEIR_WRITE_WAIT", "soon", "expected a duration such as 250ms"),
     ] {
