@@ -32,7 +32,12 @@ impl Weir {
     fn new(url: &str, key: String) -> Self {
         let (events, buffered) = mpsc::channel(BUFFER);
         let http = Client::builder().timeout(Duration::from_secs(30)).build().expect("an HTTP client");
-        let sender = Sender { http, url: format!("{url}/events"), key, outcome: Outcome::default() };
+        let sender = Sender {
+            http,
+            url: format!("{}/events", url.trim_end_matches('/')),
+            key,
+            outcome: Outcome::default(),
+        };
         Self { events, sender: tokio::spawn(sender.run(buffered)) }
     }
 

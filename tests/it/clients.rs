@@ -63,6 +63,23 @@ async fn python() {
 }
 
 #[tokio::test]
+async fn what_python_cannot_write_as_json_costs_its_event_and_no_other() {
+    let text = blocks(&PYTHON)[0].replace(
+        r#"{"path": "/checkout"}"#,
+        r#"{"at": datetime.now(timezone.utc), "day": date.today(), "price": Decimal("49.90")}"#,
+    );
+    let text = text.replace(r#"{"path": "/pricing"}"#, r#"{"what": object()}"#);
+    let Some(program) = Program::from_text(&PYTHON, &text).await else { return };
+    let weir = Weir::start().await;
+    let project = weir.project("plain", "UTC").await;
+    let finished = program.run(&weir.url(""), &project.write).await;
+    assert!(finished.said(2, 0, 1), "{finished:?}");
+    assert!(finished.stderr.contains("weir: not an event: object has no form in JSON"), "{finished:?}");
+    weir.wait_for_events(2).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
 async fn go() {
     sends_and_sends_again_and_halves(&GO).await;
 }
@@ -93,7 +110,8 @@ async fn sends_and_sends_again_and_halves(section: &Section) {
 /// Sends to weir itself, through trouble, and with a wrong key: six events in all.
 async fn sends_and_sends_again(weir: &Weir, program: &Program) {
     let project = weir.project("plain", "UTC").await;
-    let finished = program.run(&weir.url(""), &project.write).await.succeeded();
+    // With a slash at the end, as addresses are often written.
+    let finished = program.run(&weir.url("/"), &project.write).await.succeeded();
     assert!(finished.said(3, 0, 0), "{finished:?}");
     weir.wait_for_events(3).await;
     annas_three(weir, &project).await;
