@@ -34,7 +34,7 @@ async fn an_import_names_each_bad_line_and_takes_the_others() {
     for line in [
         "line 3: occurred_at: expected a time of RFC 3339",
         "line 4: properties_json: not valid JSON",
-        "line 6: occurred_at: expected a time",
+        "line 6: occurred_at: the field is empty; every line needs a time",
         "line 7: expected 5 fields, got 2",
     ] {
         assert!(import.stderr.contains(line), "{import:?}");
@@ -148,9 +148,6 @@ async fn tables_of_other_systems_are_read() {
     std::fs::write(&file, format!("event_type,occurred_at\n{many}")).unwrap();
     let finished = import(&weir, &file, &[]).await;
     assert!(finished.stderr.lines().count() < 10, "{finished:?}");
-    assert!(
-        finished.stderr.contains("1997 more lines like these (occurred_at: invalid_time)"),
-        "{finished:?}"
-    );
+    assert!(finished.stderr.contains("1997 more lines like line 2"), "{finished:?}");
     weir.stop().await;
 }

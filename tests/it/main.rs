@@ -27,6 +27,7 @@ mod expiry;
 mod fairness;
 mod faults;
 mod hints;
+mod import_hints;
 mod imports;
 mod ingest;
 mod isolation;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use csv::StringRecord;
 use weir::{
     ingest::wire::{FIELD_NAMES, Field},
@@ -33,17 +33,54 @@ pub(super) struct Renaming {
     to: Column,
 }
 
-impl std::str::FromStr for Renaming {
+/// Several of them, separated by commas. A name may have commas, too: what has no `=` belongs to what follows.
+#[derive(Clone, Debug)]
+pub(super) struct Renamings(pub(super) Vec<Renaming>);
+
+impl std::str::FromStr for Renamings {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (from, to) = text.split_once('=').ok_or("expected NAME=COLUMN, such as when=occurred_at")?;
-        let to = Column::named(to).ok_or_else(|| {
-            format!("'{to}' is not a column of weir: expected event_id, event_type, user_id, occurred_at, {PROPERTIES} or {PROPERTY}NAME")
-        })?;
-        Ok(Self { from: from.to_owned(), to })
+        let (mut renamings, mut name) = (Vec::new(), String::new());
+        for part in text.split(',') {
+            match part.rsplit_once('=') {
+                None => {
+                    name.push_str(part);
+                    name.push(',');
+                }
+                Some((rest, to)) => {
+                    name.push_str(rest);
+                    let to = Column::named(to).ok_or_else(|| {
+                        format!(
+                            "'{to}' is not a column of weir: expected event_id, event_type, user_id, occurred_at, {PROPERTIES} \
+                             or {PROPERTY}NAME"
+                        )
+                    })?;
+                    renamings.push(Renaming { from: std::mem::take(&mut name).trim().to_owned(), to });
+                }
+            }
+        }
+        if name.is_empty() {
+            Ok(Self(renamings))
+        } else {
+            Err("expected NAME=COLUMN, such as when=occurred_at".into())
+        }
     }
 }
+
+/// How others call weir's columns, alone or with one of [`ENDINGS`].
+const FOREIGN_NAMES: [(&str, &[&str]); 4] = [
+    (
+        "occurred_at",
+        &["when", "time", "date", "datetime", "created", "happened", "datum", "zeit", "zeitpunkt"],
+    ),
+    ("user_id", &["user", "uid", "customer", "client", "visitor", "member", "email", "kunde"]),
+    ("event_type", &["type", "action", "activity", "kind", "aktion", "art"]),
+    ("event_id", &["uuid", "order", "transaction", "invoice", "booking"]),
+];
+const ENDINGS: [&str; 6] = ["id", "at", "on", "no", "nr", "name"];
+/// What may part the fields of a file.
+const DELIMITERS: [(char, &str); 5] = [('|', "'|'"), (';', "';'"), ('\t', "tab"), (',', "','"), ('^', "'^'")];
 
 impl Column {
     /// As weir and the systems before it name it, however it is spelt: `Event Type`, `eventType`.
@@ -82,6 +119,7 @@ impl Columns {
         renamings: &[Renaming],
         others_are_properties: bool,
     ) -> anyhow::Result<Self> {
+        is_a_table(header)?;
         for Renaming { from, .. } in renamings {
             ensure!(
                 header.iter().any(|name| name.trim() == from),
@@ -101,18 +139,15 @@ impl Columns {
                     continue;
                 }
             };
-            ensure!(known.insert(format!("{column:?}")), "the file has two columns for '{}'", column.name());
+            ensure!(
+                known.insert(format!("{column:?}")),
+                "the file has two columns for '{}': remove or rename one",
+                column.name()
+            );
             columns.push(column);
         }
-        if let Some(first) = unknown.first() {
-            let names = FIELD_NAMES.iter().map(|(known, _)| *known);
-            let hint =
-                nearest(first, names).map_or(String::new(), |known| format!("; '{first}' may be '{known}'"));
-            bail!(
-                "weir does not know the columns {} of the file{hint}. Say what they are, such as --columns \"{first}=user_id\", or \
-                 take them as properties with --properties",
-                unknown.join(", ")
-            );
+        if !unknown.is_empty() {
+            return Err(unknown_columns(header, &unknown));
         }
         for required in [Field::EventType, Field::OccurredAt] {
             ensure!(
@@ -154,6 +189,98 @@ impl Column {
     }
 }
 
+/// Refuses a first line that is not one of names: JSON, or with another separator.
+fn is_a_table(header: &StringRecord) -> anyhow::Result<()> {
+    let first = header.get(0).unwrap_or_default().trim();
+    ensure!(
+        !first.starts_with(['{', '[']),
+        "this looks like JSON, and weir import reads CSV. Send a file with one event as JSON in each line with curl: \
+         POST /events, Content-Type: application/x-ndjson"
+    );
+    if header.len() == 1
+        && let Some((character, delimiter)) = DELIMITERS.iter().find(|(one, _)| first.contains(*one))
+    {
+        let names = first.split(*character).count();
+        bail!(
+            "the first line is one column, '{first}'. It looks like {names} columns: add --delimiter {delimiter}"
+        );
+    }
+    Ok(())
+}
+
+/// The column that a name probably means. A wrong guess is worse than none.
+fn guess(name: &str) -> Option<&'static str> {
+    let spelt = spelt(name);
+    let words: Vec<&str> = spelt.split('_').filter(|word| !word.is_empty()).collect();
+    let foreign = match words[..] {
+        [one] => Some(one),
+        [one, ending] if ENDINGS.contains(&ending) => Some(one),
+        _ => None,
+    };
+    let meant = foreign.and_then(|one| FOREIGN_NAMES.iter().find(|(_, names)| names.contains(&one)));
+    let fields = FIELD_NAMES.iter().map(|(known, _)| *known);
+    meant.map(|(column, _)| *column).or_else(|| nearest(&spelt, fields))
+}
+
+/// What to say of columns that weir does not know.
+fn unknown_columns(header: &StringRecord, unknown: &[&str]) -> anyhow::Error {
+    let is_there = |column: &str| header.iter().any(|name| spelt(name) == column);
+    let guesses = unknown.iter().filter_map(|name| Some((*name, guess(name)?)));
+    let mut guessed: Vec<(&str, &str)> = Vec::new();
+    for (name, column) in guesses.filter(|(_, column)| !is_there(column)) {
+        if guessed.iter().all(|(_, known)| *known != column) {
+            guessed.push((name, column));
+        }
+    }
+    let example = if guessed.is_empty() {
+        "--columns \"NAME=COLUMN\"".to_owned()
+    } else {
+        let pairs: Vec<String> = guessed.iter().map(|(name, column)| format!("{name}={column}")).collect();
+        format!("perhaps --columns \"{}\"", pairs.join(","))
+    };
+    anyhow!(
+        "weir does not know the columns {} of the file. Say what they are: {example}, where a column is event_type, occurred_at, \
+         user_id, event_id or properties.NAME. Or add --properties, which takes all others as properties",
+        unknown.join(", ")
+    )
+}
+
 fn told(header: &StringRecord) -> String {
     header.iter().map(str::trim).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(header: &[&str]) -> String {
+        Columns::of(&StringRecord::from(header.to_vec()), &[], false).expect_err("is refused").to_string()
+    }
+
+    #[test]
+    fn a_column_is_guessed_from_its_name_or_not_at_all() {
+        let said = wrong(&["Order no", "Customer", "When", "Action", "Amount"]);
+        let guess =
+            "perhaps --columns \"Order no=event_id,Customer=user_id,When=occurred_at,Action=event_type\"";
+        assert!(said.contains(guess), "{said}");
+        let said = wrong(&["id", "customer country", "phone number", "event_type", "occurred_at"]);
+        assert!(said.contains("Say what they are: --columns \"NAME=COLUMN\""), "{said}");
+    }
+
+    #[test]
+    fn another_separator_and_another_format_are_recognised() {
+        assert!(wrong(&["event_type|occurred_at"]).ends_with("It looks like 2 columns: add --delimiter '|'"));
+        assert!(wrong(&["event_type;occurred_at;user_id"]).ends_with("3 columns: add --delimiter ';'"));
+        assert!(wrong(&["{\"event_type\": \"a\"", "\"user_id\": \"b\"}"]).contains("looks like JSON"));
+    }
+
+    #[test]
+    fn a_name_may_have_commas_and_equal_signs() {
+        let Renamings(renamings) =
+            "Name, first=user_id,When=occurred_at,a=b=event_type".parse().expect("renamings");
+        let names: Vec<&str> = renamings.iter().map(|renaming| renaming.from.as_str()).collect();
+        assert_eq!(names, ["Name, first", "When", "a=b"]);
+        assert!("when".parse::<Renamings>().is_err());
+        assert!("when=soon".parse::<Renamings>().is_err());
+    }
 }

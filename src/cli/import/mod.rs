@@ -11,7 +11,12 @@ mod source;
 mod table;
 mod times;
 
-use std::{collections::HashSet, path::PathBuf, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use chrono::{SubsecRound, Utc};
@@ -26,6 +31,7 @@ use weir::{
         validate::{Dialect, Rejection, Rules},
     },
     model::{
+        duration::{counted, in_words},
         event::{Batch, Copies, Event},
         project::{Project, ProjectId},
         zone::Zone,
@@ -33,14 +39,16 @@ use weir::{
     projects::event_types::EventTypes,
     store,
     stream::{Stream, message::Encoded, publish::Publisher},
+    telemetry,
 };
 
 use self::{
-    columns::{Columns, Renaming},
-    line::{Line, Lines},
-    report::Report,
+    columns::{Columns, Renaming, Renamings},
+    line::{Line, Lines, Writing},
+    report::{Refused, Report},
     source::Source,
     table::Table,
+    times::Dates,
 };
 
 /// Events in a message.
@@ -53,28 +61,39 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How often the workers are asked how far they are.
 const WAIT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long nothing is stored before it is said where to look.
+const STUCK: Duration = Duration::from_secs(5);
+
 #[derive(Args)]
+// Of requests, which an import does not make.
+#[command(mut_arg("max_events", hidden), mut_arg("max_body", hidden), mut_arg("max_decompressed", hidden))]
 pub(super) struct Options {
     /// A CSV file, plain or gzip, in UTF-8 or UTF-16. Its first line names its columns, in any order: `event_type` and
-    /// `occurred_at`, and if there are `event_id`, `user_id`, `properties_json` and any number of `properties.NAME`. A line
-    /// without an id gets one from what it says and how often the file has said it before, so the same file can be imported
+    /// `occurred_at`, and if you have them `event_id`, `user_id`, `properties_json` and any number of `properties.NAME`. A line
+    /// without an id gets one from what it says and how often the file has said it before, so you can import the same file
     /// again, also when it has grown
     file: PathBuf,
     /// The project's name
     #[arg(long, env = "WEIR_PROJECT", default_value = "dev")]
     project: String,
-    /// What stands between fields: one character, or `tab`; without it comma, semicolon or tab, whichever parts the first line
+    /// The separator of fields: one character, or `tab`; without it comma, semicolon or tab, whichever splits the first line
     #[arg(long, value_parser = delimiter)]
     delimiter: Option<u8>,
     /// What columns of other names are, such as `when=occurred_at,country=properties.country`
-    #[arg(long, value_name = "NAME=COLUMN", value_delimiter = ',')]
-    columns: Vec<Renaming>,
+    #[arg(long, value_name = "NAME=COLUMN")]
+    columns: Vec<Renamings>,
     /// Take all columns that weir does not know as properties
     #[arg(long)]
     properties: bool,
-    /// The zone of times that name none, such as Europe/Kyiv
+    /// The time zone of times without one, such as Europe/Kyiv
     #[arg(long, value_parser = super::projects::timezone)]
     timezone: Option<Zone>,
+    /// What dates such as 02.03.2026 or 3/2/2026 begin with
+    #[arg(long)]
+    dates: Option<Dates>,
+    /// Take 49,90 and 1.234,50 in columns of properties as numbers
+    #[arg(long)]
+    decimal_comma: bool,
     /// Only check the file, count, and show the first events as they would be stored
     #[arg(long)]
     dry_run: bool,
@@ -104,6 +123,8 @@ fn delimiter(text: &str) -> Result<u8, String> {
 /// Lines that were read together.
 struct Chunk {
     lines: Vec<Line>,
+    /// Those of them that are no events.
+    refused: Vec<Refused>,
     /// Bytes of the file that were read by then.
     read: u64,
 }
@@ -112,7 +133,8 @@ struct Chunk {
 struct Sent {
     new: usize,
     known: usize,
-    refused: Vec<(u64, Rejection)>,
+    /// In the order of their lines.
+    refused: Vec<Refused>,
     last_sequence: u64,
     read: u64,
 }
@@ -122,14 +144,22 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let cannot_read = || format!("cannot read {name}");
     let Source { text, read, size } =
         Source::open(&options.file).with_context(|| format!("cannot open {name}"))?;
+    let pool = store::open(&options.database).await?;
+    let project = super::project_named(&pool, &options.project).await?;
     let mut table = Table::new(text);
     let header = table.header(options.delimiter).with_context(cannot_read)?;
     let header =
         header.with_context(|| format!("{name} is empty: expected a line that names its columns"))?;
-    let columns = Columns::of(&header, &options.columns, options.properties)?;
+    let renamings: Vec<Renaming> =
+        options.columns.iter().flat_map(|Renamings(renamings)| renamings.iter().cloned()).collect();
+    let columns = Columns::of(&header, &renamings, options.properties)?;
+    eprintln!(
+        "{} {name} for project '{}', whose days are those of {}.",
+        if options.dry_run { "Checking" } else { "Importing" },
+        project.name,
+        project.timezone.name()
+    );
 
-    let pool = store::open(&options.database).await?;
-    let project = super::project_named(&pool, &options.project).await?;
     let stream = Stream::connect(&options.nats).await?;
     stream.attach().await?;
     let import = Import {
@@ -139,41 +169,48 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         publisher: Publisher::new(stream.clone(), &options.publishing),
         pool,
         is_dry: options.dry_run,
+        is_waiting: AtomicBool::new(false),
     };
 
     let progress = progress(size);
     let (mut report, mut last_sequence) = (Report::default(), 0);
-    let mut lines = Lines::new(&columns, project.id, options.timezone.as_ref());
+    let writing = Writing {
+        zone: options.timezone.as_ref(),
+        dates: options.dates,
+        decimal_comma: options.decimal_comma,
+    };
+    let mut lines = Lines::new(&columns, project.id, writing);
     let mut sending = FuturesOrdered::new();
     let mut to_show = if options.dry_run { SHOWN } else { 0 };
     loop {
         let rows = table.rows(CHUNK, |row| line::can_have_lines(&columns, row)).with_context(cannot_read)?;
         let last = rows.is_empty();
-        let mut chunk = Chunk { lines: Vec::with_capacity(rows.len()), read: read.load(Ordering::Relaxed) };
+        let read = read.load(Ordering::Relaxed);
+        let mut chunk = Chunk { lines: Vec::with_capacity(rows.len()), refused: Vec::new(), read };
         for row in rows {
             match row {
                 Ok(row) => match lines.line(&row) {
                     Ok(line) => chunk.lines.push(line),
-                    Err(rejection) => report.rejection(&progress, row.line, &rejection),
+                    Err(rejection) => chunk.refused.push(Refused::Rejected(row.line, rejection)),
                 },
-                Err(no_row) => report.no_row(&progress, &no_row),
+                Err(no_row) => chunk.refused.push(Refused::NoRow(no_row)),
             }
         }
         import.show(&chunk, &mut to_show, &progress);
-        if !chunk.lines.is_empty() {
+        if !last {
             sending.push_back(import.send(chunk));
         }
         while sending.len() >= if last { 1 } else { IN_FLIGHT } {
             if let Some(sent) = sending.next().await {
                 let sent = sent?;
-                for (line, rejection) in &sent.refused {
-                    report.rejection(&progress, *line, rejection);
+                for refused in &sent.refused {
+                    report.refuse(&progress, refused);
                 }
                 report.new += sent.new;
                 report.known += sent.known;
                 last_sequence = last_sequence.max(sent.last_sequence);
                 progress.set_position(sent.read);
-                progress.set_message(format!("{} events", report.new + report.known));
+                progress.set_message(counted((report.new + report.known) as u64, "event"));
             }
         }
         if last {
@@ -195,6 +232,8 @@ struct Import<'a> {
     publisher: Publisher,
     pool: PgPool,
     is_dry: bool,
+    /// Events cannot be sent, which is said once.
+    is_waiting: AtomicBool,
 }
 
 impl Import<'_> {
@@ -224,12 +263,12 @@ impl Import<'_> {
 
     async fn send(&self, chunk: Chunk) -> anyhow::Result<Sent> {
         let rules = self.rules();
-        let mut sent = Sent { new: 0, known: 0, refused: Vec::new(), last_sequence: 0, read: chunk.read };
+        let mut sent = Sent { new: 0, known: 0, refused: chunk.refused, last_sequence: 0, read: chunk.read };
         let mut events = Vec::with_capacity(chunk.lines.len());
         for line in &chunk.lines {
             match rules.texts(line.texts()) {
                 Ok(valid) => events.push((line.number, valid.event)),
-                Err(rejection) => sent.refused.push((line.number, rejection)),
+                Err(rejection) => sent.refused.push(Refused::Rejected(line.number, rejection)),
             }
         }
         let limit = self.project.overrides.max_event_types.unwrap_or(self.limits.max_event_types);
@@ -237,7 +276,11 @@ impl Import<'_> {
         let beyond = self.event_types.beyond(self.project.id, limit, &event_types).await;
         for (line, event) in events.extract_if(.., |(_, event)| beyond.contains(&*event.event_type)) {
             let rejection = Rejection::too_many_event_types(&event.event_type, limit.get());
-            sent.refused.push((line, rejection));
+            sent.refused.push(Refused::Rejected(line, rejection));
+        }
+        sent.refused.sort_by_key(Refused::line);
+        if events.is_empty() {
+            return Ok(sent);
         }
         let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
         sent.known = self.known(&events).await?;
@@ -273,7 +316,15 @@ impl Import<'_> {
         loop {
             match self.publisher.publish(self.project.id, event_ids, payload.clone()).await {
                 Ok(published) => return Ok(published.sequence),
-                Err(error) if error.is_transient() => tokio::time::sleep(RETRY_PAUSE).await,
+                Err(error) if error.is_transient() => {
+                    if !self.is_waiting.swap(true, Ordering::Relaxed) {
+                        eprintln!(
+                            "Waiting, because events cannot be sent: {}. Ctrl-C is safe: import the file again later.",
+                            telemetry::chain(&error)
+                        );
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -285,22 +336,41 @@ fn progress(size: u64) -> ProgressBar {
     ProgressBar::new(size).with_style(ProgressStyle::with_template(style).expect("a valid template"))
 }
 
+/// Says at once what is waited for, and after a while where to look: whoever reads it may have no worker.
 async fn wait_until_stored(stream: &Stream, project_id: ProjectId, sequence: u64) -> anyhow::Result<()> {
     let style = ProgressStyle::with_template("{spinner} {msg}").expect("a valid template");
     let progress = ProgressBar::new_spinner().with_style(style);
+    let (mut before, mut since, mut told) = (None, Instant::now(), false);
     loop {
         let stored = stream.stored_up_to(project_id).await?;
         if stored >= sequence {
             break;
         }
-        progress.set_message(format!(
-            "{} messages wait for weir-worker; Ctrl-C is safe, they wait on",
-            sequence - stored
-        ));
+        let waiting = counted(sequence - stored, "message");
+        if before.is_none() {
+            eprintln!("Waiting for weir-worker to store {waiting}. You can press Ctrl-C: they are safe.");
+        }
+        if before != Some(stored) {
+            (before, since) = (Some(stored), Instant::now());
+        } else if since.elapsed() >= STUCK && !told {
+            told = true;
+            progress.suspend(|| {
+                eprintln!(
+                    "weir-worker has stored nothing for {}. Is it running? `weir doctor` tells.",
+                    in_words(STUCK)
+                );
+            });
+        }
+        progress.set_message(format!("{waiting} to be stored"));
         progress.tick();
         tokio::time::sleep(WAIT_PAUSE).await;
     }
     progress.finish_and_clear();
     println!("weir-worker is done with all of them.");
     Ok(())
+}
+
+/// An option that is not shown.
+fn hidden(argument: clap::Arg) -> clap::Arg {
+    argument.hide(true)
 }

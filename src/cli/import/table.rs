@@ -10,6 +10,8 @@ const LONGEST: usize = 256 << 10;
 /// Bytes that are taken apart at a time.
 const STEP: usize = 1 << 20;
 
+const NOT_UTF8: &str = "not UTF-8: save the file as \"CSV UTF-8\", or convert it with iconv";
+
 /// A row, and the line on which it begins, from 1.
 pub(super) struct Row {
     pub(super) line: u64,
@@ -46,6 +48,10 @@ impl<R: BufRead> Table<R> {
     /// the most names.
     pub(super) fn header(&mut self, delimiter: Option<u8>) -> io::Result<Option<StringRecord>> {
         self.fill()?;
+        let first = self.lines.split(|byte| *byte == b'\n').find(|line| !line.is_empty());
+        if first.is_some_and(|first| std::str::from_utf8(first).is_err()) {
+            return Err(io::Error::other(format!("line 1: {NOT_UTF8}")));
+        }
         let mut best: Option<(u8, StringRecord, usize)> = None;
         let given = delimiter.map(|delimiter| vec![delimiter]);
         for delimiter in given.unwrap_or_else(|| b",;\t".to_vec()) {
@@ -106,7 +112,12 @@ impl<R: BufRead> Table<R> {
                 Ok(true) if Some(fields.len()) == self.fields => Ok(Row { line, fields }),
                 Ok(true) => {
                     let (expected, got) = (self.fields.unwrap_or_default(), fields.len());
-                    Err(NoRow { line, why: format!("expected {expected} fields, got {got}") })
+                    let remedy = if got > expected {
+                        ": put a field that contains the separator in double quotes"
+                    } else {
+                        ": a separator is missing"
+                    };
+                    Err(NoRow { line, why: format!("expected {expected} fields, got {got}{remedy}") })
                 }
                 Err(error) => Err(NoRow { line, why: why(&error) }),
             };
@@ -208,7 +219,7 @@ enum State {
 
 fn why(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8: save the file as \"CSV UTF-8\"".into(),
+        csv::ErrorKind::Utf8 { .. } => NOT_UTF8.into(),
         _ => error.to_string(),
     }
 }

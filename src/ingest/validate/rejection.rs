@@ -92,8 +92,15 @@ impl Rejection {
     }
 
     /// A field that should be JSON and is not.
-    pub fn invalid_json(field: &'static str, error: &serde_json::Error) -> Self {
-        Self::new(field, Reason::InvalidText, format!("not valid JSON: {error}"))
+    pub fn invalid_json(field: &'static str, text: &str, error: &serde_json::Error) -> Self {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let (why, column) = (error.to_string().replace(&place, ""), error.column());
+        let text = super::shortened(text);
+        Self::new(
+            field,
+            Reason::InvalidText,
+            format!("not valid JSON at its character {column} ({why}); got '{text}'"),
+        )
     }
 
     pub fn too_many_event_types(event_type: &str, limit: u32) -> Self {

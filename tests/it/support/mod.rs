@@ -95,6 +95,11 @@ impl Weir {
         Process::run("weir", arguments, &self.variables).await
     }
 
+    /// A command of `weir` that is not started yet.
+    pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
+        process::command("weir", arguments, &self.variables)
+    }
+
     /// Runs a command of `weir` until something has happened, and then presses Ctrl-C.
     pub async fn interrupt(&self, arguments: &[&str], when: impl Future) -> Finished {
         Process::interrupt("weir", arguments, &self.variables, when).await
