@@ -95,9 +95,9 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let spec = service.spec();
     let document = openapi::complete(&spec);
     let known = Arc::new(Known::from_document(&document));
-    let swagger = openapi::page(&service.swagger_ui_html(), &spec, &document);
     let json = serde_json::to_string_pretty(&document).expect("a document can be written");
     let yaml = serde_yaml_ng::to_string(&document).expect("a document can be written");
+    let swagger = openapi::page(&service.swagger_ui_html(), &spec, document);
     Route::new()
         .at("/docs", openapi::page::page("text/html; charset=utf-8", swagger))
         .at("/openapi.json", openapi::page::page("application/json", json))
@@ -147,13 +147,13 @@ async fn handle<E: Endpoint>(
             let mut problem = Problem::from_poem(error);
             if problem.code == Code::MethodNotAllowed {
                 let methods = known.methods(&path);
-                problem.detail = format!("this path has {methods}").into();
+                problem.detail = format!("This endpoint takes {methods}.").into();
                 problem.headers.push((header::ALLOW, methods.to_owned()));
             }
             if problem.code == Code::NotFound && known.path(&path).is_none() {
                 problem.detail = match known.meant(&path) {
-                    Some(meant) => format!("There is nothing at this path. Did you mean {meant}?"),
-                    None => "There is nothing at this path. All endpoints are listed at /docs.".into(),
+                    Some(meant) => format!("There is no such endpoint. Did you mean {meant}?"),
+                    None => "There is no such endpoint. All endpoints are listed at /docs.".into(),
                 }
                 .into();
             }
@@ -196,10 +196,14 @@ fn one_host(request: &Request) -> Result<(), Problem> {
     }
 }
 
-/// `/users` of `/users/17/friends`.
+/// `/users` of `/users/17/friends`, with slashes that are too many: `//events`, `/events/`.
 fn first_part(path: &str) -> &str {
-    let end = path.get(1..).and_then(|rest| rest.find('/')).map_or(path.len(), |at| at + 1);
-    &path[..end]
+    let begin = path.len() - path.trim_start_matches('/').len();
+    match path[begin..].find('/') {
+        Some(at) if path[begin + at..].trim_start_matches('/').is_empty() => path,
+        Some(at) => &path[..begin + at],
+        None => path,
+    }
 }
 
 fn log_problem(problem: &Problem, span: &Span) {

@@ -156,7 +156,7 @@ fn refuse(socket: &TcpStream, no_place: NoPlace) {
 fn refusal(request_id: &str, detail: &str) -> String {
     let body = serde_json::json!({
         "type": "https://weir.dev/problems/overloaded",
-        "title": "Too much to do",
+        "title": "weir is busy",
         "status": 503,
         "code": "overloaded",
         "detail": detail,

@@ -46,7 +46,7 @@ pub enum StoreError {
     Year(i32),
     #[error("the database did not answer in time")]
     TimedOut,
-    #[error("no turn to read events came in time")]
+    #[error("no permit to read events became free in time")]
     NoTurn,
     #[error("the answer would have more than {0} rows")]
     TooManyRows(usize),

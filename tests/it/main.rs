@@ -23,6 +23,7 @@ mod doctor;
 mod documents;
 mod durability;
 mod earlier;
+mod examples;
 mod expiry;
 mod fairness;
 mod faults;

@@ -65,7 +65,9 @@ impl Gate {
             .inspect_err(|_| metrics::rate_limit_exceeded("address"))?;
         let unauthorized = |detail| Problem::new(Code::Unauthorized, detail);
         let (key, in_query) = presented::<N>(request).ok_or_else(|| {
-            unauthorized("Send a key of the project as `X-API-Key: KEY` or `Authorization: Bearer KEY`.")
+            unauthorized(
+                "Send a key of your project in the header X-API-Key, or as `Authorization: Bearer KEY`.",
+            )
         })?;
         let Holder { project, key_id, kind } = self
             .keys
@@ -77,12 +79,16 @@ impl Gate {
         record_all!(Span::current(), project_id = project.id.get(), key_id);
         if !kind.allows(N::KIND) {
             let needed = if N::KIND == KeyKind::Admin { "" } else { " or admin" };
-            let detail = format!("This needs a key of kind {}{needed}, not {}.", N::KIND.name(), kind.name());
+            let detail = format!(
+                "This call needs a key of kind {}{needed}. Yours is of kind {}.",
+                N::KIND.name(),
+                kind.name()
+            );
             return Err(Problem::new(Code::Forbidden, detail));
         }
         if in_query && kind != KeyKind::Write {
             let detail = format!(
-                "A key of kind {} does not belong into an address, which logs keep: only one of kind write may stand there.",
+                "Only a key of kind write may be in the address, because logs keep addresses. Send this key, of kind {}, in the header X-API-Key.",
                 kind.name()
             );
             return Err(Problem::new(Code::Forbidden, detail));
@@ -102,7 +108,9 @@ impl Gate {
         if own || allowed.allow(origin) {
             return Ok(());
         }
-        let detail = format!("Pages of the origin {origin} may not use this project's keys.");
+        let detail = format!(
+            "Web pages of {origin} may not use this project's keys. `weir project set NAME --origins` allows them."
+        );
         Err(Problem::new(Code::OriginNotAllowed, detail))
     }
 
@@ -205,7 +213,7 @@ const SCHEMES: [(&str, MetaSecurityScheme); 4] = [
         MetaSecurityScheme {
             ty: "http",
             scheme: Some("basic"),
-            description: Some("The key as user name, no password."),
+            description: Some("The key as the user name, without a password."),
             ..SCHEME
         },
     ),
@@ -214,7 +222,7 @@ const SCHEMES: [(&str, MetaSecurityScheme); 4] = [
         MetaSecurityScheme {
             ty: "apiKey",
             description: Some(
-                "The parameter `key` with a key of kind write, for `navigator.sendBeacon`, which can set no header.",
+                "The parameter `key`, with a key of kind write: for `navigator.sendBeacon`, which cannot set a header.",
             ),
             name: Some(KEY_PARAMETER),
             key_in: Some("query"),

@@ -76,7 +76,8 @@ const SEND_LINES: &str = r#"requestInterceptor: request => {
 
 /// Swagger's page with this document, from the page with poem-openapi's. It keeps the keys that were entered, in the
 /// browser, when it is loaded anew.
-pub fn page(page: &str, spec: &str, document: &Value) -> String {
+pub fn page(page: &str, spec: &str, mut document: Value) -> String {
+    keep_one_way(&mut document);
     // Inside a script: an end tag in a text would end it.
     let document = document.to_string().replace("</", "<\\/");
     page.replace(spec, &document)
@@ -137,6 +138,18 @@ fn add_problems(document: &mut Value) {
                 let problem = Problem::invalid(code, description, errors.into_iter().collect());
                 content["example"] = problem.to_json("0199a6f0-2222-7000-8000-000000000002").into();
             }
+        }
+    }
+}
+
+/// Leaves one way to send a key, which fits everywhere. Of several, Swagger's dialog puts the cursor into the last.
+fn keep_one_way(document: &mut Value) {
+    if let Some(schemes) = document["components"]["securitySchemes"].as_object_mut() {
+        schemes.retain(|name, _| name == KEYS[0]);
+    }
+    for operation in operations(document) {
+        if let Some(security) = operation.get_mut("security").and_then(Value::as_array_mut) {
+            security.retain(|scheme| scheme.get(KEYS[0]).is_some());
         }
     }
 }

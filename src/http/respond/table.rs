@@ -101,7 +101,11 @@ fn sent(query: &str) -> Result<Option<Form>, Problem> {
     let mut sent = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == PARAMETER);
     let refused = |code, message: String| {
         let error = FieldError::new(PARAMETER, code, message);
-        Problem::invalid(Code::ValidationFailed, "a parameter is not valid", vec![error])
+        Problem::invalid(
+            Code::ValidationFailed,
+            format!("'{PARAMETER}' is not valid: {}", error.message),
+            vec![error],
+        )
     };
     let Some((_, form)) = sent.next() else { return Ok(None) };
     if sent.next().is_some() {

@@ -75,7 +75,7 @@ enum DeletionStatus {
 
 #[derive(ApiResponse)]
 enum DeletionResponse {
-    /// The user is deleted: statistics follow within seconds
+    /// Everything that weir has of this user is deleted: statistics follow within seconds
     #[oai(status = 202)]
     Accepted(Json<UserDeletion>),
 }
@@ -139,7 +139,7 @@ impl UsersApi {
         let user_id = checks.finish(user_id)?;
         let deleted_at = Utc::now().trunc_subsecs(6);
         deletions::request(&self.pool, caller.project.id, &user_id, deleted_at).await?;
-        info!("a user is deleted");
+        info!("the deletion of a user was requested");
         let deletion = UserDeletion { status: DeletionStatus::Accepted, deleted_at: Instant(deleted_at) };
         Ok(DeletionResponse::Accepted(Json(deletion)))
     }

@@ -29,9 +29,9 @@ impl Problem {
         }
         let detail = error.to_string();
         match error.status() {
-            StatusCode::NOT_FOUND => Self::new(Code::NotFound, "GET /docs shows what there is."),
+            StatusCode::NOT_FOUND => Self::new(Code::NotFound, "All endpoints are listed at /docs."),
             StatusCode::METHOD_NOT_ALLOWED => {
-                Self::new(Code::MethodNotAllowed, "GET /docs shows what there is.")
+                Self::new(Code::MethodNotAllowed, "All endpoints are listed at /docs.")
             }
             _ if error.is::<ContentTypeError>() => Self::new(Code::UnsupportedMediaType, detail),
             status if status.is_client_error() => Self::new(Code::BadRequest, detail),
@@ -41,35 +41,42 @@ impl Problem {
 
     pub fn key_not_looked_up(error: Arc<StoreError>) -> Self {
         if error.is_transient() {
-            Self::new(Code::StoreUnavailable, "The key cannot be looked up now.").caused(error)
+            Self::new(
+                Code::StoreUnavailable,
+                "The key cannot be looked up now. Send the request again after Retry-After.",
+            )
+            .caused(error)
         } else {
             Self::internal(error)
         }
     }
 
     pub fn body_not_whole(error: io::Error) -> Self {
-        Self::new(Code::BadRequest, "the body did not arrive whole").caused(error)
+        Self::new(
+            Code::BadRequest,
+            "The body ended before its Content-Length, or the connection broke. Send the request again.",
+        )
+        .caused(error)
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_too_expensive() {
-            let detail = "The question was ended because it costs too much: ask for less time.";
+            let detail = "The question took too long to answer. Ask for fewer days, or fewer values.";
             Self::new(Code::QueryTooExpensive, detail).caused(error)
         } else if matches!(error, StoreError::NoTurn) {
-            let detail =
-                "Too many questions that read events are being answered: ask again after Retry-After.";
+            let detail = "weir is answering as many questions about single events as it can. Ask again after Retry-After.";
             Self::new(Code::Overloaded, detail).caused(error)
         } else if error.is_transient() {
             let detail = if error.is_of_pool() {
-                "No connection to the database came free in time; events are still taken. Ask again after Retry-After."
+                "No connection to the database became free in time. Events are still taken. Ask again after Retry-After."
             } else {
-                "The database cannot be reached; events are still taken."
+                "The database cannot be reached. Events are still taken. Ask again after Retry-After."
             };
             Self::new(Code::StoreUnavailable, detail).caused(error)
         } else if error.is_of_data() {
-            let detail = "The database cannot work with a value of the question.";
+            let detail = "A value of the question is outside what the database can hold. Look at its dates and numbers.";
             Self::new(Code::ValidationFailed, detail).caused(error)
         } else {
             Self::internal(error)
@@ -83,11 +90,11 @@ impl From<NotTaken> for Problem {
             NotTaken::Body(error) => error.into(),
             NotTaken::OverRate(error) => error.into(),
             NotTaken::KeyReused => {
-                let detail = "Another body came under this Idempotency-Key, and nothing of this one was taken: send it under a key of its own.";
+                let detail = "This Idempotency-Key was used for another body. Nothing of the request was taken; send it with a new key.";
                 Self::new(Code::IdempotencyKeyReused, detail)
             }
             NotTaken::NotPublished { allowance, .. } => {
-                let detail = "The events could not be made durable; send them again with the same ids.";
+                let detail = "The events could not be made durable. Send them again with the same ids after Retry-After.";
                 let problem = Self::new(Code::StreamUnavailable, detail).caused(error);
                 Self { allowance: Some(allowance), ..problem }
             }

@@ -119,7 +119,7 @@ impl Problem {
     }
 
     pub fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
-        Self::new(Code::Internal, "The failure is in the logs under this request's id.").caused(cause)
+        Self::new(Code::Internal, "The log of weir has the cause, under this request's id.").caused(cause)
     }
 
     fn caused(mut self, cause: impl Error + Send + Sync + 'static) -> Self {

@@ -27,12 +27,12 @@ impl Statuses for Sending {
     const STATUSES: &'static [(u16, &'static str)] = &[
         (400, "The body cannot be read, or no event of it is valid"),
         (401, "The key is missing or unknown"),
-        (403, "The key may not send events, or not from this page"),
+        (403, "The key may not send events, or not from this web page"),
         (408, "The body did not arrive in time"),
         (413, "The body or the batch is too large"),
         (415, "The body's type or encoding is not supported"),
-        (422, "Another body came under the same `Idempotency-Key`; nothing of the request was taken"),
-        (429, "More was sent than the rate allows; nothing of the request was taken"),
+        (422, "Another body was sent with the same `Idempotency-Key`; nothing of the request was taken"),
+        (429, "The rate limit is reached; nothing of the request was taken"),
         (500, "A failure of weir"),
         (503, "The events cannot be made durable now: send them again after `Retry-After`"),
     ];
@@ -46,14 +46,11 @@ impl Statuses for Asking {
     const STATUSES: &'static [(u16, &'static str)] = &[
         (400, "A parameter is not valid"),
         (401, "The key is missing or unknown"),
-        (403, "The key may not ask questions, or not from this page"),
-        (422, "The question costs too much: `errors` says what to narrow"),
-        (429, "More requests came from this address than its rate allows"),
+        (403, "The key may not ask questions, or not from this web page"),
+        (422, "The question takes too long to answer: `errors` says what to narrow"),
+        (429, "This address has reached its limit of requests"),
         (500, "A failure of weir"),
-        (
-            503,
-            "The database cannot be reached now, or too many questions that read events are being answered",
-        ),
+        (503, "The database cannot be reached now, or weir is answering as many questions as it can"),
     ];
     const ALLOWANCE: bool = false;
 }
@@ -65,17 +62,14 @@ impl Statuses for AskingInBody {
     const STATUSES: &'static [(u16, &'static str)] = &[
         (400, "The body cannot be read, or a part of the question is not valid"),
         (401, "The key is missing or unknown"),
-        (403, "The key may not ask questions, or not from this page"),
+        (403, "The key may not ask questions, or not from this web page"),
         (408, "The body did not arrive in time"),
         (413, "The body is too large"),
         (415, "The body is not `application/json`"),
-        (422, "The question costs too much: `errors` says what to narrow"),
-        (429, "More requests came from this address than its rate allows"),
+        (422, "The question takes too long to answer: `errors` says what to narrow"),
+        (429, "This address has reached its limit of requests"),
         (500, "A failure of weir"),
-        (
-            503,
-            "The database cannot be reached now, or too many questions that read events are being answered",
-        ),
+        (503, "The database cannot be reached now, or weir is answering as many questions as it can"),
     ];
     const ALLOWANCE: bool = false;
 }
@@ -87,10 +81,10 @@ impl Statuses for Finding {
     const STATUSES: &'static [(u16, &'static str)] = &[
         (400, "A parameter is not valid"),
         (401, "The key is missing or unknown"),
-        (403, "The key may not ask questions, or not from this page"),
-        (404, "It is not there"),
-        (422, "The question costs too much"),
-        (429, "More requests came from this address than its rate allows"),
+        (403, "The key may not ask questions, or not from this web page"),
+        (404, "Not found"),
+        (422, "The question takes too long to answer"),
+        (429, "This address has reached its limit of requests"),
         (500, "A failure of weir"),
         (503, "The database cannot be reached now"),
     ];
@@ -104,8 +98,8 @@ impl Statuses for Managing {
     const STATUSES: &'static [(u16, &'static str)] = &[
         (400, "A parameter is not valid"),
         (401, "The key is missing or unknown"),
-        (403, "The key is not of kind admin, or may not be used from this page"),
-        (429, "More requests came from this address than its rate allows"),
+        (403, "The key is not of kind admin, or may not be used from this web page"),
+        (429, "This address has reached its limit of requests"),
         (500, "A failure of weir"),
         (503, "The database cannot be reached now"),
     ];
@@ -119,7 +113,7 @@ impl Statuses for Merging {
     const STATUSES: &'static [(u16, &'static str)] = &[
         (400, "The body cannot be read, or a name is not valid, or both are the same user's"),
         (401, "The key is missing or unknown"),
-        (403, "The key is not of kind admin, or may not be used from this page"),
+        (403, "The key is not of kind admin, or may not be used from this web page"),
         (408, "The body did not arrive in time"),
         (
             409,
@@ -127,7 +121,7 @@ impl Statuses for Merging {
         ),
         (413, "The body is too large"),
         (415, "The body is not `application/json`"),
-        (429, "More requests came from this address than its rate allows"),
+        (429, "This address has reached its limit of requests"),
         (500, "A failure of weir"),
         (503, "The database cannot be reached now"),
     ];

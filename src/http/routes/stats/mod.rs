@@ -34,7 +34,7 @@ fn example_to<const REQUIRED: bool>() -> Param<NaiveDate, REQUIRED> {
 }
 
 fn example_day() -> Param<NaiveDate, true> {
-    Param::example("2024-03-10")
+    Param::example("2024-03-01")
 }
 
 fn timezone(project: &Project) -> String {

@@ -147,7 +147,7 @@ impl Table for Pages {
 }
 
 fn example_date<const REQUIRED: bool>() -> Param<NaiveDate, REQUIRED> {
-    Param::example("2024-03-10")
+    Param::example("2024-03-01")
 }
 
 fn example_site() -> Required<String> {
