@@ -16,7 +16,10 @@ use super::{
     cors,
     extract::{auth::Gate, body::BodyLimits, receiver::Receiver},
     openapi::{self, known::Known},
-    respond::problem::{Code, Problem},
+    respond::{
+        problem::{Code, Problem},
+        warnings,
+    },
     routes::{
         compat::EarlierApi,
         events::EventsApi,
@@ -29,7 +32,7 @@ use super::{
         users::UsersApi,
     },
 };
-use crate::projects::key_cache::Keys;
+use crate::projects::{event_types::EventTypes, key_cache::Keys};
 use crate::{
     config,
     ingest::Ingest,
@@ -71,7 +74,7 @@ pub fn openapi() -> String {
 pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let Parts { pool, reader, stream, ingest, admission, http, metrics } = parts;
     let gate = Gate::new(Keys::new(pool.clone()), &ingest.rates, &http);
-    let filter = ingest.filter.clone();
+    let (filter, event_types) = (ingest.filter.clone(), ingest.event_types.clone());
     let limits = BodyLimits::new(&ingest.limits, &http);
     let receiver = Receiver { ingest, admission, limits };
     let operations: Operations = (
@@ -104,7 +107,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
         .at("/openapi.yaml", openapi::page::page("application/yaml", yaml))
         .nest("/", service)
         .data(gate)
-        .around(move |endpoint, request| handle(endpoint, request, known.clone()))
+        .around(move |endpoint, request| handle(endpoint, request, known.clone(), event_types.clone()))
 }
 
 /// What every request has in common: an id, known parameters, a problem document for every error, a line in the log,
@@ -113,6 +116,7 @@ async fn handle<E: Endpoint>(
     endpoint: Arc<E>,
     mut request: Request,
     known: Arc<Known>,
+    event_types: EventTypes,
 ) -> poem::Result<Response> {
     let begun = Instant::now();
     let request_id = RequestId::of(&request);
@@ -141,7 +145,8 @@ async fn handle<E: Endpoint>(
             Err(_) => Err(Problem::internal(std::io::Error::other("the handler panicked")).into()),
         }
     };
-    let mut response = match answer.instrument(span.clone()).await {
+    let answer = warnings::with_warnings(&event_types, answer).instrument(span.clone());
+    let mut response = match answer.await {
         Ok(response) => response,
         Err(error) => {
             let mut problem = Problem::from_poem(error);

@@ -39,7 +39,7 @@ pub fn expose(headers: &mut HeaderMap) {
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(
-            "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, ETag, X-Total-Count, X-Next-Cursor",
+            "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, ETag, X-Total-Count, X-Next-Cursor, X-Warning",
         ),
     );
 }

@@ -1,4 +1,4 @@
-//! The bound on a project's event types: each is rows of activity for every hour, and what varies belongs into properties.
+//! The bound on a project's event types: each is rows of activity for every hour, and what varies goes into properties.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -48,6 +48,27 @@ enum Pause {
 impl EventTypes {
     pub fn new(pool: PgPool) -> Self {
         Self { pool, projects: Cache::new(REMEMBERED) }
+    }
+
+    /// All event types of a project, if one of these is not among those that are remembered; otherwise nothing.
+    pub async fn all_if_one_is_unknown(
+        &self,
+        project_id: ProjectId,
+        event_types: &BTreeSet<String>,
+    ) -> Result<Option<HashSet<String>>, StoreError> {
+        let known = self.projects.get_with(project_id, Arc::default);
+        let are_known = {
+            let known = known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            event_types.iter().all(|one| known.event_types.contains(one.as_str()))
+        };
+        if are_known {
+            return Ok(None);
+        }
+        let all = store::projects::event_types::all(&self.pool, project_id);
+        let all = tokio::time::timeout(PATIENCE, all).await.unwrap_or(Err(StoreError::TimedOut))?;
+        let mut known = known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.event_types.extend(all.iter().map(|one| one.as_str().into()));
+        Ok(Some(all.into_iter().collect()))
     }
 
     /// Those of the types for which the project has no room. While the database is away, none: events are taken, and the

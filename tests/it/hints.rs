@@ -98,3 +98,46 @@ async fn a_slash_too_many_is_seen_in_the_log() {
         .await;
     weir.stop().await;
 }
+
+#[tokio::test]
+async fn an_event_type_that_weir_does_not_know_is_answered_with_a_warning() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let event = |event_type: &str| json!({"event_type": event_type, "user_id": "anna"});
+    assert_eq!(weir.send(&project, &json!([event("purchase"), event("Käufe")])).await.0, 202);
+    weir.wait_for_events(2).await;
+    let days = "from=2024-03-01&to=2024-03-02";
+    let misspelt = "weir knows no event type 'purchse' in this project. Did you mean 'purchase'?";
+    for (path, warnings) in [
+        (format!("/stats/dau?{days}&segment=event_type:purchse"), json!([misspelt])),
+        (format!("/stats/retention?{days}&start_event=purchse&return_event=purchase"), json!([misspelt])),
+        (
+            "/stats/count?from=2024-03-01T00:00:00Z&to=2024-03-02T00:00:00Z&event_type=login".into(),
+            json!(["weir knows no event type 'login' in this project."]),
+        ),
+        (format!("/stats/dau?{days}&segment=event_type:purchase,K%C3%A4ufe"), Value::Null),
+        (format!("/stats/dau?{days}"), Value::Null),
+    ] {
+        let answer = weir.ask(&project, &path).await;
+        assert_eq!(answer["warnings"], warnings, "{path}");
+    }
+    let step = |event_type: &str| json!({"event_type": event_type});
+    let funnel =
+        json!({"from": "2024-03-01", "to": "2024-03-02", "steps": [step("purchse"), step("purchase")]});
+    let request = weir.http.post(weir.url("/stats/funnel")).header("X-API-Key", &project.read);
+    assert_eq!(json_of(request.json(&funnel).send().await.unwrap()).await.1["warnings"], json!([misspelt]));
+
+    // A table has it beside its rows; and no tag, because the same rows may come without the warning.
+    let table = |segment: &str| {
+        weir.get(&project, &format!("/stats/dau?{days}&format=csv&segment=event_type:{segment}")).send()
+    };
+    let response = table("purchse").await.unwrap();
+    assert_eq!(response.headers()["x-warning"], misspelt);
+    assert!(!response.headers().contains_key("etag"));
+    assert_eq!(response.text().await.unwrap(), "date,active_users\n2024-03-01,0\n2024-03-02,0\n");
+    let response = table("K%C3%A4uf").await.unwrap();
+    let expected = "weir knows no event type 'K%C3%A4uf' in this project. Did you mean 'K%C3%A4ufe'?";
+    assert_eq!(response.headers()["x-warning"], expected);
+    assert!(!table("purchase").await.unwrap().headers().contains_key("x-warning"));
+    weir.stop().await;
+}

@@ -29,7 +29,10 @@ use crate::{
     telemetry::metrics,
 };
 use crate::{
-    http::respond::problem::{Code, Problem},
+    http::respond::{
+        problem::{Code, Problem},
+        warnings,
+    },
     projects::key_cache::{Holder, Keys},
 };
 
@@ -265,7 +268,9 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let gate: &Gate = request.data().expect("the application has a gate");
-        Ok(Self { project: gate.let_in::<N>(request).await?, needs: PhantomData })
+        let project = gate.let_in::<N>(request).await?;
+        warnings::note_project(project.id);
+        Ok(Self { project, needs: PhantomData })
     }
 }
 

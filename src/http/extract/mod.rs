@@ -6,4 +6,5 @@ pub mod body_schema;
 pub mod json_body;
 pub mod parameters;
 pub mod receiver;
+pub mod segments;
 pub mod text;

@@ -8,8 +8,12 @@ use poem_openapi::{
     types::{ParseFromParameter, ParseResult, ToJSON, Type},
 };
 
+pub use super::segments::Segments;
 use super::text::{Date, Text};
-use crate::http::respond::problem::{Code, FieldError, Problem};
+use crate::http::respond::{
+    problem::{Code, FieldError, Problem},
+    warnings,
+};
 use crate::{
     model::{range::DayRange, rfc3339},
     stats::filter::{self, Filter, Segment},
@@ -32,6 +36,8 @@ pub trait Value: Sized + Send + Sync {
     fn wrong(text: &str) -> String {
         format!("expected {}, got '{text}'", Self::expected())
     }
+    /// Notes what the answer may warn of.
+    fn note(&self, _name: &str) {}
     fn schema() -> MetaSchema;
 }
 
@@ -106,54 +112,6 @@ impl<T: Value, const REQUIRED: bool> ParseFromParameter for Param<T, REQUIRED> {
     }
 }
 
-/// A parameter that may be repeated: conditions on events, all of which must hold.
-pub struct Segments(Vec<String>);
-
-impl ToJSON for Segments {
-    fn to_json(&self) -> Option<serde_json::Value> {
-        None
-    }
-}
-
-impl Type for Segments {
-    const IS_REQUIRED: bool = false;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> Cow<'static, str> {
-        "segments".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        // How long one may be is not told here: as many of that length as there may be, the head of a request cannot hold.
-        let segment = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
-        let schema = MetaSchema {
-            items: Some(Box::new(segment)),
-            max_items: Some(filter::MOST),
-            ..MetaSchema::new("array")
-        };
-        MetaSchemaRef::Inline(Box::new(schema))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        None
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::empty())
-    }
-}
-
-impl ParseFromParameter for Segments {
-    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
-        Ok(Self(vec![text.to_owned()]))
-    }
-
-    fn parse_from_parameters<I: IntoIterator<Item = A>, A: AsRef<str>>(texts: I) -> ParseResult<Self> {
-        Ok(Self(texts.into_iter().map(|text| text.as_ref().to_owned()).collect()))
-    }
-}
-
 /// Validates the parameters of one request.
 #[derive(Default)]
 pub struct Checks {
@@ -172,7 +130,10 @@ impl Checks {
     pub fn optional<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
         match param.0 {
             Sent::Absent | Sent::Example(_) => None,
-            Sent::Valid(value) => Some(value),
+            Sent::Valid(value) => {
+                value.note(name);
+                Some(value)
+            }
             Sent::Repeated => {
                 self.refuse(name, "repeated", "expected one value, got several".into());
                 None
@@ -206,6 +167,7 @@ impl Checks {
                 Err(message) => self.refuse(name, "invalid_segment", format!("{message}, got '{text}'")),
             }
         }
+        warnings::note_event_types(filter.only.iter().flatten().chain(&filter.except));
         filter
     }
 
@@ -302,6 +264,10 @@ impl Value for String {
         // As in events, blanks around it mean nothing.
         let is_one = text.chars().count() <= 200 && !text.contains('\0') && !text.trim().is_empty();
         is_one.then(|| text.trim().to_owned())
+    }
+
+    fn note(&self, name: &str) {
+        warnings::note_parameter(name, self);
     }
 
     fn schema() -> MetaSchema {

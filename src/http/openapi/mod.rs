@@ -8,7 +8,10 @@ mod meant;
 pub mod page;
 mod tag;
 
-use std::{collections::HashMap, marker::PhantomData};
+use std::{
+    collections::{BTreeSet, HashMap},
+    marker::PhantomData,
+};
 
 use poem::{endpoint::BoxEndpoint, http::Method};
 use poem_openapi::{
@@ -20,7 +23,7 @@ use serde_json::{Value, json};
 pub use self::tag::Tag;
 use super::respond::{
     problem::{self, Code, FieldError, Problem},
-    table,
+    table, warnings,
 };
 use crate::ingest::validate::Reason;
 
@@ -57,6 +60,7 @@ pub fn complete(spec: &str) -> Value {
     merge(&mut document, serde_json::from_str(include_str!("document.json")).expect("document.json is JSON"));
     rename_headers(&mut document);
     add_format(&mut document);
+    add_warnings(&mut document);
     add_problems(&mut document);
     name_codes(&mut document["components"]["schemas"]);
     order_keys(&mut document["components"]["securitySchemes"]);
@@ -184,6 +188,34 @@ fn add_format(document: &mut Value) {
             Some(parameters) => parameters.push(parameter.clone()),
             None => operation["parameters"] = json!([parameter]),
         }
+    }
+}
+
+/// What every answer that can be a table may have: warnings are added to it when it is made.
+fn add_warnings(document: &mut Value) {
+    let list = json!({
+        "type": "array", "maxItems": warnings::MOST, "items": {"type": "string"},
+        "description": "What may be wrong with the question: an event type that weir does not know in this project. Absent \
+                        if there is nothing.",
+    });
+    let header = json!({
+        "description": "The same as `warnings`, for tables; letters beyond ASCII are percent-encoded.", "required": false,
+        "schema": {"type": "string"},
+    });
+    let mut answers = BTreeSet::new();
+    for operation in operations(document) {
+        let Some(response) = operation.pointer_mut("/responses/200") else { continue };
+        if response["content"].get("text/csv").is_none() {
+            continue;
+        }
+        response["headers"][warnings::HEADER] = header.clone();
+        let json =
+            response["content"].as_object().into_iter().flatten().find(|(kind, _)| kind.contains("json"));
+        let name = json.and_then(|(_, json)| json["schema"]["$ref"].as_str()?.rsplit('/').next());
+        answers.extend(name.map(str::to_owned));
+    }
+    for name in answers {
+        document["components"]["schemas"][&name]["properties"]["warnings"] = list.clone();
     }
 }
 

@@ -4,3 +4,4 @@ pub mod answer;
 pub mod instant;
 pub mod problem;
 pub mod table;
+pub(crate) mod warnings;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgExecutor, PgPool};
 
 use crate::model::project::ProjectId;
 use crate::store::{BEGIN, StoreError, to_its_end};
@@ -57,13 +57,16 @@ async fn admit_owned(
     let admitted = if admitted.len() == event_types.len() {
         admitted
     } else {
-        sqlx::query_scalar("select event_type from event_types where project_id = $1")
-            .bind(project_id.get())
-            .fetch_all(&mut *transaction)
-            .await?
+        all(&mut *transaction, project_id).await?
     };
     transaction.commit().await?;
     Ok(admitted)
+}
+
+/// All types of a project.
+pub async fn all(connection: impl PgExecutor<'_>, project_id: ProjectId) -> Result<Vec<String>, StoreError> {
+    let all = sqlx::query_scalar("select event_type from event_types where project_id = $1");
+    Ok(all.bind(project_id.get()).fetch_all(connection).await?)
 }
 
 async fn known(
