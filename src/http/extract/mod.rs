@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod body;
 pub mod body_schema;
+pub mod group;
 pub mod json_body;
 pub mod parameters;
 pub mod receiver;

@@ -119,15 +119,19 @@ pub struct Checks {
 }
 
 impl Checks {
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// A parameter that must be there. Nothing, if it is not or is not valid: [`Checks::finish`] tells.
-    pub fn required<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
+    pub fn required<T: Value, const R: bool>(&mut self, name: &str, param: Param<T, R>) -> Option<T> {
         if matches!(param.0, Sent::Absent) {
             self.refuse(name, "missing", format!("expected {}", T::expected()));
         }
         self.optional(name, param)
     }
 
-    pub fn optional<T: Value, const R: bool>(&mut self, name: &'static str, param: Param<T, R>) -> Option<T> {
+    pub fn optional<T: Value, const R: bool>(&mut self, name: &str, param: Param<T, R>) -> Option<T> {
         match param.0 {
             Sent::Absent | Sent::Example(_) => None,
             Sent::Valid(value) => {
@@ -151,7 +155,7 @@ impl Checks {
     }
 
     /// The same, of texts that came in another way.
-    pub fn texts(&mut self, name: &'static str, segments: Vec<String>) -> Filter {
+    pub fn texts(&mut self, name: &str, segments: Vec<String>) -> Filter {
         if segments.len() > filter::MOST {
             self.refuse(name, "too_many", format!("expected at most {}", filter::MOST));
             return Filter::default();
@@ -172,7 +176,7 @@ impl Checks {
     }
 
     /// A text that came in a body.
-    pub fn text(&mut self, name: &'static str, Text(text): Text) -> Option<String> {
+    pub fn text(&mut self, name: &str, Text(text): Text) -> Option<String> {
         self.optional::<String, true>(
             name,
             Param(String::parse(&text).map_or(Sent::Invalid(text), Sent::Valid)),
@@ -180,13 +184,13 @@ impl Checks {
     }
 
     /// A day that came in a body.
-    pub fn date(&mut self, name: &'static str, Date(text): Date) -> Option<NaiveDate> {
+    pub fn date(&mut self, name: &str, Date(text): Date) -> Option<NaiveDate> {
         let param = NaiveDate::parse(&text).map_or(Sent::Invalid(text), Sent::Valid);
         self.optional::<NaiveDate, true>(name, Param(param))
     }
 
     /// Refuses a parameter for a reason that lies beyond its own form.
-    pub fn refuse(&mut self, name: &'static str, code: &'static str, message: String) {
+    pub fn refuse(&mut self, name: &str, code: &'static str, message: String) {
         self.errors.push(FieldError::new(name, code, message));
     }
 

@@ -58,6 +58,7 @@ pub fn describe<T: OpenApi>() -> Value {
 pub fn complete(spec: &str) -> Value {
     let mut document = serde_json::from_str(spec).expect("poem-openapi writes JSON");
     merge(&mut document, serde_json::from_str(include_str!("document.json")).expect("document.json is JSON"));
+    spread_groups(&mut document);
     rename_headers(&mut document);
     add_format(&mut document);
     add_warnings(&mut document);
@@ -156,6 +157,31 @@ fn keep_one_way(document: &mut Value) {
             security.retain(|scheme| scheme.get(KEYS[0]).is_some());
         }
     }
+}
+
+/// Each parameter of a group by itself: see [`super::extract::group`].
+fn spread_groups(document: &mut Value) {
+    for operation in operations(document) {
+        if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
+            *parameters = std::mem::take(parameters).into_iter().flat_map(spread).collect();
+        }
+    }
+}
+
+fn spread(parameter: Value) -> Vec<Value> {
+    let Value::Object(members) = parameter["schema"]["properties"].clone() else { return vec![parameter] };
+    let required = parameter["schema"]["required"].as_array().cloned().unwrap_or_default();
+    let one = |(name, mut schema): (String, Value)| {
+        let description = schema.as_object_mut().and_then(|schema| schema.shift_remove("description"));
+        let description = description.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let lines: Vec<&str> = description.lines().map(str::trim).collect();
+        let required = required.iter().any(|required| *required == name);
+        json!({
+            "name": name, "schema": schema, "in": "query", "description": lines.join("\n"),
+            "required": required, "deprecated": false, "explode": true,
+        })
+    };
+    members.into_iter().map(one).collect()
 }
 
 /// The way to send a key that fits everywhere stands first.

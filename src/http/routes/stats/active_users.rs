@@ -1,20 +1,19 @@
 //! Active users by day, week and month.
 
 use chrono::NaiveDate;
-use poem_openapi::{Object, OpenApi, param::Query};
+use poem_openapi::{Object, OpenApi};
 
 use super::{
-    choices::Interval,
-    example_from, example_to,
     narrow::Cost,
+    parameters::{DayParameters, IntervalParameter, PageParameters, PeriodParameters, SegmentParameter},
     timezone,
-    users::{Cursor, MAX_LIMIT, Page, UserList},
+    users::UserList,
 };
 use crate::{
     http::{
         extract::{
             auth::{Caller, Read},
-            parameters::{Checks, Param, Required, Segments, UpTo, range},
+            parameters::Checks,
         },
         openapi::Tag,
         respond::{
@@ -72,18 +71,12 @@ impl ActiveUsersApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// The first day.
-        #[oai(example = "example_from::<true>")]
-        from: Query<Required<NaiveDate>>,
-        /// The last day.
-        #[oai(example = "example_to::<true>")]
-        to: Query<Required<NaiveDate>>,
-        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
-        segment: Query<Segments>,
+        days: DayParameters,
+        segment: SegmentParameter,
     ) -> Result<Told<DailyActiveUsers>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let range = range(&mut checks, from.0, to.0);
-        let filter = checks.segments("segment", segment.0);
+        let range = days.check(&mut checks);
+        let filter = segment.check(&mut checks);
         let query = active_users::Query { days: checks.finish(range)?, unit: Unit::Day, filter };
         let days = query.by_day(&self.reader, &caller.project).await;
         let days = days.map_err(|error| cost(&query).problem(error, &self.reader))?;
@@ -102,21 +95,14 @@ impl ActiveUsersApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// A day of the first period.
-        #[oai(example = "example_from::<true>")]
-        from: Query<Required<NaiveDate>>,
-        /// A day of the last period.
-        #[oai(example = "example_to::<true>")]
-        to: Query<Required<NaiveDate>>,
-        /// The length of a period; default day. Weeks begin on the project's first day of the week.
-        interval: Query<Param<Interval>>,
-        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
-        segment: Query<Segments>,
+        days: PeriodParameters,
+        interval: IntervalParameter,
+        segment: SegmentParameter,
     ) -> Result<Told<ActiveUsers>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let range = range(&mut checks, from.0, to.0);
-        let unit = checks.optional("interval", interval.0).unwrap_or(Interval::Day).unit(&caller.project);
-        let filter = checks.segments("segment", segment.0);
+        let range = days.check(&mut checks);
+        let unit = interval.check(&mut checks, &caller.project);
+        let filter = segment.check(&mut checks);
         let query = active_users::Query { days: checks.finish(range)?, unit, filter };
         let periods = query.answer(&self.reader, &caller.project).await;
         let periods = periods.map_err(|error| cost(&query).problem(error, &self.reader))?;
@@ -139,23 +125,14 @@ impl ActiveUsersApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// The first day.
-        #[oai(example = "example_from::<true>")]
-        from: Query<Required<NaiveDate>>,
-        /// The last day.
-        #[oai(example = "example_to::<true>")]
-        to: Query<Required<NaiveDate>>,
-        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
-        segment: Query<Segments>,
-        /// Most users of a page; default 100.
-        limit: Query<Param<UpTo<MAX_LIMIT>>>,
-        /// The `next` of the page before.
-        cursor: Query<Param<Cursor>>,
+        days: DayParameters,
+        segment: SegmentParameter,
+        page: PageParameters,
     ) -> Result<Told<UserList>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let range = range(&mut checks, from.0, to.0);
-        let filter = checks.segments("segment", segment.0);
-        let page = Page::of(&mut checks, cursor.0, limit.0);
+        let range = days.check(&mut checks);
+        let filter = segment.check(&mut checks);
+        let page = page.check(&mut checks);
         let query = active_users::Query { days: checks.finish(range)?, unit: Unit::Day, filter };
         let users = query.users(&self.reader, &caller.project).await;
         let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;

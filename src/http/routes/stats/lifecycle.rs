@@ -4,17 +4,17 @@ use chrono::NaiveDate;
 use poem_openapi::{Object, OpenApi, param::Query};
 
 use super::{
-    choices::Interval,
-    example_day, example_from, example_to,
+    example_day,
     narrow::Cost,
+    parameters::{IntervalParameter, PageParameters, PeriodParameters, SegmentParameter},
     timezone,
-    users::{Cursor, MAX_LIMIT, Page, UserList},
+    users::UserList,
 };
 use crate::{
     http::{
         extract::{
             auth::{Caller, Read},
-            parameters::{Checks, Param, Required, Segments, UpTo, range},
+            parameters::{Checks, Param, Required},
         },
         openapi::Tag,
         respond::{
@@ -69,21 +69,14 @@ impl LifecycleApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// A day of the first period.
-        #[oai(example = "example_from::<true>")]
-        from: Query<Required<NaiveDate>>,
-        /// A day of the last period.
-        #[oai(example = "example_to::<true>")]
-        to: Query<Required<NaiveDate>>,
-        /// The length of a period; default day. Weeks begin on the project's first day of the week.
-        interval: Query<Param<Interval>>,
-        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
-        segment: Query<Segments>,
+        days: PeriodParameters,
+        interval: IntervalParameter,
+        segment: SegmentParameter,
     ) -> Result<Told<Lifecycles>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let range = range(&mut checks, from.0, to.0);
-        let unit = checks.optional("interval", interval.0).unwrap_or(Interval::Day).unit(&caller.project);
-        let filter = checks.segments("segment", segment.0);
+        let range = days.check(&mut checks);
+        let unit = interval.check(&mut checks, &caller.project);
+        let filter = segment.check(&mut checks);
         let query = lifecycle::Query { days: checks.finish(range)?, unit, filter };
         let periods = query.answer(&self.reader, &caller.project).await;
         let periods = periods.map_err(|error| cost(&query).problem(error, &self.reader))?;
@@ -114,21 +107,16 @@ impl LifecycleApi {
         /// Which users.
         #[oai(example = "example_state")]
         state: Query<Param<State, true>>,
-        /// The length of a period; default day. Weeks begin on the project's first day of the week.
-        interval: Query<Param<Interval>>,
-        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
-        segment: Query<Segments>,
-        /// Most users of a page; default 100.
-        limit: Query<Param<UpTo<MAX_LIMIT>>>,
-        /// The `next` of the page before.
-        cursor: Query<Param<Cursor>>,
+        interval: IntervalParameter,
+        segment: SegmentParameter,
+        page: PageParameters,
     ) -> Result<Told<UserList>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let period = checks.required("period", period.0);
         let state = checks.required("state", state.0);
-        let unit = checks.optional("interval", interval.0).unwrap_or(Interval::Day).unit(&caller.project);
-        let filter = checks.segments("segment", segment.0);
-        let page = Page::of(&mut checks, cursor.0, limit.0);
+        let unit = interval.check(&mut checks, &caller.project);
+        let filter = segment.check(&mut checks);
+        let page = page.check(&mut checks);
         let (period, state) = checks.finish(period.zip(state))?;
         let query = lifecycle::Query { days: DayRange::new(period, period), unit, filter };
         let users = query.users(&self.reader, &caller.project, state).await;

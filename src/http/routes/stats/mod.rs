@@ -9,6 +9,7 @@ pub mod funnel;
 pub mod lifecycle;
 pub mod narrow;
 pub mod pages;
+pub mod parameters;
 pub mod retention;
 pub mod stickiness;
 pub mod timeseries;
@@ -24,14 +25,6 @@ pub use self::{
 };
 use crate::http::extract::parameters::Param;
 use crate::model::project::Project;
-
-fn example_from<const REQUIRED: bool>() -> Param<NaiveDate, REQUIRED> {
-    Param::example("2024-03-01")
-}
-
-fn example_to<const REQUIRED: bool>() -> Param<NaiveDate, REQUIRED> {
-    Param::example("2024-03-31")
-}
 
 fn example_day() -> Param<NaiveDate, true> {
     Param::example("2024-03-01")

@@ -1,19 +1,18 @@
 //! On how many days users are active.
 
-use chrono::NaiveDate;
 use poem_openapi::{Object, OpenApi, param::Query};
 
 use super::{
-    example_from, example_to,
     narrow::Cost,
+    parameters::{DayParameters, PageParameters, SegmentParameter},
     timezone,
-    users::{Cursor, MAX_LIMIT, Page, UserList},
+    users::UserList,
 };
 use crate::{
     http::{
         extract::{
             auth::{Caller, Read},
-            parameters::{Checks, MAX_DAYS, Param, Required, Segments, UpTo, range},
+            parameters::{Checks, MAX_DAYS, Param, UpTo},
         },
         openapi::Tag,
         respond::{
@@ -55,18 +54,12 @@ impl StickinessApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// The first day.
-        #[oai(example = "example_from::<true>")]
-        from: Query<Required<NaiveDate>>,
-        /// The last day.
-        #[oai(example = "example_to::<true>")]
-        to: Query<Required<NaiveDate>>,
-        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
-        segment: Query<Segments>,
+        days: DayParameters,
+        segment: SegmentParameter,
     ) -> Result<Told<Stickiness>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let range = range(&mut checks, from.0, to.0);
-        let filter = checks.segments("segment", segment.0);
+        let range = days.check(&mut checks);
+        let filter = segment.check(&mut checks);
         let query = stickiness::Query { days: checks.finish(range)?, filter };
         let groups = query.answer(&self.reader, &caller.project).await;
         let groups = groups.map_err(|error| cost(&query).problem(error, &self.reader))?;
@@ -83,27 +76,18 @@ impl StickinessApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// The first day.
-        #[oai(example = "example_from::<true>")]
-        from: Query<Required<NaiveDate>>,
-        /// The last day.
-        #[oai(example = "example_to::<true>")]
-        to: Query<Required<NaiveDate>>,
+        range: DayParameters,
         /// The number of days.
         #[oai(example = "example_days")]
         days: Query<Param<UpTo<MAX_DAYS>, true>>,
-        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
-        segment: Query<Segments>,
-        /// Most users of a page; default 100.
-        limit: Query<Param<UpTo<MAX_LIMIT>>>,
-        /// The `next` of the page before.
-        cursor: Query<Param<Cursor>>,
+        segment: SegmentParameter,
+        page: PageParameters,
     ) -> Result<Told<UserList>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let range = range(&mut checks, from.0, to.0);
+        let range = range.check(&mut checks);
         let days = checks.required("days", days.0).map(|days| days.0);
-        let filter = checks.segments("segment", segment.0);
-        let page = Page::of(&mut checks, cursor.0, limit.0);
+        let filter = segment.check(&mut checks);
+        let page = page.check(&mut checks);
         let (range, days) = checks.finish(range.zip(days))?;
         let query = stickiness::Query { days: range, filter };
         let users = query.users(&self.reader, &caller.project, days).await;

@@ -1,19 +1,18 @@
 //! Events or users of each period, by the values of a property.
 
-use chrono::NaiveDate;
 use poem_openapi::{Object, OpenApi, param::Query};
 
 use super::{
     choices::{Choice, FineInterval, Interval},
-    example_from, example_to,
     narrow::Cost,
+    parameters::{DayParameters, SegmentParameter},
     timezone,
 };
 use crate::{
     http::{
         extract::{
             auth::{Caller, Read},
-            parameters::{Checks, Param, Required, Segments, UpTo, range},
+            parameters::{Checks, Param, UpTo},
         },
         openapi::Tag,
         respond::{
@@ -77,12 +76,7 @@ impl TimeseriesApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// The first day.
-        #[oai(example = "example_from::<true>")]
-        from: Query<Required<NaiveDate>>,
-        /// The last day.
-        #[oai(example = "example_to::<true>")]
-        to: Query<Required<NaiveDate>>,
+        days: DayParameters,
         /// The length of a period; default day. Weeks begin on the project's first day of the week.
         interval: Query<Param<FineInterval>>,
         /// What is counted; default events.
@@ -91,16 +85,15 @@ impl TimeseriesApi {
         breakdown: Query<Param<Breakdown>>,
         /// Most series with a value of their own; default 10.
         limit: Query<Param<UpTo<100>>>,
-        /// Only events for which this holds, such as `event_type:purchase` or `properties.country:UA,PL`.
-        segment: Query<Segments>,
+        segment: SegmentParameter,
     ) -> Result<Told<Timeseries>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let range = range(&mut checks, from.0, to.0);
+        let range = days.check(&mut checks);
         let interval = checks.optional("interval", interval.0).unwrap_or(FineInterval::Whole(Interval::Day));
         let measure = checks.optional("measure", measure.0).unwrap_or(Measure::Events);
         let breakdown = checks.optional("breakdown", breakdown.0);
         let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0 as usize);
-        let filter = checks.segments("segment", segment.0);
+        let filter = segment.check(&mut checks);
         let hours = if interval == FineInterval::Hour { 24 } else { 1 };
         if let Some(range) = range {
             let days = usize::try_from(range.length()).unwrap_or(0);

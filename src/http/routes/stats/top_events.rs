@@ -1,14 +1,13 @@
 //! The event types with the most events.
 
-use chrono::NaiveDate;
 use poem_openapi::{Object, OpenApi, param::Query};
 
-use super::{example_from, example_to, narrow::Cost, timezone};
+use super::{narrow::Cost, parameters::DayParameters, timezone};
 use crate::{
     http::{
         extract::{
             auth::{Caller, Read},
-            parameters::{Checks, Param, Required, Segments, UpTo, range},
+            parameters::{Checks, Param, Segments, UpTo},
         },
         openapi::Tag,
         respond::{
@@ -51,19 +50,14 @@ impl TopEventsApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// The first day.
-        #[oai(example = "example_from::<true>")]
-        from: Query<Required<NaiveDate>>,
-        /// The last day.
-        #[oai(example = "example_to::<true>")]
-        to: Query<Required<NaiveDate>>,
+        days: DayParameters,
         /// Most event types; default 10.
         limit: Query<Param<UpTo<1000>>>,
         /// Only events for which this holds, such as `event_type:!page_view` or `properties.country:UA,PL`.
         segment: Query<Segments>,
     ) -> Result<Told<TopEvents>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let range = range(&mut checks, from.0, to.0);
+        let range = days.check(&mut checks);
         let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0);
         let filter = checks.segments("segment", segment.0);
         let query = top_events::Query { days: checks.finish(range)?, filter, limit };

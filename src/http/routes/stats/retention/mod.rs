@@ -3,24 +3,19 @@
 mod answer;
 mod parameters;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use poem_openapi::{OpenApi, param::Query};
 
 use self::{
     answer::RetentionTable,
-    parameters::{Asked, Brackets, Sent},
+    parameters::{Asked, RetentionParameters},
 };
-use super::{
-    choices::{Criteria, Mean, WindowType},
-    example_day, example_from, example_to,
-    narrow::Cost,
-    users::{Cursor, MAX_LIMIT, Page, UserList},
-};
+use super::{example_day, narrow::Cost, parameters::PageParameters, users::UserList};
 use crate::{
     http::{
         extract::{
             auth::{Caller, Read},
-            parameters::{Checks, Param, Required, Segments, UpTo, Whole},
+            parameters::{Checks, Param, Required, Whole},
         },
         openapi::Tag,
         respond::{
@@ -29,7 +24,7 @@ use crate::{
         },
     },
     model::range::DayRange,
-    query::retention::{CohortKind, Who, Window},
+    query::retention::{Who, Window},
     stats::retention::{Column, Question},
     store::read::snapshot::Reader,
 };
@@ -51,63 +46,11 @@ impl RetentionApi {
         &self,
         caller: Caller<Read>,
         format: Format,
-        /// The first day on which users of the cohorts began; the week or month in which it lies is told in full.
-        #[oai(example = "example_from::<false>")]
-        from: Query<Param<NaiveDate>>,
-        /// The last such day, likewise.
-        #[oai(example = "example_to::<false>")]
-        to: Query<Param<NaiveDate>>,
-        /// Instead of `from` and `to`: the cohorts are the first `windows` periods from this day on.
-        start_date: Query<Param<NaiveDate>>,
-        /// Columns: periods 0 to this one; default 7.
-        windows: Query<Param<UpTo<366>>>,
-        /// The length of periods; default daily.
-        window_type: Query<Param<WindowType>>,
-        /// Who counts in period *k*: who came back in it (`on`, the default), or in it or later (`on_or_after`).
-        criteria: Query<Param<Criteria>>,
-        /// Instead of `windows`: lengths of consecutive brackets, in periods. `1,2,4` is period 0, 1 to 2, 3 to 6.
-        brackets: Query<Param<Brackets>>,
-        /// Periods of the `calendar` (default), or of `elapsed` time from each user's own beginning: 24 hours, 7 or 30 times
-        /// that.
-        window: Query<Param<Window>>,
-        /// When a user begins: `first_time` (default) with the first start event over all history; `first_ever` with the
-        /// first of the event type, if it passes the segments; `recurring` in every period with a start event.
-        cohort: Query<Param<CohortKind>>,
-        /// The type of the events with which users begin; default any.
-        start_event: Query<Param<String>>,
-        /// The type of the events that are a return; default any.
-        return_event: Query<Param<String>>,
-        /// Users begin only with events for which this holds.
-        start_segment: Query<Segments>,
-        /// Only events for which this holds are a return.
-        return_segment: Query<Segments>,
-        /// Must hold for both.
-        segment: Query<Segments>,
-        /// Answers as of this moment: what happened then or later is not counted, and what had not ended is not complete.
-        /// Default now.
-        as_of: Query<Param<DateTime<Utc>>>,
-        /// How cohorts make the overall rate: users by size (`pooled`, the default), or the mean of their rates (`simple`).
-        mean: Query<Param<Mean>>,
+        parameters: RetentionParameters,
     ) -> Result<Told<RetentionTable>, Refusal<Asking>> {
-        let sent = Sent {
-            from: from.0,
-            to: to.0,
-            start_date: start_date.0,
-            windows: windows.0,
-            window_type: window_type.0,
-            criteria: criteria.0,
-            brackets: brackets.0,
-            window: window.0,
-            cohort: cohort.0,
-            start_event: start_event.0,
-            return_event: return_event.0,
-            start_segment: start_segment.0,
-            return_segment: return_segment.0,
-            segment: segment.0,
-            as_of: as_of.0,
-            mean: mean.0,
-        };
-        let asked = sent.judge(Checks::default(), &caller.project)?;
+        let mut checks = Checks::default();
+        let asked = parameters.judge(&mut checks, &caller.project);
+        let asked = checks.finish(asked)?;
         let answer = asked.query.answer(&self.reader, &caller.project).await;
         let answer = answer.map_err(|error| asked.cost().problem(error, &self.reader))?;
         Ok(Told { answer: RetentionTable::new(&caller.project, &asked, answer), format })
@@ -129,75 +72,20 @@ impl RetentionApi {
         period: Query<Param<Whole<1000>>>,
         /// Who: `returned` (default), `missing` or `all`.
         who: Query<Param<Who>>,
-        /// Most users of a page; default 100.
-        limit: Query<Param<UpTo<MAX_LIMIT>>>,
-        /// The `next` of the page before.
-        cursor: Query<Param<Cursor>>,
-        /// The first day on which users of the cohorts began; the week or month in which it lies is told in full.
-        #[oai(example = "example_from::<false>")]
-        from: Query<Param<NaiveDate>>,
-        /// The last such day, likewise.
-        #[oai(example = "example_to::<false>")]
-        to: Query<Param<NaiveDate>>,
-        /// Instead of `from` and `to`: the cohorts are the first `windows` periods from this day on.
-        start_date: Query<Param<NaiveDate>>,
-        /// Columns: periods 0 to this one; default 7.
-        windows: Query<Param<UpTo<366>>>,
-        /// The length of periods; default daily.
-        window_type: Query<Param<WindowType>>,
-        /// Who counts in period *k*: who came back in it (`on`, the default), or in it or later (`on_or_after`).
-        criteria: Query<Param<Criteria>>,
-        /// Instead of `windows`: lengths of consecutive brackets, in periods. `1,2,4` is period 0, 1 to 2, 3 to 6.
-        brackets: Query<Param<Brackets>>,
-        /// Periods of the `calendar` (default), or of `elapsed` time from each user's own beginning: 24 hours, 7 or 30 times
-        /// that.
-        window: Query<Param<Window>>,
-        /// When a user begins: `first_time` (default) with the first start event over all history; `first_ever` with the
-        /// first of the event type, if it passes the segments; `recurring` in every period with a start event.
-        cohort: Query<Param<CohortKind>>,
-        /// The type of the events with which users begin; default any.
-        start_event: Query<Param<String>>,
-        /// The type of the events that are a return; default any.
-        return_event: Query<Param<String>>,
-        /// Users begin only with events for which this holds.
-        start_segment: Query<Segments>,
-        /// Only events for which this holds are a return.
-        return_segment: Query<Segments>,
-        /// Must hold for both.
-        segment: Query<Segments>,
-        /// Answers as of this moment: what happened then or later is not counted, and what had not ended is not complete.
-        /// Default now.
-        as_of: Query<Param<DateTime<Utc>>>,
-        /// How cohorts make the overall rate: users by size (`pooled`, the default), or the mean of their rates (`simple`).
-        mean: Query<Param<Mean>>,
+        page: PageParameters,
+        parameters: RetentionParameters,
     ) -> Result<Told<UserList>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let cohort_date = checks.required("cohort_date", cohort_date.0);
         let period = checks.optional("period", period.0).map_or(0, |period| period.0);
         let who = checks.optional("who", who.0).unwrap_or(Who::Returned);
-        let page = Page::of(&mut checks, cursor.0, limit.0);
-        let sent = Sent {
-            from: from.0,
-            to: to.0,
-            start_date: start_date.0,
-            windows: windows.0,
-            window_type: window_type.0,
-            criteria: criteria.0,
-            brackets: brackets.0,
-            window: window.0,
-            cohort: cohort.0,
-            start_event: start_event.0,
-            return_event: return_event.0,
-            start_segment: start_segment.0,
-            return_segment: return_segment.0,
-            segment: segment.0,
-            as_of: as_of.0,
-            mean: mean.0,
-        };
-        let asked = sent.judge(checks, &caller.project)?;
-        let mut checks = Checks::default();
-        let cell = cohort_date.and_then(|date| asked.cell(&mut checks, date, period));
-        let cell = checks.finish(cell)?;
+        let page = page.check(&mut checks);
+        let asked = parameters.judge(&mut checks, &caller.project);
+        // Which cells there are is known if everything else is.
+        let asked = asked.filter(|_| !checks.has_errors());
+        let cell = asked.as_ref().zip(cohort_date);
+        let cell = cell.and_then(|(asked, date)| asked.cell(&mut checks, date, period));
+        let (asked, cell) = checks.finish(asked.zip(cell))?;
         let users = asked.query.users(&self.reader, &caller.project, cell, who).await;
         let users = users.map_err(|error| asked.cost().problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
@@ -211,12 +99,16 @@ impl Asked {
         let Question { unit, from, to, columns } = &self.query.question;
         let cohort = unit.period_of(date);
         if !(unit.period_of(*from)..=*to).contains(&cohort) {
-            checks.refuse("cohort_date", "not_asked", "expected a day of a period of the range".into());
+            checks.refuse(
+                "cohort_date",
+                "not_asked",
+                format!("expected a day of a period of the range, got '{date}'"),
+            );
         }
         let column = columns.iter().find(|column| column.first == period).copied();
         if column.is_none() {
             let periods: Vec<String> = columns.iter().map(|column| column.first.to_string()).collect();
-            let message = format!("expected one of the periods {}", periods.join(", "));
+            let message = format!("expected one of the periods {}, got {period}", periods.join(", "));
             checks.refuse("period", "not_asked", message);
         }
         Some((cohort, column?))

@@ -5,8 +5,10 @@ use poem_openapi::registry::MetaSchema;
 
 use crate::{
     http::{
-        extract::parameters::{AskedDays, Checks, Param, Segments, UpTo, Value, day_or_range},
-        respond::problem::Problem,
+        extract::{
+            group::parameters,
+            parameters::{AskedDays, Checks, Param, Segments, UpTo, Value, day_or_range},
+        },
         routes::stats::choices::{Criteria, Mean, WindowType},
     },
     model::{project::Project, range::DayRange},
@@ -48,24 +50,45 @@ impl Value for Brackets {
     }
 }
 
-/// The parameters, as they were sent.
-pub(crate) struct Sent {
-    pub from: Param<NaiveDate>,
-    pub to: Param<NaiveDate>,
-    pub start_date: Param<NaiveDate>,
-    pub windows: Param<UpTo<366>>,
-    pub window_type: Param<WindowType>,
-    pub criteria: Param<Criteria>,
-    pub brackets: Param<Brackets>,
-    pub window: Param<Window>,
-    pub cohort: Param<CohortKind>,
-    pub start_event: Param<String>,
-    pub return_event: Param<String>,
-    pub start_segment: Segments,
-    pub return_segment: Segments,
-    pub segment: Segments,
-    pub as_of: Param<DateTime<Utc>>,
-    pub mean: Param<Mean>,
+parameters! {
+    /// The parameters of a table, as they were sent.
+    pub(crate) struct RetentionParameters {
+        /// The first day on which users of the cohorts began; the week or month in which it lies is told in full.
+        from: Param<NaiveDate> = "2024-03-01",
+        /// The last such day, likewise.
+        to: Param<NaiveDate> = "2024-03-31",
+        /// Instead of `from` and `to`: the cohorts are the first `windows` periods from this day on.
+        start_date: Param<NaiveDate>,
+        /// Columns: periods 0 to this one; default 7.
+        windows: Param<UpTo<366>>,
+        /// The length of periods; default daily.
+        window_type: Param<WindowType>,
+        /// Who counts in period *k*: who came back in it (`on`, the default), or in it or later (`on_or_after`).
+        criteria: Param<Criteria>,
+        /// Instead of `windows`: lengths of consecutive brackets, in periods. `1,2,4` is period 0, 1 to 2, 3 to 6.
+        brackets: Param<Brackets>,
+        /// Periods of the `calendar` (default), or of `elapsed` time from each user's own beginning: 24 hours, 7 or 30 times
+        /// that.
+        window: Param<Window>,
+        /// When a user begins: `first_time` (default) with the first start event over all history; `first_ever` with the
+        /// first of the event type, if it passes the segments; `recurring` in every period with a start event.
+        cohort: Param<CohortKind>,
+        /// The type of the events with which users begin; default any.
+        start_event: Param<String>,
+        /// The type of the events that are a return; default any.
+        return_event: Param<String>,
+        /// Users begin only with events for which this holds.
+        start_segment: Segments,
+        /// Only events for which this holds are a return.
+        return_segment: Segments,
+        /// Must hold for both.
+        segment: Segments,
+        /// Answers as of this moment: what happened then or later is not counted, and what had not ended is not complete.
+        /// Default now.
+        as_of: Param<DateTime<Utc>>,
+        /// How cohorts make the overall rate: users by size (`pooled`, the default), or the mean of their rates (`simple`).
+        mean: Param<Mean>,
+    }
 }
 
 /// The query, and how its answer is shown.
@@ -78,8 +101,9 @@ pub(crate) struct Asked {
     pub brackets: bool,
 }
 
-impl Sent {
-    pub(crate) fn judge(self, mut checks: Checks, project: &Project) -> Result<Asked, Problem> {
+impl RetentionParameters {
+    /// Nothing, if `checks` know why.
+    pub(crate) fn judge(self, checks: &mut Checks, project: &Project) -> Option<Asked> {
         let now = Utc::now().trunc_subsecs(3);
         let until = checks.optional("as_of", self.as_of).map(|as_of| as_of.min(now));
         let window_type = checks.optional("window_type", self.window_type).unwrap_or(WindowType::Daily);
@@ -102,7 +126,7 @@ impl Sent {
                 Column::brackets(&lengths)
             }
         };
-        let asked = day_or_range(&mut checks, "start_date", self.start_date, self.from, self.to);
+        let asked = day_or_range(checks, "start_date", self.start_date, self.from, self.to);
         let range = asked.map(|asked| match asked {
             AskedDays::One(start) => {
                 DayRange::new(start, unit.after(unit.period_of(start), windows) - Days::new(1))
@@ -126,7 +150,7 @@ impl Sent {
                 format!("expected at most {MAX_CELLS} cells, got {cells}: ask for fewer cohorts or windows");
             checks.refuse("windows", "too_large", message);
         }
-        let question = checks.finish(question)?;
+        let question = question?;
         let query = retention::Query {
             question,
             window,
@@ -136,7 +160,7 @@ impl Sent {
             as_of: until.unwrap_or(now),
             until,
         };
-        Ok(Asked { query, window_type, mean, brackets: are_brackets })
+        Some(Asked { query, window_type, mean, brackets: are_brackets })
     }
 }
 
