@@ -270,7 +270,12 @@ async fn a_funnel_that_is_not_one_is_told_why() {
             json!({"from": "2024-03-01", "to": "2024-03-31",
                    "steps": [{"event_type": "a", "segment": ["x"]}, {"event_type": "b"}]}),
             400,
-            Some("segment"),
+            Some("steps[0].segment"),
+        ),
+        (
+            json!({"from": "2024-03-01", "to": "2024-03-31", "steps": [{"event_type": "a"}, {"event_type": ""}]}),
+            400,
+            Some("steps[1].event_type"),
         ),
     ] {
         let (found, problem) = json_of(ask_funnel(&weir, &project, &question).send().await.unwrap()).await;
@@ -279,6 +284,27 @@ async fn a_funnel_that_is_not_one_is_told_why() {
             assert_eq!(problem["errors"][0]["field"], field, "{problem}");
         }
     }
+    let post = async |path: &str, body: String| {
+        let request = weir.http.post(weir.url(path)).header("X-API-Key", &project.read).body(body);
+        json_of(request.header("Content-Type", "application/json").send().await.unwrap()).await
+    };
+    let funnel = json!({"from": "2024-03-01", "to": "2024-03-31", "steps": steps, "window": "2years"});
+    let users = json!({"funnel": funnel, "step": 1, "who": "reached"}).to_string();
+    let (_, problem) = post("/stats/funnel/users", users).await;
+    assert_eq!(problem["detail"], "a field of the body is not valid");
+    assert_eq!(problem["errors"][0]["field"], "funnel.window");
+    let message = problem["errors"][0]["message"].as_str().unwrap();
+    assert!(message.ends_with("got '2years'"), "{problem}");
+
+    let question = json!({"from": "2024-03-01", "to": "2024-03-31", "steps": steps}).to_string();
+    let (status, answer) = post("/stats/funnel", format!("\u{feff}{question}")).await;
+    assert_eq!(status, 200, "{answer}");
+    let twice = question.replace(r#""event_type":"b""#, r#""event_type":"a","event_type":"b""#);
+    let (status, problem) = post("/stats/funnel", twice).await;
+    assert_eq!(status, 400, "{problem}");
+    let error = &problem["errors"][0];
+    assert_eq!((&error["field"], &error["code"]), (&json!("steps[1].event_type"), &json!("repeated_field")));
+
     let asked = weir.http.post(weir.url("/stats/funnel")).header("X-API-Key", &project.read).body("{}");
     let (status, problem) = json_of(asked.send().await.unwrap()).await;
     assert_eq!(status, 415);

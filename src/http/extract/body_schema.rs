@@ -106,7 +106,7 @@ fn resolved<'r>(registry: &'r Registry, schema: &'r MetaSchemaRef) -> Option<&'r
     }
 }
 
-fn inside(place: &str, name: &str) -> String {
+pub(super) fn inside(place: &str, name: &str) -> String {
     let name: String = name.chars().take(64).collect();
     if place.is_empty() { name } else { format!("{place}.{name}") }
 }

@@ -12,8 +12,11 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::body_schema;
-use crate::http::respond::problem::{Code, Problem};
+use super::{body_schema, repeated};
+use crate::{
+    http::respond::problem::{Code, Problem},
+    ingest::wire::BYTE_ORDER_MARK,
+};
 
 const MAX_BYTES: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,16 +61,23 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
                 return Err(Problem::new(Code::BodyTimeout, detail).into());
             }
         };
-        let read = || serde_json::from_slice::<Value>(&bytes);
+        let json = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+        let read = || serde_json::from_slice::<Value>(json);
         let value = read().map_err(|error| {
             Problem::new(Code::InvalidJson, format!("the body is not valid JSON: {error}"))
         })?;
-        T::parse_from_json(Some(value)).map(Self).map_err(|error| {
-            let errors = read().map_or_else(|_| Vec::new(), |value| body_schema::faults::<T>(&value));
-            if errors.is_empty() {
-                return ParseRequestPayloadError { reason: error.into_message() }.into();
+        let mut errors = repeated::faults(json);
+        let reason = match T::parse_from_json(Some(value)) {
+            Ok(body) if errors.is_empty() => return Ok(Self(body)),
+            Ok(_) => String::new(),
+            Err(error) => {
+                errors.extend(read().iter().flat_map(body_schema::faults::<T>));
+                error.into_message()
             }
-            Problem::invalid(Code::ValidationFailed, "the body is not what it must be", errors).into()
-        })
+        };
+        if errors.is_empty() {
+            return Err(ParseRequestPayloadError { reason }.into());
+        }
+        Err(Problem::invalid(Code::ValidationFailed, "the body is not what it must be", errors).into())
     }
 }

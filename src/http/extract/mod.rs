@@ -8,4 +8,5 @@ pub mod json_body;
 pub mod parameters;
 pub mod receiver;
 pub mod segments;
+mod repeated;
 pub mod text;

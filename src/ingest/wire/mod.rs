@@ -67,7 +67,7 @@ pub enum BodyError {
 }
 
 /// With which editors of some systems begin a text.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How gzip begins, and no text.
 const GZIP: &[u8] = b"\x1f\x8b";
 

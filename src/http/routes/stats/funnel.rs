@@ -182,7 +182,7 @@ impl FunnelApi {
         format: Format,
         question: JsonBody<FunnelQuestion>,
     ) -> Result<Told<FunnelAnswer>, Refusal<AskingInBody>> {
-        let Asked { query, event_types } = question.0.judge(Checks::default())?;
+        let Asked { query, event_types } = question.0.judge(Checks::of_body(), "")?;
         let funnel = query.answer(&self.reader, &caller.project).await;
         let funnel = funnel.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let by_value =
@@ -207,7 +207,7 @@ impl FunnelApi {
         question: JsonBody<FunnelUsersQuestion>,
     ) -> Result<Told<UserList>, Refusal<AskingInBody>> {
         let FunnelUsersQuestion { funnel, step, who, cursor, limit } = question.0;
-        let mut checks = Checks::default();
+        let mut checks = Checks::of_body();
         let page = Page::of_body(&mut checks, cursor.as_ref().map(|cursor| cursor.0.as_str()), limit);
         let index = (step as usize).checked_sub(1).filter(|index| *index < funnel.steps.len());
         if index.is_none() {
@@ -221,7 +221,7 @@ impl FunnelApi {
             FunnelUsers::Reached => Who::Reached,
             FunnelUsers::Dropped => Who::Dropped,
         };
-        let Asked { query, .. } = funnel.judge(checks)?;
+        let Asked { query, .. } = funnel.judge(checks, "funnel.")?;
         let users = query.users(&self.reader, &caller.project, index.unwrap_or_default(), who).await;
         let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
@@ -230,30 +230,32 @@ impl FunnelApi {
 }
 
 impl FunnelQuestion {
-    fn judge(self, mut checks: Checks) -> Result<Asked, Problem> {
-        let range = checks.date("from", self.from).zip(checks.date("to", self.to));
+    /// `within` is the place of the funnel in the body.
+    fn judge(self, mut checks: Checks, within: &str) -> Result<Asked, Problem> {
+        let place = |field: &str| format!("{within}{field}");
+        let range = checks.date(&place("from"), self.from).zip(checks.date(&place("to"), self.to));
         let range = range.map(|(from, to)| DayRange::new(from, to));
         if let Some(range) = range {
             days(&mut checks, range);
         }
         if !(2..=MOST_STEPS).contains(&self.steps.len()) {
-            checks.refuse("steps", "out_of_range", format!("expected 2 to {MOST_STEPS} steps"));
+            checks.refuse(&place("steps"), "out_of_range", format!("expected 2 to {MOST_STEPS} steps"));
         }
         let mut steps = Vec::new();
         let mut event_types = Vec::new();
-        for FunnelStep { event_type, segment } in self.steps {
-            let event_type = checks.text("event_type", event_type).unwrap_or_default();
+        for (index, FunnelStep { event_type, segment }) in self.steps.into_iter().enumerate() {
+            let place = |field: &str| place(&format!("steps[{index}].{field}"));
+            let event_type = checks.text(&place("event_type"), event_type).unwrap_or_default();
             let segment = segment.into_iter().map(|text| text.0).collect();
-            steps.push(checks.texts("segment", segment).of_type(&event_type));
+            steps.push(checks.texts(&place("segment"), segment).of_type(&event_type));
             event_types.push(event_type);
         }
-        let window = self.window.as_ref().map_or(DEFAULT_WINDOW, |window| &window.0);
-        let window =
-            humantime::parse_duration(window).ok().and_then(|window| TimeDelta::from_std(window).ok());
+        let sent = self.window.as_ref().map_or(DEFAULT_WINDOW, |window| &window.0);
+        let window = humantime::parse_duration(sent).ok().and_then(|window| TimeDelta::from_std(window).ok());
         let window = window.filter(|window| (TimeDelta::zero()..=MAX_WINDOW).contains(window));
         if window.is_none() {
-            let message = "expected a duration of at most a year, such as 30min, 1h or 14days".into();
-            checks.refuse("window", "invalid_duration", message);
+            let expected = "expected a duration of at most a year, such as 30min, 1h or 14days";
+            checks.refuse(&place("window"), "invalid_duration", format!("{expected}, got '{sent}'"));
         }
         let breakdown = self.breakdown.map(|Text(text)| {
             let parsed = match Breakdown::parse(&text) {
@@ -262,7 +264,7 @@ impl FunnelQuestion {
             };
             if parsed.is_none() {
                 checks.refuse(
-                    "breakdown",
+                    &place("breakdown"),
                     Breakdown::INVALID,
                     format!("expected properties.NAME, got '{text}'"),
                 );
@@ -271,7 +273,11 @@ impl FunnelQuestion {
         });
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
-            checks.refuse("limit", "out_of_range", format!("expected a number from 1 to {MAX_LIMIT}"));
+            checks.refuse(
+                &place("limit"),
+                "out_of_range",
+                format!("expected a number from 1 to {MAX_LIMIT}"),
+            );
         }
         let (window, days) = checks.finish(window.zip(range))?;
         let breakdown = breakdown.flatten();
