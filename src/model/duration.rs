@@ -13,7 +13,7 @@ const UNITS: [(&str, u64, u64); 4] = [
 /// In the largest unit that has a whole number of it: months and years have no fixed length.
 pub fn in_words(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let unit = UNITS.iter().find(|(_, length, least)| seconds >= *least && seconds % length == 0);
+    let unit = UNITS.iter().find(|(_, length, least)| seconds >= *least && seconds.is_multiple_of(*length));
     match unit {
         Some((unit, length, _)) if duration.subsec_millis() == 0 => counted(seconds / length, unit),
         _ => counted(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), "millisecond"),

@@ -39,14 +39,13 @@ impl Query {
         // Paths are read from events: they may be longer than what activity knows values by.
         let Plan { mut snapshot, sources: [source] } = Plan::new(reader, project.id, [part], true).await?;
         let time = project.time_of(self.days);
-        let total = match &self.site_id {
-            Some(site_id) => pages::of_site(&mut snapshot, project.id, site_id, time).await?,
-            None => {
-                let selection = Selection { project, filter: &filter, source: &source, until: None };
-                let counted = active::top_events(&mut snapshot, &selection, self.days, 1).await?;
-                let views = |of_type: &EventTypeCount| Views { views: of_type.events, users: of_type.users };
-                counted.first().map(views).unwrap_or_default()
-            }
+        let total = if let Some(site_id) = &self.site_id {
+            pages::of_site(&mut snapshot, project.id, site_id, time).await?
+        } else {
+            let selection = Selection { project, filter: &filter, source: &source, until: None };
+            let counted = active::top_events(&mut snapshot, &selection, self.days, 1).await?;
+            let views = |of_type: &EventTypeCount| Views { views: of_type.events, users: of_type.users };
+            counted.first().map(views).unwrap_or_default()
         };
         let site_id = self.site_id.as_deref();
         let top_paths = pages::top_paths(&mut snapshot, project.id, site_id, time, self.limit).await?;

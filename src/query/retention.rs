@@ -167,8 +167,7 @@ impl Query {
         let first_events = self.first_events();
         let of_types = first_events
             .as_ref()
-            .map(|(filter, breakdown)| Part { filter, breakdown: Some(breakdown) })
-            .unwrap_or(Part::of(&self.start));
+            .map_or(Part::of(&self.start), |(filter, breakdown)| Part { filter, breakdown: Some(breakdown) });
         let parts = [Part::of(&self.start), Part::of(&self.back), of_types];
         let Plan { snapshot, sources: [start, back, of_types] } =
             Plan::new(reader, project.id, parts, self.reads_events()).await?;

@@ -7,6 +7,6 @@ pub mod group;
 pub mod json_body;
 pub mod parameters;
 pub mod receiver;
-pub mod segments;
 mod repeated;
+pub mod segments;
 pub mod text;

@@ -131,12 +131,11 @@ fn unknown_parameters(path: &str, unknown: &[String], known: &[String]) -> Probl
             FieldError::new(shown(name), "unknown_parameter", message)
         })
         .collect();
-    let detail = match &errors[..] {
-        [one] => format!("Unknown query parameter '{}'. {}", shown(&unknown[0]), one.message),
-        _ => {
-            let names: Vec<String> = unknown.iter().map(|name| format!("'{}'", shown(name))).collect();
-            format!("Unknown query parameters {}. {takes}", listed(&names))
-        }
+    let detail = if let [one] = &errors[..] {
+        format!("Unknown query parameter '{}'. {}", shown(&unknown[0]), one.message)
+    } else {
+        let names: Vec<String> = unknown.iter().map(|name| format!("'{}'", shown(name))).collect();
+        format!("Unknown query parameters {}. {takes}", listed(&names))
     };
     Problem::invalid(Code::ValidationFailed, detail, errors)
 }

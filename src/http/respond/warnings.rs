@@ -107,17 +107,5 @@ async fn add(mut response: Response, warnings: &[String]) -> Response {
 
 /// Headers have no other letters: the rest as in addresses.
 fn in_ascii(text: &str) -> String {
-    let bytes = |character: char| {
-        let mut buffer = [0; 4];
-        let bytes = character.encode_utf8(&mut buffer).bytes();
-        bytes.map(|byte| format!("%{byte:02X}")).collect::<String>()
-    };
-    let written = |character: char| {
-        if character.is_ascii() && !character.is_ascii_control() {
-            character.into()
-        } else {
-            bytes(character)
-        }
-    };
-    text.chars().map(written).collect()
+    percent_encoding::utf8_percent_encode(text, percent_encoding::CONTROLS).to_string()
 }

@@ -81,7 +81,7 @@ impl MergesApi {
         merge: JsonBody<UserMerge>,
     ) -> Result<MergeResponse, Refusal<Merging>> {
         let UserMerge { from, into } = merge.0;
-        let mut checks = Checks::of_body();
+        let mut checks = Checks::default();
         let (from, into) = (checks.text("from", from), checks.text("into", into));
         let (from, into) = checks.finish(from.zip(into))?;
         match merges::request(&self.pool, caller.project.id, &from, &into).await? {

@@ -182,7 +182,7 @@ impl FunnelApi {
         format: Format,
         question: JsonBody<FunnelQuestion>,
     ) -> Result<Told<FunnelAnswer>, Refusal<AskingInBody>> {
-        let Asked { query, event_types } = question.0.judge(Checks::of_body(), "")?;
+        let Asked { query, event_types } = question.0.judge(Checks::default(), "")?;
         let funnel = query.answer(&self.reader, &caller.project).await;
         let funnel = funnel.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let by_value =
@@ -207,7 +207,7 @@ impl FunnelApi {
         question: JsonBody<FunnelUsersQuestion>,
     ) -> Result<Told<UserList>, Refusal<AskingInBody>> {
         let FunnelUsersQuestion { funnel, step, who, cursor, limit } = question.0;
-        let mut checks = Checks::of_body();
+        let mut checks = Checks::default();
         let page = Page::of_body(&mut checks, cursor.as_ref().map(|cursor| cursor.0.as_str()), limit);
         let index = (step as usize).checked_sub(1).filter(|index| *index < funnel.steps.len());
         if index.is_none() {
