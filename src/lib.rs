@@ -36,7 +36,7 @@
 //!    what merged users have stored ([`store::users::merges`]), removes users who were deleted
 //!    ([`store::users::deletions`]) and events that are not kept any more ([`store::upkeep::expiry`]), and
 //!    rebuilds what activity knows of promoted properties ([`store::promotions`]).
-//! 6. A question sees the database at one moment ([`store::read::snapshot`]). It fetches bitmaps
+//! 6. A question ([`query`]) sees the database at one moment ([`store::read::snapshot`]). It fetches bitmaps
 //!    ([`store::read::activity`]), or where these do not know the answer reads events, at a bounded cost
 //!    ([`store::read::occurrences`]), and is answered by pure functions ([`stats`]).
 //!

@@ -90,7 +90,6 @@ impl ActiveUsersApi {
     /// Different users of each day, week or month. Periods are whole: the week or month in which `from` or `to` lies is told
     /// in full. Who comes twice in a period is one user.
     #[oai(path = "/active-users", method = "get", operation_id = "active_users")]
-    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn active_users(
         &self,
         caller: Caller<Read>,
@@ -120,7 +119,6 @@ impl ActiveUsersApi {
     /// Who was active on any day of the range, in pages: the users behind a day, a week, a month, and with segments behind an
     /// event type or a value of a property.
     #[oai(path = "/active-users/users", method = "get", operation_id = "active_users_list")]
-    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         caller: Caller<Read>,

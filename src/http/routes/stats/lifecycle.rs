@@ -64,7 +64,6 @@ impl LifecycleApi {
     /// Periods are whole: the week or month in which `from` or `to` lies is told in full. With segments, only events for
     /// which they hold count, also for who is new.
     #[oai(path = "/lifecycle", method = "get", operation_id = "lifecycle")]
-    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn lifecycle(
         &self,
         caller: Caller<Read>,
@@ -96,7 +95,6 @@ impl LifecycleApi {
     ///
     /// Who is new, returning, resurrecting or dormant in a period, in pages.
     #[oai(path = "/lifecycle/users", method = "get", operation_id = "lifecycle_list")]
-    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         caller: Caller<Read>,

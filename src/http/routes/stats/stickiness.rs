@@ -71,7 +71,6 @@ impl StickinessApi {
     ///
     /// Who was active on exactly so many days of the range, in pages.
     #[oai(path = "/stickiness/users", method = "get", operation_id = "stickiness_list")]
-    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         caller: Caller<Read>,

@@ -45,7 +45,6 @@ impl TopEventsApi {
     ///
     /// The event types of a range, with their events and different users.
     #[oai(path = "/top-events", method = "get", operation_id = "top_events")]
-    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn top_events(
         &self,
         caller: Caller<Read>,

@@ -41,7 +41,6 @@ impl RetentionApi {
     /// over all history, unless `cohort` says otherwise. Periods are those of the calendar in the project's time zone. A
     /// period that is not over is marked, and left out of the overall row.
     #[oai(path = "/retention", method = "get", operation_id = "retention")]
-    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn retention(
         &self,
         caller: Caller<Read>,
@@ -60,7 +59,6 @@ impl RetentionApi {
     ///
     /// The users behind a cell, in pages: who came back, who did not, or the whole cohort.
     #[oai(path = "/retention/users", method = "get", operation_id = "retention_list")]
-    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         caller: Caller<Read>,
