@@ -58,7 +58,7 @@ mod tests {
             ("tz", None),
             (";", None),
             ("", None),
-            ("curse", None),
+            ("curse", Some("cursor")),
         ] {
             assert_eq!(nearest(name, known.into_iter()), meant, "{name}");
         }

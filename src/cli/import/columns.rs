@@ -225,9 +225,9 @@ fn guess(name: &str) -> Option<&'static str> {
 /// What to say of columns that weir does not know.
 fn unknown_columns(header: &StringRecord, unknown: &[&str]) -> anyhow::Error {
     let is_there = |column: &str| header.iter().any(|name| spelt(name) == column);
-    let guesses = unknown.iter().filter_map(|name| Some((*name, guess(name)?)));
     let mut guessed: Vec<(&str, &str)> = Vec::new();
-    for (name, column) in guesses.filter(|(_, column)| !is_there(column)) {
+    let all = unknown.iter().filter_map(|name| Some((*name, guess(name)?)));
+    for (name, column) in all.filter(|(_, column)| !is_there(column)) {
         if guessed.iter().all(|(_, known)| *known != column) {
             guessed.push((name, column));
         }

@@ -61,12 +61,14 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How often the workers are asked how far they are.
 const WAIT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long an import waits for a connection to the database at least.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long nothing is stored before it is said where to look.
 const STUCK: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
-// Of requests, which an import does not make.
-#[command(mut_arg("max_events", hidden), mut_arg("max_body", hidden), mut_arg("max_decompressed", hidden))]
+#[command(mut_args(without_limits_of_requests))]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(super) struct Options {
     /// A CSV file, plain or gzip, in UTF-8 or UTF-16. Its first line names its columns, in any order: `event_type` and
     /// `occurred_at`, and if you have them `event_id`, `user_id`, `properties_json` and any number of `properties.NAME`. A line
@@ -144,7 +146,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let cannot_read = || format!("cannot read {name}");
     let Source { text, read, size } =
         Source::open(&options.file).with_context(|| format!("cannot open {name}"))?;
-    let pool = store::open(&options.database).await?;
+    // Nobody waits for an answer, and on a busy machine a connection takes its time.
+    let database_timeout = options.database.database_timeout.max(PATIENCE);
+    let pool = store::open(&config::Database { database_timeout, ..options.database.clone() }).await?;
     let project = super::project_named(&pool, &options.project).await?;
     let mut table = Table::new(text);
     let header = table.header(options.delimiter).with_context(cannot_read)?;
@@ -370,7 +374,8 @@ async fn wait_until_stored(stream: &Stream, project_id: ProjectId, sequence: u64
     Ok(())
 }
 
-/// An option that is not shown.
-fn hidden(argument: clap::Arg) -> clap::Arg {
-    argument.hide(true)
+/// Does not show limits of requests: an import makes none.
+fn without_limits_of_requests(argument: clap::Arg) -> clap::Arg {
+    let is_of_requests = ["max_events", "max_body", "max_decompressed"].contains(&argument.get_id().as_str());
+    if is_of_requests { argument.hide(true) } else { argument }
 }

@@ -45,8 +45,7 @@ fn judge(
                     Some((_, schema)) => judge(registry, schema, member, &place, faults),
                     None => {
                         let names = known().collect::<Vec<_>>().join(", ");
-                        let meant = known().find(|known| known.starts_with(name.as_str()));
-                        let message = match meant.or_else(|| nearest(name, known())) {
+                        let message = match nearest(name, known()) {
                             Some(known) => format!("did you mean '{known}'?"),
                             None => format!("expected one of {names}"),
                         };

@@ -131,11 +131,10 @@ fn unknown_parameters(path: &str, unknown: &[String], known: &[String]) -> Probl
             FieldError::new(shown(name), "unknown_parameter", message)
         })
         .collect();
-    let detail = if let [one] = &errors[..] {
-        format!("Unknown query parameter '{}'. {}", shown(&unknown[0]), one.message)
-    } else {
-        let names: Vec<String> = unknown.iter().map(|name| format!("'{}'", shown(name))).collect();
-        format!("Unknown query parameters {}. {takes}", listed(&names))
+    let names: Vec<String> = unknown.iter().map(|name| format!("'{}'", shown(name))).collect();
+    let detail = match &errors[..] {
+        [one] => format!("Unknown query parameter {}. {}", names[0], one.message),
+        _ => format!("Unknown query parameters {}. {takes}", listed(&names)),
     };
     Problem::invalid(Code::ValidationFailed, detail, errors)
 }

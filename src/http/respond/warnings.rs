@@ -3,6 +3,7 @@
 
 use std::{cell::RefCell, collections::BTreeSet};
 
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use poem::{
     Response,
     http::{HeaderValue, header},
@@ -107,5 +108,5 @@ async fn add(mut response: Response, warnings: &[String]) -> Response {
 
 /// Headers have no other letters: the rest as in addresses.
 fn in_ascii(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::CONTROLS).to_string()
+    utf8_percent_encode(text, CONTROLS).to_string()
 }
