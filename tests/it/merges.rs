@@ -17,14 +17,14 @@ async fn send(weir: &Weir, project: &Project, events: &[Value]) {
     assert_eq!((status.as_u16(), &answer["accepted"]), (202, &json!(events.len())), "{answer}");
 }
 
-async fn merge(weir: &Weir, project: &Project, from: &str, into: &str) {
+pub async fn merge(weir: &Weir, project: &Project, from: &str, into: &str) {
     let (status, answer) = weir.merge_users(project, from, into).await;
     let expected = json!({"status": "accepted", "from": from, "into": into});
     assert_eq!((status.as_u16(), &answer), (202, &expected));
 }
 
 /// Waits until nothing is to be moved or removed any more, and statistics show it.
-async fn settled(weir: &Weir) {
+pub async fn settled(weir: &Weir) {
     let waiting =
         || weir.number("select (select count(*) from user_merges) + (select count(*) from user_deletions)");
     eventually("no user waits", waiting, |waiting| *waiting == 0).await;

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Promotes and waits until it is ready.
-async fn promote(weir: &Weir, project: &Project, property: &str) -> String {
+pub async fn promote(weir: &Weir, project: &Project, property: &str) -> String {
     let arguments = ["project", "promote", &project.name, property];
     let promoted = tokio::time::timeout(PATIENCE, weir.run(&arguments)).await;
     promoted.expect("it is ready").succeeded().stdout
@@ -21,7 +21,7 @@ async fn show(weir: &Weir, project: &Project) -> String {
     weir.run(&["project", "show", &project.name]).await.succeeded().stdout
 }
 
-async fn answers(weir: &Weir, project: &Project, questions: &[String]) -> Vec<Value> {
+pub async fn answers(weir: &Weir, project: &Project, questions: &[String]) -> Vec<Value> {
     let mut answers = Vec::new();
     for question in questions {
         let mut answer = weir.ask(project, question).await;
@@ -36,14 +36,14 @@ async fn answers(weir: &Weir, project: &Project, questions: &[String]) -> Vec<Va
     answers
 }
 
-fn assert_same(questions: &[String], found: &[Value], expected: &[Value], when: &str) {
+pub fn assert_same(questions: &[String], found: &[Value], expected: &[Value], when: &str) {
     for ((question, found), expected) in questions.iter().zip(found).zip(expected) {
         assert_eq!(found, expected, "{question} {when}");
     }
 }
 
 /// Questions that activity answers if the property of the segment, and of the breakdown, is promoted.
-fn of_activity(range: &str, segment: &str, breakdown: &str) -> Vec<String> {
+pub fn of_activity(range: &str, segment: &str, breakdown: &str) -> Vec<String> {
     let mut questions: Vec<String> = [
         "dau?",
         "active-users?interval=week&",
@@ -197,7 +197,7 @@ fn event(number: u32) -> Value {
 }
 
 /// The same events to both: of one property `x` is promoted, of the other it is not.
-async fn send(weir: &Weir, projects: &[&Project; 2], numbers: std::ops::Range<u32>) {
+pub async fn send(weir: &Weir, projects: &[&Project; 2], numbers: std::ops::Range<u32>) {
     let events: Vec<Value> = numbers.map(event).collect();
     for project in projects {
         let (status, answer) = weir.send(project, &json!(events)).await;
@@ -254,7 +254,7 @@ fn questions_about_x() -> Vec<String> {
     questions
 }
 
-async fn assert_twins(weir: &Weir, [promoted, plain]: &[&Project; 2], when: &str) {
+pub async fn assert_twins(weir: &Weir, [promoted, plain]: &[&Project; 2], when: &str) {
     let questions = questions_about_x();
     let found = answers(weir, promoted, &questions).await;
     assert_same(&questions, &found, &answers(weir, plain, &questions).await, when);

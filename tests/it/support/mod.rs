@@ -60,8 +60,12 @@ impl Weir {
 
     /// Starts with further environment variables.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        Self::start_on(new_database().await, variables).await
+    }
+
+    /// Starts on a database that is there.
+    pub async fn start_on(database: String, variables: &[(&str, &str)]) -> Self {
         let id = &Uuid::new_v4().simple().to_string()[..12];
-        let database = create_database(&format!("weir_test_{id}")).await;
         let mut all = vec![
             ("DATABASE_URL".to_owned(), database.clone()),
             ("REDIS_URL".to_owned(), server("REDIS_URL")),
@@ -306,6 +310,11 @@ pub async fn json(response: Response) -> (StatusCode, Value) {
 pub fn server(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set: run the tests by ./scripts/test"))
+}
+
+/// A new database with a name of its own; its URL.
+pub async fn new_database() -> String {
+    create_database(&format!("weir_test_{}", Uuid::new_v4().simple())).await
 }
 
 /// A new database on the server; its URL.

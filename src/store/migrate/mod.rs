@@ -1,11 +1,17 @@
 //! The database's schema: the files of `sql/`, and of the folder of the edition that the database runs.
 //!
-//! Both editions' files share one sequence of versions, so a database has one version, whatever its edition.
+//! Both editions' files share one sequence of versions, so a database has one version, whatever its edition. It begins
+//! with the start, which makes the schema of version 24: earlier databases are brought over ([`version_24`]).
+
+mod version_24;
 
 use sqlx::{
-    PgExecutor, PgPool,
-    migrate::{MigrateError, Migrator},
+    Connection, PgConnection, PgExecutor, PgPool,
+    migrate::{Migrate, MigrateError, Migrator},
 };
+
+/// Where sqlx records which migrations the database has had.
+const TABLE: &str = "_sqlx_migrations";
 
 static SHARED: Migrator = sqlx::migrate!("./sql");
 static COMMUNITY: Migrator = sqlx::migrate!("./sql/community");
@@ -41,6 +47,11 @@ pub enum SchemaError {
     Different(i64),
     #[error("the database has version {found}, this weir needs {needed}: run `weir migrate`")]
     Older { found: i64, needed: i64 },
+    #[error(
+        "the database has version {0}, and this weir goes on from version 24 or newer: check out commit 7b1c68b of weir, \
+         run its `weir migrate`, and then this one again"
+    )]
+    TooOld(i64),
     #[error("a migration failed")]
     Failed(#[source] MigrateError),
 }
@@ -58,19 +69,28 @@ pub struct Migrated {
 /// database lets one run at a time.
 pub async fn migrate(pool: &PgPool) -> Result<Migrated, SchemaError> {
     let edition = create_extension(pool).await?;
-    let from = version(pool).await?;
-    let migrator = migrator(edition);
-    migrator.run(pool).await.map_err(|error| match error {
+    // A connection of its own: whatever fails, the lock ends with it.
+    let mut connection = pool.acquire().await?.detach();
+    connection.lock().await.map_err(SchemaError::Failed)?;
+    let from = version(&mut connection).await?;
+    let mut migrator = migrator(edition);
+    match from {
+        1..version_24::VERSION => return Err(SchemaError::TooOld(from)),
+        version_24::VERSION => version_24::bring_over(&mut connection, edition, &migrator).await?,
+        _ => {}
+    }
+    migrator.set_locking(false).run(&mut connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => SchemaError::Newer(version),
         MigrateError::VersionMismatch(version) => SchemaError::Different(version),
         error => SchemaError::Failed(error),
     })?;
+    connection.close().await?;
     Ok(Migrated { edition, from, to: newest(&migrator) })
 }
 
 /// Whether the database has the version that this weir was built for.
 pub async fn check(pool: &PgPool) -> Result<(), SchemaError> {
-    let (found, needed) = (version(pool).await?, newest(&migrator(Edition::Apache)));
+    let (found, needed) = (version(&mut *pool.acquire().await?).await?, newest(&migrator(Edition::Apache)));
     match found.cmp(&needed) {
         std::cmp::Ordering::Less => Err(SchemaError::Older { found, needed }),
         std::cmp::Ordering::Equal => Ok(()),
@@ -100,14 +120,16 @@ pub async fn edition(executor: impl PgExecutor<'_>) -> Result<Edition, SchemaErr
     Ok(if license == "apache" { Edition::Apache } else { Edition::Community })
 }
 
-async fn version(pool: &PgPool) -> Result<i64, sqlx::Error> {
-    let has_table: bool =
-        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?;
+async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let has_table: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+        .bind(TABLE)
+        .fetch_one(&mut *connection)
+        .await?;
     if !has_table {
         return Ok(0);
     }
     sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await
 }
 
