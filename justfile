@@ -42,6 +42,10 @@ openapi:
 metrics:
     cargo run --quiet --locked -- metrics >docs/prometheus.md.new && mv docs/prometheus.md.new docs/prometheus.md
 
+# Writes sql/schema/ anew, for the edition of the server that DATABASE_URL names: just schema --check
+schema *arguments:
+    scripts/schema "$@"
+
 # Opens the documentation of the code, private items included
 doc:
     cargo doc --workspace --no-deps --document-private-items --locked --open

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use sqlx::{PgPool, migrate::Migrator};
+use tokio::process::Command;
 
 use super::{
     merges::{merge, settled},
     promotions::{answers, assert_same, assert_twins, of_activity, promote, send},
-    support::{Finished, Process, Weir, drop_database, new_database},
+    support::{Finished, Process, Weir, drop_database, missing_tool, new_database},
 };
 
 async fn migrate(database: &str) -> Finished {
@@ -28,6 +29,16 @@ async fn migrate_to(version: i64, database: &str) {
     pool.close().await;
 }
 
+/// Compares the schema of a database with the committed one of its edition.
+async fn assert_committed(database: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/schema");
+    let compared = Command::new(script).args(["--check", database]).output().await.unwrap();
+    if compared.status.code() == Some(3) {
+        return missing_tool("pg_dump of PostgreSQL 17", "`scripts/schema --help` says how to name it");
+    }
+    assert!(compared.status.success(), "{compared:?}");
+}
+
 #[tokio::test]
 async fn migrations_run_twice_and_at_the_same_time() {
     let database = new_database().await;
@@ -37,6 +48,14 @@ async fn migrations_run_twice_and_at_the_same_time() {
     }
     let again = migrate(&database).await.succeeded();
     assert!(again.stdout.starts_with("The database was at version"), "{again:?}");
+    drop_database(&database).await;
+}
+
+#[tokio::test]
+async fn the_committed_schema_is_what_the_migrations_make() {
+    let database = new_database().await;
+    migrate(&database).await.succeeded();
+    assert_committed(&database).await;
     drop_database(&database).await;
 }
 
@@ -64,7 +83,7 @@ async fn a_database_of_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_database_of_version_24_is_brought_over_once_whoever_else_migrates_it() {
+async fn a_database_of_version_24_gets_the_schema_of_a_new_one_whoever_else_migrates_it() {
     let database = new_database().await;
     migrate_to(24, &database).await;
     let variables =
@@ -76,6 +95,8 @@ async fn a_database_of_version_24_is_brought_over_once_whoever_else_migrates_it(
     let said = [one, two, three].map(|run| run.succeeded().stdout);
     let brought_over = said.iter().filter(|said| said.starts_with("The database is now at version"));
     assert_eq!(brought_over.count(), 1, "{said:?}");
+    assert_committed(&database).await;
+
     let new = new_database().await;
     migrate(&new).await.succeeded();
     assert_eq!(ledger(&database).await, ledger(&new).await);
