@@ -95,6 +95,7 @@ impl LifecycleApi {
     ///
     /// Who is new, returning, resurrecting or dormant in a period, in pages.
     #[oai(path = "/lifecycle/users", method = "get", operation_id = "lifecycle_list")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         caller: Caller<Read>,

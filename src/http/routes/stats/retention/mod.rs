@@ -59,6 +59,7 @@ impl RetentionApi {
     ///
     /// The users behind a cell, in pages: who came back, who did not, or the whole cohort.
     #[oai(path = "/retention/users", method = "get", operation_id = "retention_list")]
+    #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list(
         &self,
         caller: Caller<Read>,
