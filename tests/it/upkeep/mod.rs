@@ -1,0 +1,8 @@
+//! The schema, and the jobs of the worker.
+
+pub mod deletions;
+mod expiry;
+mod merges;
+mod project_deletions;
+mod roll_up;
+mod schema;
