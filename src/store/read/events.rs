@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::model::project::ProjectId;
 use crate::store::StoreError;
+use crate::work;
 
 /// An event as it is stored.
 #[derive(Debug, sqlx::FromRow)]
@@ -57,7 +58,8 @@ pub(crate) async fn begin_of_step(
     Ok(query.bind(project_id.get()).bind(user_nos).bind(STEP).fetch_optional(connection).await?)
 }
 
-/// How many of some events are stored: by id and time.
+/// How many of some events are stored: by id and time. Each is looked up by itself: of chunks that have no statistics yet, a
+/// join would read all.
 pub async fn stored(
     pool: &PgPool,
     project_id: ProjectId,
@@ -66,9 +68,13 @@ pub async fn stored(
     let (ids, times): (Vec<Uuid>, Vec<DateTime<Utc>>) = events.unzip();
     let query = sqlx::query_scalar(
         "select count(*)
-         from unnest($2::uuid[], $3::timestamptz[]) as sent (event_id, occurred_at)
-              join events using (event_id, occurred_at)
-         where project_id = $1 and occurred_at >= $4 and occurred_at <= $5",
+         from unnest($2::uuid[], $3::timestamptz[]) as sent (event_id, occurred_at),
+              lateral (
+                  select from events
+                  where project_id = $1 and event_id = sent.event_id and occurred_at = sent.occurred_at
+                    and occurred_at >= $4 and occurred_at <= $5
+                  limit 1
+              ) as known",
     );
     let stored: i64 = query
         .persistent(false)
@@ -92,7 +98,7 @@ pub async fn of_user(
 ) -> Result<Page, StoreError> {
     let after = after.unwrap_or(Place { occurred_at: DateTime::<Utc>::MAX_UTC, event_id: Uuid::max() });
     let latest = DateTime::from_timestamp(253_402_300_799, 0).expect("the year 9999");
-    let mut rows = sqlx::query_as::<_, StoredEvent>(
+    let mut rows = work::in_slices(sqlx::query_as::<_, StoredEvent>(
         "with person as materialized (
              select user_no, user_id from users
              where project_id = $1
@@ -110,8 +116,7 @@ pub async fn of_user(
     .bind(after.occurred_at.min(latest))
     .bind(after.event_id)
     // One more than asked tells whether there are more.
-    .bind(i64::from(limit) + 1)
-    .fetch(connection);
+    .bind(i64::from(limit) + 1).fetch(connection));
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(event) = rows.try_next().await? {
         if events.len() == limit as usize || bytes > PAGE_BYTES {
