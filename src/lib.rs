@@ -57,3 +57,4 @@ pub mod stats;
 pub mod store;
 pub mod stream;
 pub mod telemetry;
+mod work;

@@ -28,6 +28,7 @@ use self::{
     validate::{Dialect, Rejection, Rules},
     wire::{BodyError, Decoded, Format},
 };
+use crate::work;
 use crate::{
     config,
     model::{
@@ -47,6 +48,9 @@ use crate::{
     },
     projects::event_types::EventTypes,
 };
+
+/// Events of a body that take a core for milliseconds to validate, however small they are.
+const MANY: usize = 1_000;
 
 /// Takes events: what it has counted as accepted is durable.
 #[derive(Clone)]
@@ -131,7 +135,8 @@ impl Ingest {
         let received_at = Utc::now().trunc_subsecs(6);
         let project = request.project;
         let is_large = body.len() >= LARGE;
-        let decoded = work(is_large, || wire::decode(body, request.format, self.limits.max_events as usize))?;
+        let decoded =
+            work::long_if(is_large, || wire::decode(body, request.format, self.limits.max_events as usize))?;
         if !decoded.single && request.dialect != Dialect::Weir {
             return Err(BodyError::WrongShape { expected: "one event", got: "a list of events" }.into());
         }
@@ -141,12 +146,13 @@ impl Ingest {
         let charge = self.charge_of(project, received).inspect_err(over_rate)?;
         let request_id = validate::request_id(request.dialect, &decoded);
 
-        let mut judged = work(is_large, || self.judge(request, &decoded, received_at));
+        let is_much = is_large || received >= MANY;
+        let mut judged = work::long_if(is_much, || self.judge(request, &decoded, received_at));
         self.bound_event_types(project, &decoded, &mut judged).await;
         drop(decoded);
         let Judged { valid, rejected, single, has_derived_ids } = judged;
         let key = request.idempotency_key.filter(|_| has_derived_ids);
-        let claim = key.map(|key| work(is_large, || Claim::new(key, body)));
+        let claim = key.map(|key| work::long_if(is_large, || Claim::new(key, body)));
         if let Some(claim) = claim
             && self.filter.contradicts(project.id, claim).await
         {
@@ -306,11 +312,6 @@ impl Ingest {
             Some(source) => Err(NotTaken::NotPublished { source, allowance }),
         }
     }
-}
-
-/// Does what takes a core for milliseconds, if it is much, where it holds up no other requests.
-fn work<T>(is_much: bool, work: impl FnOnce() -> T) -> T {
-    if is_much { tokio::task::block_in_place(work) } else { work() }
 }
 
 fn rejected(decoded: &Decoded<'_>, index: usize, rejection: Rejection) -> Rejected {

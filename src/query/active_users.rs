@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{NaiveDate, Utc};
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 
 use super::plan::Plan;
+use crate::work;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{self, DailyUsers, filter::Filter, period::Unit},
@@ -47,7 +48,7 @@ impl Query {
             active_users: users.len(),
             complete: self.unit.after(period, 1) <= today,
         };
-        Ok(periods.map(period).collect())
+        Ok(work::long(|| periods.map(period).collect()))
     }
 
     /// The same by days, whatever the unit: days that are counted in the database need not be fetched.
@@ -66,7 +67,7 @@ impl Query {
     /// Who was active in any of the periods.
     pub async fn users(&self, reader: &Reader, project: &Project) -> Result<RoaringBitmap, StoreError> {
         let users = self.daily_users(reader, project).await?;
-        Ok(users.into_values().fold(RoaringBitmap::new(), |all, day| all | day))
+        Ok(work::long(|| users.values().union()))
     }
 
     /// The users of all days of the periods.

@@ -3,6 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use roaring::RoaringBitmap;
 
+use crate::work;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{
@@ -16,8 +17,8 @@ use crate::{
     },
 };
 
-/// Events of a user that take milliseconds to count: other requests go on meanwhile.
-const MANY_EVENTS: usize = 1_000;
+/// Events of a user, times steps, that take milliseconds to count.
+const MUCH: usize = 5_000;
 
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -55,8 +56,7 @@ impl Query {
         let now = Utc::now();
         let funnel = self.count(reader, project).await?;
         let complete = self.span(project).end <= now;
-        // Many values have many large sets: other requests go on meanwhile.
-        Ok(tokio::task::block_in_place(|| {
+        Ok(work::long(|| {
             let steps = funnel.overall();
             let by_value = self.breakdown.is_some().then(|| funnel.by_value(self.limit));
             Answer { steps, by_value, complete }
@@ -71,7 +71,8 @@ impl Query {
         step: usize,
         who: Who,
     ) -> Result<RoaringBitmap, StoreError> {
-        let steps = self.count(reader, project).await?.overall();
+        let funnel = self.count(reader, project).await?;
+        let steps = work::long(|| funnel.overall());
         let reached = |step: usize| steps.get(step).map(|step| step.users.clone()).unwrap_or_default();
         Ok(match who {
             Who::Reached => reached(step),
@@ -94,11 +95,8 @@ impl Query {
             self.breakdown.as_ref(),
             self.span(project),
             |user_no, events| {
-                if events.len() < MANY_EVENTS {
-                    funnel.count(user_no, events);
-                } else {
-                    tokio::task::block_in_place(|| funnel.count(user_no, events));
-                }
+                let is_much = events.len() * self.steps.len() >= MUCH;
+                work::long_if(is_much, || funnel.count(user_no, events));
                 if funnel.values() > MOST_VALUES { Err(StoreError::TooManyRows(MOST_VALUES)) } else { Ok(()) }
             },
         )

@@ -4,6 +4,7 @@ use chrono::Utc;
 use roaring::RoaringBitmap;
 
 use super::plan::Plan;
+use crate::work;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{
@@ -48,7 +49,7 @@ impl Query {
         let days = DayRange::new(first, self.unit.last_day(to));
         let users = active::daily_users(&mut snapshot, &selection, days).await?;
         drop(snapshot);
-        let periods = lifecycle(self.unit, from, to, before, &users).into_iter();
+        let periods = work::long(|| lifecycle(self.unit, from, to, before, &users)).into_iter();
         let period = |users: Lifecycle| Period { complete: self.unit.after(users.period, 1) <= today, users };
         Ok(periods.map(period).collect())
     }

@@ -16,10 +16,3 @@ pub mod stickiness;
 pub mod timeseries;
 pub mod top_events;
 pub mod users;
-
-use crate::store::StoreError;
-
-/// Set algebra over many large bitmaps: not on a thread that serves requests.
-async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Panicked)
-}

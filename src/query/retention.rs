@@ -3,7 +3,8 @@
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use roaring::RoaringBitmap;
 
-use super::{compute, plan::Plan};
+use super::plan::Plan;
+use crate::work;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{
@@ -90,16 +91,15 @@ impl Query {
     /// The whole table.
     pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Retention, StoreError> {
         let counted = self.count(reader, project).await?;
-        let (question, as_of, today) = (self.question.clone(), self.as_of, project.local_date(self.as_of));
-        compute(move || match counted {
+        let (question, as_of, today) = (&self.question, self.as_of, project.local_date(self.as_of));
+        Ok(work::long(|| match counted {
             Counted::Calendar { cohorts, returns, same_day } => {
                 let unit = question.unit;
                 Calendar { unit, today, returns: &returns, same_day: same_day.as_ref().unwrap_or(&returns) }
-                    .answer(&question, &cohorts)
+                    .answer(question, &cohorts)
             }
-            Counted::Elapsed(elapsed) => elapsed.answer(&question, as_of),
-        })
-        .await
+            Counted::Elapsed(elapsed) => elapsed.answer(question, as_of),
+        }))
     }
 
     /// The users behind a cell.
@@ -112,7 +112,7 @@ impl Query {
     ) -> Result<RoaringBitmap, StoreError> {
         let counted = self.count(reader, project).await?;
         let (unit, today) = (self.question.unit, project.local_date(self.as_of));
-        compute(move || {
+        Ok(work::long(|| {
             let (members, returned) = match counted {
                 Counted::Calendar { cohorts, returns, same_day } => {
                     let joined = cohorts.get(&cohort).cloned().unwrap_or_default();
@@ -127,8 +127,7 @@ impl Query {
                 Who::Missing => members - returned,
                 Who::All => members,
             }
-        })
-        .await
+        }))
     }
 
     /// Whether the order of events within a day matters: if one kind of event starts and returns, a start is a return.

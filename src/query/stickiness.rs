@@ -2,7 +2,8 @@
 
 use roaring::RoaringBitmap;
 
-use super::{compute, plan::Plan};
+use super::plan::Plan;
+use crate::work;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{filter::Filter, stickiness::stickiness},
@@ -31,7 +32,7 @@ impl Query {
         let users = active::daily_users(&mut snapshot, &selection, self.days).await?;
         drop(snapshot);
         let days = self.days.days().count();
-        compute(move || stickiness(&users, days)).await
+        Ok(work::long(|| stickiness(&users, days)))
     }
 
     /// The users who were active on exactly so many days.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 
-use super::{compute, plan::Plan};
+use super::plan::Plan;
+use crate::work;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{
@@ -72,15 +73,15 @@ impl Query {
         let now = Utc::now();
         let periods = self.periods(project);
         let values = self.values(reader, project, &periods).await?;
-        let (measure, limit, has_breakdown) = (self.measure, self.limit, self.breakdown.is_some());
-        let ranked = compute(move || {
-            if has_breakdown {
-                top(values, measure, limit)
+        let measure = self.measure;
+        let ranked = work::long(|| {
+            if self.breakdown.is_some() {
+                top(values, measure, self.limit)
             } else {
                 vec![(Label::NONE, values.into_values().next().unwrap_or_default())]
             }
         });
-        let series = ranked.await?.into_iter().map(|(label, happened)| {
+        let series = ranked.into_iter().map(|(label, happened)| {
             let point = |period: &Period| Point {
                 period: period.start,
                 count: happened.get(&period.start).map_or(0, |happened| happened.measured(measure)),

@@ -15,6 +15,7 @@ use poem_openapi::{
 use sha2::{Digest, Sha256};
 
 use super::problem::{Code, FieldError, Problem};
+use crate::work;
 
 const CSV: &str = "text/csv; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
@@ -139,7 +140,7 @@ impl<T: Table + ToJSON + Send> IntoResponse for Told<T> {
             Form::Csv => Ok(text(&answer).into_bytes()),
             Form::Excel => Ok((BYTE_ORDER_MARK.to_owned() + &text(&answer)).into_bytes()),
         };
-        let written = if answer.len() < LARGE { write() } else { tokio::task::block_in_place(write) };
+        let written = work::long_if(answer.len() >= LARGE, write);
         let written = match written {
             Ok(written) => written,
             Err(error) => return poem::Error::from(Problem::internal(error)).into_response(),

@@ -12,6 +12,7 @@ use super::{
     source::ActivityRows,
 };
 use crate::store::StoreError;
+use crate::work;
 use crate::{
     model::{project::ProjectId, range::DayRange},
     stats::{
@@ -88,17 +89,19 @@ pub async fn daily_active_users(
     let mut binds = Binds::default();
     let on_days = on_days(&mut binds, project_id, &rows.together(), rows, days);
     // A day that is one row is counted where it lies.
-    let found: Vec<DayRow> = binds
-        .query(format!(
-            "select local_day,
+    let found: Vec<DayRow> = work::all(
+        binds
+            .query(format!(
+                "select local_day,
                     case when count(*) over day = 1 then rb_cardinality(users) end as count,
                     case when count(*) over day > 1 then users::bytea end as users
              from activity_daily
              where {on_days}
              window day as (partition by local_day)"
-        ))?
-        .fetch_all(connection)
-        .await?;
+            ))?
+            .fetch(connection),
+    )
+    .await?;
     let counted = found.iter().filter_map(|row| Some((row.local_day.date(), row.count?.cast_unsigned())));
     let mut counts: BTreeMap<_, _> = counted.collect();
     let several = found.into_iter().filter_map(|row| Some((row.local_day.date(), row.users?)));
@@ -115,12 +118,14 @@ pub async fn daily_users(
 ) -> Result<DailyUsers, StoreError> {
     let mut binds = Binds::default();
     let on_days = on_days(&mut binds, project_id, &rows.together(), rows, days);
-    let found: Vec<UsersRow> = binds
-        .query(format!(
-            "select local_day as period, users::bytea as users from activity_daily where {on_days}"
-        ))?
-        .fetch_all(connection)
-        .await?;
+    let found: Vec<UsersRow> = work::all(
+        binds
+            .query(format!(
+                "select local_day as period, users::bytea as users from activity_daily where {on_days}"
+            ))?
+            .fetch(connection),
+    )
+    .await?;
     merged(found.into_iter().map(|row| (row.period.date(), row.users)))
 }
 
@@ -134,14 +139,16 @@ pub async fn hourly_users(
     let mut binds = Binds::default();
     let among = among(&mut binds, project_id, &rows.together(), rows);
     let (begin, end) = (binds.add(time.start), binds.add(time.end));
-    let found: Vec<UsersRow> = binds
-        .query(format!(
-            "select local_hour as period, users::bytea as users
+    let found: Vec<UsersRow> = work::all(
+        binds
+            .query(format!(
+                "select local_hour as period, users::bytea as users
              from activity_hourly
              where {among} and local_hour >= {begin} and local_hour < {end}"
-        ))?
-        .fetch_all(connection)
-        .await?;
+            ))?
+            .fetch(connection),
+    )
+    .await?;
     merged(found.into_iter().map(|row| (row.period, row.users)))
 }
 
@@ -200,7 +207,7 @@ pub async fn happened(
          from {relation}
          where {among} and {period} >= {begin} and {period} < {end}"
     );
-    let mut found = binds.query::<PeriodRow>(statement)?.fetch(connection);
+    let mut found = work::in_slices(binds.query::<PeriodRow>(statement)?.fetch(connection));
     let mut values: BTreeMap<_, ByPeriod> = BTreeMap::new();
     while let Some(PeriodRow { event_type, value_no, period, events, users }) = found.try_next().await? {
         let value = match breakdown {
@@ -245,18 +252,20 @@ pub async fn top_events(
     let mut binds = Binds::default();
     let on_days = on_days(&mut binds, project_id, &rows.of_each_type(), rows, days);
     let limit = binds.add(i64::from(limit));
-    let found = binds
-        .query(format!(
-            "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
+    let found = work::all(
+        binds
+            .query(format!(
+                "select event_type, sum(events)::bigint as events, rb_cardinality(rb_or_agg(users)) as users
              from activity_daily
              where {on_days}
              group by event_type
              having sum(events) > 0
              order by events desc, event_type
              limit {limit}"
-        ))?
-        .fetch_all(connection)
-        .await?;
+            ))?
+            .fetch(connection),
+    )
+    .await?;
     Ok(found)
 }
 
@@ -314,11 +323,13 @@ fn midnight(date: NaiveDate) -> NaiveDateTime {
 pub(crate) fn merged<T: Ord>(
     rows: impl IntoIterator<Item = (T, Vec<u8>)>,
 ) -> Result<BTreeMap<T, RoaringBitmap>, StoreError> {
-    let mut parts: BTreeMap<T, Vec<RoaringBitmap>> = BTreeMap::new();
-    for (period, bytes) in rows {
-        parts.entry(period).or_default().push(bitmap(&bytes)?);
-    }
-    Ok(parts.into_iter().map(|(period, parts)| (period, parts.union())).collect())
+    work::long(|| {
+        let mut parts: BTreeMap<T, Vec<RoaringBitmap>> = BTreeMap::new();
+        for (period, bytes) in rows {
+            parts.entry(period).or_default().push(bitmap(&bytes)?);
+        }
+        Ok(parts.into_iter().map(|(period, parts)| (period, parts.union())).collect())
+    })
 }
 
 pub(crate) fn bitmap(bytes: &[u8]) -> Result<RoaringBitmap, StoreError> {

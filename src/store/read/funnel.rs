@@ -10,6 +10,7 @@ use super::{
     occurrences::{label, value_of},
 };
 use crate::store::StoreError;
+use crate::work;
 use crate::{
     model::project::ProjectId,
     stats::{
@@ -69,7 +70,7 @@ pub async fn each_user(
            and event_type = any({of_types}) and (number > 0 or occurred_at < {enter_before})
          order by user_no, event_id, occurred_at"
     );
-    let mut rows = binds.query::<StepRow>(statement)?.persistent(false).fetch(connection);
+    let mut rows = work::in_slices(binds.query::<StepRow>(statement)?.persistent(false).fetch(connection));
     let mut current: Option<(i32, Vec<StepEvent>)> = None;
     let mut last = None;
     while let Some(StepRow { user_no, occurred_at: at, event_id, number, told: value }) =

@@ -14,6 +14,7 @@ use super::{
     condition::{Binds, Condition, through_lists},
 };
 use crate::store::StoreError;
+use crate::work;
 use crate::{
     model::{project::ProjectId, range::TimeRange},
     stats::{
@@ -60,17 +61,19 @@ pub async fn by_period(
     let matching = binds.events(project_id, (starts.first().copied(), Some(end)), &Condition::of(filter));
     let starts = binds.add(starts);
     allow_sorting(connection, false).await?;
-    let rows: Vec<PeriodRow> = binds
-        .query(format!(
-            "select width_bucket(occurred_at, {starts}::timestamptz[]) - 1 as period, count(*) as events,
+    let rows: Vec<PeriodRow> = work::all(
+        binds
+            .query(format!(
+                "select width_bucket(occurred_at, {starts}::timestamptz[]) - 1 as period, count(*) as events,
                     (rb_build_agg(user_no) filter (where user_no is not null))::bytea as users
              from events
              where {matching}
              group by period"
-        ))?
-        .persistent(false)
-        .fetch_all(&mut *connection)
-        .await?;
+            ))?
+            .persistent(false)
+            .fetch(&mut *connection),
+    )
+    .await?;
     allow_sorting(connection, true).await?;
     rows.into_iter().map(|row| Ok((row.index(), row.happened()?))).collect()
 }
@@ -95,7 +98,7 @@ pub async fn by_value(
         Some(property) => ("told_value(value)", value_of(&mut binds, property), "null::text"),
     };
     allow_sorting(connection, false).await?;
-    let rows: Vec<ValueRow> = binds
+    let rows: Vec<ValueRow> = work::all(binds
         .query(format!(
             "select {told} as told, period, events, users
              from (
@@ -114,9 +117,7 @@ pub async fn by_value(
                  limit {limit}
              ) as counted"
         ))?
-        .persistent(false)
-        .fetch_all(&mut *connection)
-        .await?;
+        .persistent(false).fetch(&mut *connection)).await?;
     allow_sorting(connection, true).await?;
     if rows.len() > MOST_VALUES {
         return Err(StoreError::TooManyRows(MOST_VALUES));
@@ -150,7 +151,7 @@ pub async fn top_events(
     let mut binds = Binds::default();
     let matching = binds.events(project_id, (Some(time.begin), Some(time.end)), &Condition::of(filter));
     let limit = binds.add(i64::from(limit));
-    let rows = binds
+    let rows = work::all(binds
         .query(format!(
             "select event_type, count(*) as events,
                     coalesce(rb_cardinality(rb_build_agg(user_no) filter (where user_no is not null)), 0) as users
@@ -160,9 +161,7 @@ pub async fn top_events(
              order by events desc, event_type
              limit {limit}"
         ))?
-        .persistent(false)
-        .fetch_all(connection)
-        .await?;
+        .persistent(false).fetch(connection)).await?;
     Ok(rows)
 }
 

@@ -11,6 +11,7 @@ use super::{
     source::{Selection, Source},
 };
 use crate::store::StoreError;
+use crate::work;
 use crate::{
     model::{project::Project, range::DayRange},
     stats::{
@@ -91,9 +92,10 @@ pub async fn same_day(
     let within = binds.events(project.id, (Some(time.begin), Some(time.end)), &Condition::default());
     let (starts, returns) = both.conditions(&mut binds);
     let bounds = binds.add(bounds);
-    let rows: Vec<PeriodUsers> = binds
-        .query(format!(
-            "select period, rb_build_agg(user_no)::bytea as users
+    let rows: Vec<PeriodUsers> = work::all(
+        binds
+            .query(format!(
+                "select period, rb_build_agg(user_no)::bytea as users
              from (
                  select width_bucket(occurred_at, {bounds}::timestamptz[]) - 1 as period, user_no,
                         min(occurred_at) filter (where starts) as first_start,
@@ -108,10 +110,11 @@ pub async fn same_day(
              ) as days
              where last_return >= first_start
              group by period"
-        ))?
-        .persistent(false)
-        .fetch_all(connection)
-        .await?;
+            ))?
+            .persistent(false)
+            .fetch(connection),
+    )
+    .await?;
     let day = |period: i32| usize::try_from(period).ok().and_then(|index| days.get(index).copied());
     activity::merged(rows.into_iter().filter_map(|row| Some((day(row.period)?, row.users))))
 }
@@ -127,9 +130,10 @@ async fn within_the_hour(
     let (starts, returns) = both.conditions(&mut binds);
     let (project_id, asked) =
         (binds.add(project.id.get()), OpenHours::of(project, open, until).text(&mut binds));
-    let rows: Vec<UsersOfDay> = binds
-        .query(format!(
-            "select day, rb_build_agg(asked.user_no)::bytea as users
+    let rows: Vec<UsersOfDay> = work::all(
+        binds
+            .query(format!(
+                "select day, rb_build_agg(asked.user_no)::bytea as users
              from {asked},
                   lateral (
                       select min(occurred_at) filter (where {starts}) as first_start,
@@ -140,10 +144,11 @@ async fn within_the_hour(
                   ) as hour
              where last_return >= first_start
              group by day"
-        ))?
-        .persistent(false)
-        .fetch_all(connection)
-        .await?;
+            ))?
+            .persistent(false)
+            .fetch(connection),
+    )
+    .await?;
     activity::merged(rows.into_iter().map(|row| (row.day, row.users)))
 }
 
@@ -220,7 +225,7 @@ pub async fn first_ever(
          group by user_no
          having min(occurred_at) >= {begin} and min(occurred_at) = min(occurred_at) filter (where {passes})"
     );
-    let mut rows = binds.query::<Occurrence>(statement)?.persistent(false).fetch(connection);
+    let mut rows = work::in_slices(binds.query::<Occurrence>(statement)?.persistent(false).fetch(connection));
     let mut users = DailyUsers::new();
     while let Some(first) = rows.try_next().await? {
         let day = project.local_date(first.occurred_at);
@@ -240,7 +245,7 @@ async fn first_within_the_hour(
     let mut binds = Binds::default();
     let (project_id, asked) = (binds.add(selection.project.id.get()), asked.text(&mut binds));
     let (of_types, passes) = (condition.of_types().text(&mut binds), condition.text(&mut binds));
-    let rows: Vec<UsersOfDay> = binds
+    let rows: Vec<UsersOfDay> = work::all(binds
         .query(format!(
             "select day, rb_build_agg(asked.user_no)::bytea as users
              from {asked},
@@ -253,9 +258,7 @@ async fn first_within_the_hour(
              where first = first_that_passes
              group by day"
         ))?
-        .persistent(false)
-        .fetch_all(connection)
-        .await?;
+        .persistent(false).fetch(connection)).await?;
     activity::merged(rows.into_iter().map(|row| (row.day, row.users)))
 }
 
@@ -274,17 +277,19 @@ pub async fn first_in_periods(
         &Condition::of(selection.filter),
     );
     let starts = binds.add(starts);
-    let rows: Vec<FirstInPeriod> = binds
-        .query(format!(
-            "select width_bucket(occurred_at, {starts}::timestamptz[]) - 1 as period, user_no,
+    let rows: Vec<FirstInPeriod> = work::all(
+        binds
+            .query(format!(
+                "select width_bucket(occurred_at, {starts}::timestamptz[]) - 1 as period, user_no,
                     min(occurred_at) as occurred_at
              from events
              where {matching} and user_no is not null
              group by period, user_no"
-        ))?
-        .persistent(false)
-        .fetch_all(connection)
-        .await?;
+            ))?
+            .persistent(false)
+            .fetch(connection),
+    )
+    .await?;
     let row = |FirstInPeriod { period, first }: FirstInPeriod| {
         Some((usize::try_from(period).ok()?, first.user_no.cast_unsigned(), first.occurred_at))
     };
@@ -307,7 +312,7 @@ pub async fn each(
     let matching = binds.events(selection.project.id, (Some(begin), end), &Condition::of(selection.filter));
     let statement =
         format!("select user_no, occurred_at from events where {matching} and user_no is not null");
-    let mut rows = binds.query::<Occurrence>(statement)?.persistent(false).fetch(connection);
+    let mut rows = work::in_slices(binds.query::<Occurrence>(statement)?.persistent(false).fetch(connection));
     while let Some(Occurrence { user_no, occurred_at }) = rows.try_next().await? {
         let user_no = user_no.cast_unsigned();
         if users.contains(user_no) {
