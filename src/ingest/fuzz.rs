@@ -4,10 +4,10 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    validate::{Dialect, Rules, properties, tests::limits},
+    validate::{Dialect, Rules, tests::limits},
     wire::{Format, decode},
 };
-use crate::model::project::ProjectId;
+use crate::model::{project::ProjectId, properties};
 
 const PIECES: [&str; 36] = [
     "{",

@@ -7,6 +7,7 @@ pub mod event;
 pub mod key;
 pub mod origin;
 pub mod project;
+pub mod properties;
 pub mod range;
 pub mod request_id;
 pub mod rfc3339;

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ingest::validate::properties;
+use crate::model::properties;
 
 /// Values of a segment, and segments of a question.
 pub const MOST: usize = 50;

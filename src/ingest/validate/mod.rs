@@ -2,7 +2,6 @@
 
 mod cloud_event;
 mod members;
-pub(crate) mod properties;
 mod rejection;
 #[cfg(test)]
 pub(super) mod tests;
@@ -14,13 +13,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use self::properties::Fault;
 pub use self::rejection::{Reason, Rejection};
 use self::text::{bounded, shortened, string, trimmed};
 use super::wire::{Decoded, FIELD_NAMES, RawEvent, RawFields, kind};
 use crate::{
     config::Limits,
-    model::{did_you_mean::nearest, duration::in_words, event::Event, project::ProjectId, rfc3339},
+    model::{
+        did_you_mean::nearest,
+        duration::in_words,
+        event::Event,
+        project::ProjectId,
+        properties::{self, Fault},
+        rfc3339,
+    },
 };
 
 /// An event that passed, with the id as its sender wrote it.

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{
     condition::{Binds, Condition},
-    occurrences::{label, value_of},
+    occurrences::value_of,
+    source::label,
 };
 use crate::store::StoreError;
 use crate::work;

@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 use super::{
     activity::{EventTypeCount, bitmap},
     condition::{Binds, Condition, through_lists},
+    source::label,
 };
 use crate::store::StoreError;
 use crate::work;
@@ -203,15 +204,6 @@ pub async fn users_before(
         .fetch_one(connection)
         .await?;
     users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))
-}
-
-/// From what `told_value` gives.
-pub(crate) fn label(told: Option<Vec<String>>) -> Label {
-    match told.map(|told| told.into_iter().next()) {
-        None => Label::NONE,
-        Some(Some(value)) => Label::Value(Some(value)),
-        Some(None) => Label::Other,
-    }
 }
 
 impl PeriodRow {

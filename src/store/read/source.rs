@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{condition::Condition, occurrences::label};
+use super::condition::Condition;
 use crate::store::StoreError;
 use crate::{
     model::project::{Project, ProjectId},
@@ -213,6 +213,15 @@ async fn passing_values(
         values.extend(value_no.map(|value_no| (value_no, label(told))));
     }
     Ok(known)
+}
+
+/// From what `told_value` gives.
+pub(crate) fn label(told: Option<Vec<String>>) -> Label {
+    match told.map(|told| told.into_iter().next()) {
+        None => Label::NONE,
+        Some(Some(value)) => Label::Value(Some(value)),
+        Some(None) => Label::Other,
+    }
 }
 
 #[cfg(test)]
