@@ -7,7 +7,7 @@ use super::{
     validate::{Dialect, Rules, tests::limits},
     wire::{Format, decode},
 };
-use crate::model::{project::ProjectId, properties};
+use crate::model::{did_you_mean::Guesses, project::ProjectId, properties};
 
 const PIECES: [&str; 36] = [
     "{",
@@ -68,7 +68,7 @@ proptest! {
             prop_assert!(decoded.events.len() <= 3);
             for dialect in [Dialect::Weir, Dialect::Intake, Dialect::Website] {
                 let project_id = ProjectId::from_stored(1);
-                let rules = Rules { limits: &limits, project_id, now, idempotency_key: None, dialect };
+                let rules = Rules { limits: &limits, project_id, now, idempotency_key: None, dialect, guesses: Guesses::default() };
                 for (index, raw) in decoded.events.iter().enumerate() {
                     let Ok(valid) = rules.event(raw, index) else { continue };
                     let event = valid.event;

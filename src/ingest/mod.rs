@@ -28,10 +28,10 @@ use self::{
     validate::{Dialect, Rejection, Rules},
     wire::{BodyError, Decoded, Format},
 };
-use crate::work;
 use crate::{
     config,
     model::{
+        did_you_mean::Guesses,
         event::{Batch, Copies, Event},
         project::{Project, ProjectId},
     },
@@ -40,6 +40,7 @@ use crate::{
         publish::{Published, Publisher},
     },
     telemetry::metrics::{self, CaughtBy},
+    work,
 };
 use crate::{
     limits::{
@@ -233,6 +234,7 @@ impl Ingest {
             now,
             idempotency_key: request.idempotency_key,
             dialect: request.dialect,
+            guesses: Guesses::default(),
         };
         let valid = Vec::with_capacity(decoded.events.len());
         let mut judged = Judged { valid, rejected: Vec::new(), single: None, has_derived_ids: false };

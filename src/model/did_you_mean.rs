@@ -8,6 +8,11 @@ const LETTERS_FOR_EACH: usize = 3;
 /// A beginning that is shorter says nothing.
 const SHORTEST_BEGINNING: usize = 3;
 
+use std::{cell::RefCell, collections::HashMap};
+
+/// Names that are guessed at, of one request.
+const MOST_NAMES: usize = 50;
+
 /// The known name that a wrong one was probably meant to be.
 pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     if name.len() > LONGEST {
@@ -35,9 +40,28 @@ fn begun<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     }
 }
 
+/// Guesses at the names of one request: one for each name, however often it comes, and for the first names only. A guess costs
+/// as much as the rest of a small event.
+#[derive(Debug, Default)]
+pub struct Guesses(RefCell<HashMap<Box<str>, Option<&'static str>>>);
+
+impl Guesses {
+    /// The same as [`nearest`]; nothing for a name after too many others.
+    pub fn nearest(&self, name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+        let mut guesses = self.0.borrow_mut();
+        if let Some(guess) = guesses.get(name) {
+            return *guess;
+        }
+        if guesses.len() >= MOST_NAMES {
+            return None;
+        }
+        *guesses.entry(name.into()).or_insert_with(|| nearest(name, known))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::*;
 
     #[test]
     fn a_guess_is_nearly_what_was_sent_or_none() {
@@ -62,5 +86,20 @@ mod tests {
         ] {
             assert_eq!(nearest(name, known.into_iter()), meant, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_is_guessed_at_once_and_only_so_many_are() {
+        let (guesses, mut searches) = (Guesses::default(), 0);
+        let mut nearest = |name: &str| {
+            let known = ["user_id", "event_id"].into_iter().inspect(|_| searches += 1);
+            guesses.nearest(name, known)
+        };
+        for _ in 0..1_000 {
+            assert_eq!(nearest("userid"), Some("user_id"));
+        }
+        let with_guess = (0..5_000).filter(|number| nearest(&format!("user_{number}")).is_some()).count();
+        assert_eq!(with_guess, MOST_NAMES - 1);
+        assert_eq!(searches, 2 * MOST_NAMES);
     }
 }

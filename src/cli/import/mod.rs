@@ -31,6 +31,7 @@ use weir::{
         validate::{Dialect, Rejection, Rules},
     },
     model::{
+        did_you_mean::Guesses,
         duration::{counted, in_words},
         event::{Batch, Copies, Event},
         project::{Project, ProjectId},
@@ -248,6 +249,7 @@ impl Import<'_> {
             now: Utc::now().trunc_subsecs(6),
             idempotency_key: None,
             dialect: Dialect::Weir,
+            guesses: Guesses::default(),
         }
     }
 

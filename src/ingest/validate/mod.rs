@@ -19,7 +19,7 @@ use super::wire::{Decoded, FIELD_NAMES, RawEvent, RawFields, kind};
 use crate::{
     config::Limits,
     model::{
-        did_you_mean::nearest,
+        did_you_mean::Guesses,
         duration::in_words,
         event::Event,
         project::ProjectId,
@@ -139,8 +139,8 @@ pub struct Texts<'a> {
     pub index: usize,
 }
 
-/// Applies the rules of a project's events, at one moment.
-#[derive(Clone, Copy, Debug)]
+/// Applies the rules of a project's events to those of a request, at one moment.
+#[derive(Debug)]
 pub struct Rules<'l> {
     pub limits: &'l Limits,
     pub project_id: ProjectId,
@@ -148,6 +148,7 @@ pub struct Rules<'l> {
     /// Makes a request safe to repeat whose events have no ids.
     pub idempotency_key: Option<&'l str>,
     pub dialect: Dialect,
+    pub guesses: Guesses,
 }
 
 impl Rules<'_> {
@@ -169,10 +170,10 @@ impl Rules<'_> {
         let known = self.dialect.others();
         let mut unknown = fields.others.iter().filter(|(name, _)| !known.contains(&&**name));
         if let Some((name, _)) = unknown.next() {
-            let mut first = unknown_field(name, known);
+            let mut first = self.unknown_field(name);
             // All at once, so that nobody has to send once for each.
             for (name, _) in unknown {
-                first.message = format!("{}; {}", first.message, unknown_field(name, known).message);
+                first.message = format!("{}; {}", first.message, self.unknown_field(name).message);
             }
             return Err(first);
         }
@@ -197,6 +198,26 @@ impl Rules<'_> {
             properties,
             index,
         })
+    }
+
+    fn unknown_field(&self, name: &str) -> Rejection {
+        if let Some((_, field)) = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == name) {
+            let message = format!("'{name}' is not a field of an event; weir calls it '{field}'");
+            return Rejection { field: Some(name.to_owned().into()), reason: Reason::UnknownField, message };
+        }
+        if BATCH_NAMES.contains(&name) {
+            let message =
+                format!("'{name}' is not a field of an event; send a batch as {{\"events\": [...]}}");
+            return Rejection { field: Some(name.to_owned().into()), reason: Reason::UnknownField, message };
+        }
+        let known = FIELD_NAMES.iter().map(|(known, _)| *known).chain(self.dialect.others().iter().copied());
+        let known = self.guesses.nearest(name, known);
+        let name = shortened(name);
+        let message = match known {
+            Some(known) => format!("'{name}' is not a field of an event; did you mean '{known}'?"),
+            None => format!("'{name}' is not a field of an event; put your own fields inside 'properties'"),
+        };
+        Rejection { field: Some(name.into()), reason: Reason::UnknownField, message }
     }
 
     /// An event whose fields came as texts.
@@ -286,22 +307,4 @@ impl Rules<'_> {
 
 fn repeated(name: &'static str) -> Rejection {
     Rejection::new(name, Reason::RepeatedField, "the field was sent more than once".into())
-}
-
-fn unknown_field(name: &str, others: &[&'static str]) -> Rejection {
-    if let Some((_, field)) = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == name) {
-        let message = format!("'{name}' is not a field of an event; weir calls it '{field}'");
-        return Rejection { field: Some(name.to_owned().into()), reason: Reason::UnknownField, message };
-    }
-    if BATCH_NAMES.contains(&name) {
-        let message = format!("'{name}' is not a field of an event; send a batch as {{\"events\": [...]}}");
-        return Rejection { field: Some(name.to_owned().into()), reason: Reason::UnknownField, message };
-    }
-    let known = nearest(name, FIELD_NAMES.iter().map(|(known, _)| *known).chain(others.iter().copied()));
-    let name = shortened(name);
-    let message = match known {
-        Some(known) => format!("'{name}' is not a field of an event; did you mean '{known}'?"),
-        None => format!("'{name}' is not a field of an event; put your own fields inside 'properties'"),
-    };
-    Rejection { field: Some(name.into()), reason: Reason::UnknownField, message }
 }

@@ -24,6 +24,7 @@ fn validated(event: &str) -> Result<Taken, Rejection> {
         now,
         idempotency_key: None,
         dialect: Dialect::Weir,
+        guesses: Guesses::default(),
     };
     let body = format!("[{event}]");
     let raw = decode(body.as_bytes(), Format::Json, 1).expect("a body").events.remove(0);

@@ -22,8 +22,10 @@ pub use self::{
     code::Code,
     refusal::{Asking, AskingInBody, Finding, Managing, Merging, Refusal, Sending},
 };
-use crate::limits::rate::Allowance;
+use crate::{limits::rate::Allowance, work};
 
+/// Errors that take a core for milliseconds to write.
+const MANY: usize = 1_000;
 /// How long a client waits when nobody knows how long the trouble lasts, in seconds.
 const RETRY_AFTER: &str = "2";
 
@@ -160,7 +162,8 @@ impl Problem {
         for (name, value) in &self.headers {
             response = response.header(name, value);
         }
-        response.body(self.to_json(request_id).unwrap_or_default().to_string())
+        let write = || self.to_json(request_id).unwrap_or_default().to_string();
+        response.body(work::long_if(self.errors.len() >= MANY, write))
     }
 }
 
