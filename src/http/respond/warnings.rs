@@ -43,8 +43,9 @@ pub(crate) fn note_event_types<'a>(event_types: impl IntoIterator<Item = &'a Str
     ASKED.try_with(|asked| asked.borrow_mut().event_types.extend(event_types.into_iter().cloned())).ok();
 }
 
-/// Notes the value of a parameter, if that names an event type.
+/// Notes the value of a parameter or of a field of a body (`steps[0].event_type`), if that names an event type.
 pub(crate) fn note_parameter(name: &str, value: &String) {
+    let name = name.rsplit('.').next().unwrap_or(name);
     if PARAMETERS.contains(&name) {
         note_event_types([value]);
     }
