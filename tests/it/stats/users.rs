@@ -52,13 +52,14 @@ async fn behind_each_number_are_its_users() {
         assert_eq!(names(&answer), expected, "{path}");
         assert_eq!((&answer["total"], &answer["next"]), (&json!(expected.len()), &json!(null)), "{path}");
     }
-    for (path, field, sent) in
-        [("&cohort_date=2024-03-07", "cohort_date", 6), ("&cohort_date=2024-03-04&period=9", "period", 7)]
+    for (path, field) in
+        [("&cohort_date=2024-03-07", "cohort_date"), ("&cohort_date=2024-03-04&period=9", "period")]
     {
         let path = format!("/stats/{retention}{path}");
         let (status, problem) = json_of(weir.get(&project, &path).send().await.unwrap()).await;
         assert_eq!((status.as_u16(), &problem["errors"][0]["field"]), (400, &json!(field)), "{problem}");
-        assert_eq!(problem["detail"], format!("1 of {sent} parameters is not valid"));
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with(&format!("'{field}' is not valid: expected")), "{problem}");
     }
 
     let steps = ["signup", "open", "buy"].map(|event_type| json!({"event_type": event_type}));
