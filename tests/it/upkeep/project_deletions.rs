@@ -69,9 +69,9 @@ async fn a_project_that_is_deleted_is_gone_and_others_notice_nothing() {
 
     let asked = weir.run(&["project", "delete", "shop"]).await;
     assert!(!asked.status.success());
-    assert!(asked.stderr.contains("events for good; add --yes if that is meant"), "{}", asked.stderr);
+    assert!(asked.stderr.contains("events for good; add --yes if you mean that"), "{}", asked.stderr);
     let deleted = weir.run(&["project", "delete", "shop", "--yes"]).await.succeeded();
-    assert!(deleted.stdout.starts_with("Deleted;"), "{}", deleted.stdout);
+    assert!(deleted.stdout.starts_with("Deleted."), "{}", deleted.stdout);
     assert!(!weir.run(&["project", "list"]).await.succeeded().stdout.contains("shop"));
     let refused = || async { weir.get(&project, question).send().await.unwrap().status().as_u16() };
     eventually("its keys are refused", refused, |status| *status == 401).await;
