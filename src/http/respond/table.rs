@@ -204,9 +204,12 @@ impl<T: Type> ApiResponse for Told<T> {
             status_range: None,
             content: vec![json, csv],
             headers: vec![
-                etag(),
-                of_lists(TOTAL, "Of a list in pages: how many there are in all."),
-                of_lists(NEXT, "Of a list in pages: the `cursor` of the next one, if there is one."),
+                optional_header(
+                    "ETag",
+                    "Send it as `If-None-Match` to be sent only another answer. Absent if there are warnings.",
+                ),
+                optional_header(TOTAL, "Of a list in pages: how many there are in all."),
+                optional_header(NEXT, "Of a list in pages: the `cursor` of the next one, if there is one."),
             ],
         };
         let not_modified = MetaResponse {
@@ -214,7 +217,10 @@ impl<T: Type> ApiResponse for Told<T> {
             status: Some(304),
             status_range: None,
             content: vec![],
-            headers: vec![etag()],
+            headers: vec![optional_header(
+                "ETag",
+                "Send it as `If-None-Match` to be sent only another answer. Absent if there are warnings.",
+            )],
         };
         MetaResponses { responses: vec![response, not_modified] }
     }
@@ -224,21 +230,11 @@ impl<T: Type> ApiResponse for Told<T> {
     }
 }
 
-fn of_lists(name: &str, description: &str) -> MetaHeader {
+fn optional_header(name: &str, description: &str) -> MetaHeader {
     MetaHeader {
         name: name.into(),
         description: Some(description.into()),
         required: false,
-        deprecated: false,
-        schema: String::schema_ref(),
-    }
-}
-
-fn etag() -> MetaHeader {
-    MetaHeader {
-        name: "ETag".into(),
-        description: Some("Send it as `If-None-Match` to be sent only another answer.".into()),
-        required: true,
         deprecated: false,
         schema: String::schema_ref(),
     }
