@@ -11,7 +11,7 @@ use weir::{
     http::{self, server},
     ingest::{
         Ingest,
-        dedup::{Filter, History},
+        dedup::{Filter, History, NotSeen},
     },
     limits::{admission::Admission, rate::local},
     model::duration::in_words,
@@ -22,7 +22,6 @@ use weir::{
         migrate::{self, SchemaError},
         read::snapshot::Reader,
         upkeep::{clock, inspection},
-        write::settled,
     },
     stream::{self, Stream, StreamError, publish::Publisher, state::StateError},
     telemetry::{self, metrics},
@@ -32,6 +31,8 @@ use weir::{
 const BESIDE: u32 = 4;
 /// How often is looked whether stream and database are those of before.
 const HISTORY: Duration = Duration::from_secs(5);
+/// The same while one of them does not answer.
+const UNSEEN: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -105,8 +106,14 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let admission = Admission::new(&options.load);
     let http = options.http;
     let reader = Reader::new(store::connect(&options.database)?, pool.clone(), &options.questions);
-    let keeping = keep_stream(stream.clone(), options.stream, ingest.filter.clone(), pool.clone());
-    let following = follow_history(stream.clone(), ingest.filter.clone(), pool.clone());
+    let standing = Standing {
+        stream: stream.clone(),
+        pool: pool.clone(),
+        filter: ingest.filter.clone(),
+        publisher: ingest.publisher.clone(),
+    };
+    let keeping = keep_stream(standing.clone(), options.stream);
+    let following = standing.follow();
     let watching = clock::watch(pool.clone());
     let parts =
         http::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
@@ -125,48 +132,55 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     Ok(())
 }
 
-/// Has ids forgotten that are no longer durable, because stream or database are others than before. Never ends.
-async fn follow_history(stream: Stream, filter: Filter, pool: PgPool) {
-    loop {
-        tokio::time::sleep(HISTORY).await;
-        look_at_history(&stream, &filter, &pool).await;
-    }
+/// What ids that were taken stand on, and where they are remembered.
+#[derive(Clone)]
+struct Standing {
+    stream: Stream,
+    pool: PgPool,
+    filter: Filter,
+    publisher: Publisher,
 }
 
-async fn look_at_history(stream: &Stream, filter: &Filter, pool: &PgPool) {
-    let state = match stream.state().await {
-        Ok(state) => state,
-        // Nobody may send anything, who would find it.
-        Err(StateError::NoStream(_)) => return stream.mark_gone(),
-        // What keeps them from telling is told elsewhere.
-        Err(_) => return,
-    };
-    // While no worker runs nobody else notes what the stream has had.
-    let Ok(()) = settled::note_stream(pool, state.created, state.last_sequence).await else { return };
-    let Ok(losses) = settled::losses(pool, state.created, state.settled_up_to).await else { return };
-    let lost = losses.iter().find(|loss| loss.created == state.created);
-    let lost = lost.map_or((0, 0), |loss| (loss.missing, loss.first));
-    let history = History { stream: state.created, lost };
-    if filter.stands_on(history).await {
-        warn!(
-            "stream or database are not those of before: ids are forgotten, and events that are sent again are looked up"
-        );
+impl Standing {
+    /// Has ids forgotten that are no longer durable, because stream or database are others than before. Never ends.
+    async fn follow(self) {
+        let mut pause = HISTORY;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.look().await {
+                Ok(()) => HISTORY,
+                Err(NotSeen::Stream(StateError::NoStream(_))) => {
+                    self.stream.mark_gone(); // nobody may send anything, who would find it
+                    HISTORY
+                }
+                // It may be another when it is back. What keeps it from being seen is told elsewhere.
+                Err(_) => UNSEEN,
+            };
+        }
+    }
+
+    async fn look(&self) -> Result<(), NotSeen> {
+        let history = History::look(&self.stream, &self.pool).await?;
+        // In this order: what the filter has forgotten, the stream must let pass.
+        self.publisher.stands_on(&history.to_string());
+        if self.filter.stands_on(history).await {
+            warn!(
+                "stream or database are not those of before: ids are forgotten, and events that are sent again are looked up"
+            );
+        }
+        Ok(())
     }
 }
 
 /// Creates the stream, and again whenever it is gone or may be: a server that comes back may have lost its disk. Ends only
 /// with an error.
-async fn keep_stream(
-    stream: Stream,
-    settings: config::StreamSettings,
-    filter: Filter,
-    pool: PgPool,
-) -> Result<(), StreamError> {
+async fn keep_stream(standing: Standing, settings: config::StreamSettings) -> Result<(), StreamError> {
+    let Standing { stream, pool, filter, .. } = &standing;
     loop {
         stream::when_up(|| stream.create(&settings)).await?;
-        look_at_history(&stream, &filter, &pool).await;
+        standing.look().await.ok(); // or later
         if stream.state().await.is_ok_and(|state| state.last_sequence == 0)
-            && inspection::has_events(&pool).await.is_ok_and(|has_events| !has_events)
+            && inspection::has_events(pool).await.is_ok_and(|has_events| !has_events)
         {
             filter.remembers_all().await;
         }

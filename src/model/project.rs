@@ -44,9 +44,10 @@ impl ProjectId {
     }
 
     /// The id of a message that carries these events: the same events make the same id, so that the stream recognises
-    /// a message that is published again.
-    pub(crate) fn message_id(self, event_ids: &[Uuid]) -> Uuid {
-        let bytes: Vec<u8> = event_ids.iter().copied().flat_map(Uuid::into_bytes).collect();
+    /// a message that is published again; unless what it had may be lost since, which another `history` says.
+    pub(crate) fn message_id(self, history: &str, event_ids: &[Uuid]) -> Uuid {
+        let ids = event_ids.iter().copied().flat_map(Uuid::into_bytes);
+        let bytes: Vec<u8> = history.bytes().chain(ids).collect();
         Uuid::new_v5(&self.uuid_namespace(), &bytes)
     }
 }
@@ -84,6 +85,15 @@ pub struct Overrides {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_of_the_same_events_is_another_once_something_was_lost() {
+        let ids = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        let id = |history, ids: &[Uuid]| ProjectId(1).message_id(history, ids);
+        assert_eq!(id("1:0:0", &ids), id("1:0:0", &ids));
+        assert_ne!(id("1:0:0", &ids), id("1:2:7", &ids));
+        assert_ne!(id("1:0:0", &ids), id("1:0:0", &ids[..1]));
+    }
 
     #[test]
     fn an_id_is_kept_as_it_is_or_derived_from_project_and_text() {

@@ -24,7 +24,7 @@ pub(super) type Answer = Result<Published, Arc<NotPublished>>;
 /// One request's part of a message.
 pub(super) struct Part {
     pub project_id: ProjectId,
-    /// The same events make the same id.
+    /// The same events make the same id, as long as nothing is lost.
     pub id: Uuid,
     /// As [`message::encode`] makes it.
     pub payload: Bytes,

@@ -1,6 +1,6 @@
 //! Publishing with an ack: what [`Publisher::publish`] has returned is durable.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -23,6 +23,8 @@ pub struct Publisher {
     lanes: Arc<[Lane]>,
     /// Bounds those who wait for the stream.
     waiting: Arc<Semaphore>,
+    /// Of stream and database; empty until it is known.
+    history: Arc<RwLock<Arc<str>>>,
 }
 
 impl Publisher {
@@ -30,7 +32,18 @@ impl Publisher {
     pub fn new(stream: Stream, config: &Publishing) -> Self {
         let outlet = Arc::new(Outlet::new(stream, config.publish_timeout));
         let lanes = (0..LANES).map(|_| Lane::new(outlet.clone())).collect();
-        Self { outlet, lanes, waiting: Arc::new(Semaphore::new(config.publish_in_flight.into())) }
+        let waiting = Arc::new(Semaphore::new(config.publish_in_flight.into()));
+        Self { outlet, lanes, waiting, history: Arc::new(RwLock::new("".into())) }
+    }
+
+    /// From now on messages have ids of this history of stream and database. What the stream recognises from another one may be
+    /// lost: it passes again, and the store knows what it has.
+    pub fn stands_on(&self, history: &str) {
+        *self.history.write().unwrap_or_else(PoisonError::into_inner) = history.into();
+    }
+
+    fn history(&self) -> Arc<str> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The most bytes of a message that the server takes and that make sense.
@@ -50,7 +63,8 @@ impl Publisher {
             metrics::publish_failed(error.reason());
             Arc::new(error)
         })?;
-        let part = Part { project_id, id: project_id.message_id(event_ids), payload, tries: turn.tries() };
+        let id = project_id.message_id(&self.history(), event_ids);
+        let part = Part { project_id, id, payload, tries: turn.tries() };
         let lane = &self.lanes[super::lane_of(project_id) as usize];
         let published = lane.publish(part).await;
         published.inspect_err(|error| metrics::publish_failed(error.reason()))

@@ -28,6 +28,7 @@ use weir::{
     config,
     ingest::{
         self,
+        dedup::History,
         validate::{Dialect, Rejection, Rules},
     },
     model::{
@@ -167,11 +168,14 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
 
     let stream = Stream::connect(&options.nats).await?;
     stream.attach().await?;
+    let publisher = Publisher::new(stream.clone(), &options.publishing);
+    // What the stream recognises may have been lost with an older database.
+    publisher.stands_on(&History::look(&stream, &pool).await?.to_string());
     let import = Import {
         limits: &options.limits.clone().within(&options.retention),
         project: &project,
         event_types: EventTypes::new(pool.clone()),
-        publisher: Publisher::new(stream.clone(), &options.publishing),
+        publisher,
         pool,
         is_dry: options.dry_run,
         is_waiting: AtomicBool::new(false),

@@ -1,9 +1,16 @@
 //! What the durable ids stand on: a stream, and a database that has all that left it. When one of them is lost, or goes back to an
-//! older copy, ids are no longer durable, and must be forgotten: or events that are sent again would be taken for duplicates.
+//! older copy, ids are no longer durable, and must be forgotten: or events that are sent again would be taken for duplicates. Redis
+//! forgets them, and the stream does not recognise its messages any more, because their ids depend on the history.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use crate::{
+    store::{StoreError, write::settled},
+    stream::{Stream, state::StateError},
+};
 
 /// A stream, and how many of its messages the database has lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +21,26 @@ pub struct History {
     pub lost: (i64, i64),
 }
 
+/// Why it is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSeen {
+    #[error(transparent)]
+    Stream(#[from] StateError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl History {
+    /// That of now.
+    pub async fn look(stream: &Stream, pool: &PgPool) -> Result<Self, NotSeen> {
+        let state = stream.state().await?;
+        // While no worker runs nobody else notes what the stream has had.
+        settled::note_stream(pool, state.created, state.last_sequence).await?;
+        let losses = settled::losses(pool, state.created, state.settled_up_to).await?;
+        let lost = losses.iter().find(|loss| loss.created == state.created);
+        Ok(Self { stream: state.created, lost: lost.map_or((0, 0), |loss| (loss.missing, loss.first)) })
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split(':');
         let stream = DateTime::from_timestamp_micros(numbers.next()?.parse().ok()?)?;

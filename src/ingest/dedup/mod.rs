@@ -33,7 +33,10 @@ use self::{
     link::Link,
     under_way::{Fate, Instance, Prints, Release},
 };
-pub use self::{history::History, under_way::Taken};
+pub use self::{
+    history::{History, NotSeen},
+    under_way::Taken,
+};
 use super::idempotency::Claim;
 use crate::limits::rate::{Allowance, OverRate, Rate};
 use crate::{
