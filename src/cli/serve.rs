@@ -106,14 +106,14 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let admission = Admission::new(&options.load);
     let http = options.http;
     let reader = Reader::new(store::connect(&options.database)?, pool.clone(), &options.questions);
-    let standing = Standing {
+    let watch = HistoryWatch {
         stream: stream.clone(),
         pool: pool.clone(),
         filter: ingest.filter.clone(),
         publisher: ingest.publisher.clone(),
     };
-    let keeping = keep_stream(standing.clone(), options.stream);
-    let following = standing.follow();
+    let keeping = keep_stream(watch.clone(), options.stream);
+    let following = watch.run();
     let watching = clock::watch(pool.clone());
     let parts =
         http::Parts { pool, reader, stream: stream.clone(), ingest, admission, http: http.clone(), metrics };
@@ -134,16 +134,16 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
 
 /// What ids that were taken stand on, and where they are remembered.
 #[derive(Clone)]
-struct Standing {
+struct HistoryWatch {
     stream: Stream,
     pool: PgPool,
     filter: Filter,
     publisher: Publisher,
 }
 
-impl Standing {
+impl HistoryWatch {
     /// Has ids forgotten that are no longer durable, because stream or database are others than before. Never ends.
-    async fn follow(self) {
+    async fn run(self) {
         let mut pause = HISTORY;
         loop {
             tokio::time::sleep(pause).await;
@@ -162,7 +162,7 @@ impl Standing {
     async fn look(&self) -> Result<(), NotSeen> {
         let history = History::look(&self.stream, &self.pool).await?;
         // In this order: what the filter has forgotten, the stream must let pass.
-        self.publisher.stands_on(&history.to_string());
+        self.publisher.set_history(&history.to_string());
         if self.filter.stands_on(history).await {
             warn!(
                 "stream or database are not those of before: ids are forgotten, and events that are sent again are looked up"
@@ -174,11 +174,11 @@ impl Standing {
 
 /// Creates the stream, and again whenever it is gone or may be: a server that comes back may have lost its disk. Ends only
 /// with an error.
-async fn keep_stream(standing: Standing, settings: config::StreamSettings) -> Result<(), StreamError> {
-    let Standing { stream, pool, filter, .. } = &standing;
+async fn keep_stream(watch: HistoryWatch, settings: config::StreamSettings) -> Result<(), StreamError> {
+    let HistoryWatch { stream, pool, filter, .. } = &watch;
     loop {
         stream::when_up(|| stream.create(&settings)).await?;
-        standing.look().await.ok(); // or later
+        watch.look().await.ok(); // or later
         if stream.state().await.is_ok_and(|state| state.last_sequence == 0)
             && inspection::has_events(pool).await.is_ok_and(|has_events| !has_events)
         {

@@ -38,7 +38,7 @@ impl Publisher {
 
     /// From now on messages have ids of this history of stream and database. What the stream recognises from another one may be
     /// lost: it passes again, and the store knows what it has.
-    pub fn stands_on(&self, history: &str) {
+    pub fn set_history(&self, history: &str) {
         *self.history.write().unwrap_or_else(PoisonError::into_inner) = history.into();
     }
 

@@ -170,7 +170,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     stream.attach().await?;
     let publisher = Publisher::new(stream.clone(), &options.publishing);
     // What the stream recognises may have been lost with an older database.
-    publisher.stands_on(&History::look(&stream, &pool).await?.to_string());
+    publisher.set_history(&History::look(&stream, &pool).await?.to_string());
     let import = Import {
         limits: &options.limits.clone().within(&options.retention),
         project: &project,
