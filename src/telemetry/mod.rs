@@ -51,7 +51,10 @@ fn is_of_postgresql(error: &(dyn Error + 'static)) -> bool {
 fn text(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Database(error)) => error.message().to_owned(),
-        Some(sqlx::Error::PoolTimedOut) => "no connection to the database came free in time".into(),
+        Some(sqlx::Error::PoolTimedOut) => {
+            "no connection to the database in time: it cannot be reached, or all connections are in use"
+                .into()
+        }
         _ => match error.downcast_ref::<sqlx::postgres::PgDatabaseError>() {
             Some(error) => error.message().to_owned(),
             None => error.to_string(),

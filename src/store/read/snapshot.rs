@@ -63,7 +63,7 @@ impl Reader {
     /// core on each.
     pub async fn snapshot_with_permit(&self, project_id: ProjectId) -> Result<Snapshot, StoreError> {
         let permit = self.events.turn(project_id, self.timeout).await;
-        self.begin(Some(permit.ok_or(StoreError::NoTurn)?)).await
+        self.begin(Some(permit.ok_or(StoreError::NoPermit)?)).await
     }
 
     async fn begin(&self, turn: Option<Turn>) -> Result<Snapshot, StoreError> {

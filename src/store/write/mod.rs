@@ -22,7 +22,7 @@ use self::{
     rows::{Row, Rows},
 };
 use super::{
-    BEGIN, StoreError,
+    BEGIN, ErrorKind, StoreError,
     incarnation::{Generation, Incarnation},
     promotions::known::{Generation as Promoted, Promotions},
     users::dictionary::Users,
@@ -124,7 +124,7 @@ pub async fn write(
         Ok(Err(_panic)) => Err(StoreError::Panicked.into()),
         Err(_) => Err(StoreError::TimedOut.into()),
     };
-    if written.as_ref().is_err_and(|not_written| !not_written.error.is_in_order()) {
+    if written.as_ref().is_err_and(|not_written| !not_written.error.leaves_connection_usable()) {
         connection.close_on_drop(); // whatever is wrong with it, the next try has a new one
     }
     written
@@ -151,7 +151,7 @@ async fn write_on(
                     promotions.look_up(connection, terms.incarnation).await?;
                 }
             }
-            Err(NotWritten { error, .. }) if way == Way::Straight && error.is_duplicate() => {
+            Err(NotWritten { error, .. }) if way == Way::Straight && error.kind() == ErrorKind::Duplicate => {
                 way = Way::Staged;
             }
             Err(error) => return Err(error),

@@ -13,7 +13,7 @@ use crate::{
         wire::{BinaryModeError, BodyError},
     },
     limits::{admission::Overloaded, rate::OverRate},
-    store::StoreError,
+    store::{ErrorKind, StoreError},
 };
 
 impl Problem {
@@ -40,7 +40,7 @@ impl Problem {
     }
 
     pub fn key_not_looked_up(error: Arc<StoreError>) -> Self {
-        if error.is_transient() {
+        if error.kind().is_transient() {
             Self::new(
                 Code::StoreUnavailable,
                 "The key cannot be looked up now. Send the request again after Retry-After.",
@@ -62,25 +62,28 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.is_too_expensive() {
-            let detail = "The question took too long to answer. Ask for fewer days, or fewer values.";
-            Self::new(Code::QueryTooExpensive, detail).caused(error)
-        } else if matches!(error, StoreError::NoTurn) {
-            let detail = "weir is answering as many questions about single events as it can. Ask again after Retry-After.";
-            Self::new(Code::Overloaded, detail).caused(error)
-        } else if error.is_transient() {
-            let detail = if error.is_of_pool() {
-                "No connection to the database became free in time. Events are still taken. Ask again after Retry-After."
-            } else {
-                "The database cannot be reached. Events are still taken. Ask again after Retry-After."
-            };
-            Self::new(Code::StoreUnavailable, detail).caused(error)
-        } else if error.is_of_data() {
-            let detail = "A value of the question is outside what the database can hold. Look at its dates and numbers.";
-            Self::new(Code::ValidationFailed, detail).caused(error)
-        } else {
-            Self::internal(error)
-        }
+        let (code, detail) = match error.kind() {
+            ErrorKind::TooExpensive => (
+                Code::QueryTooExpensive,
+                "The question took too long to answer. Ask for fewer days, or fewer values.",
+            ),
+            ErrorKind::Busy => (
+                Code::Overloaded,
+                "weir is answering as many questions about single events as it can. Ask again after Retry-After.",
+            ),
+            ErrorKind::Unavailable => (
+                Code::StoreUnavailable,
+                "The database cannot be reached, or is overloaded. Events are still taken. Ask again after Retry-After.",
+            ),
+            ErrorKind::Value => (
+                Code::ValidationFailed,
+                "A value of the question is outside what the database can hold. Look at its dates and numbers.",
+            ),
+            ErrorKind::Operational | ErrorKind::Duplicate | ErrorKind::Refused | ErrorKind::Internal => {
+                return Self::internal(error);
+            }
+        };
+        Self::new(code, detail).caused(error)
     }
 }
 

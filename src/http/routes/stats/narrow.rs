@@ -4,7 +4,7 @@ use crate::{
     http::respond::problem::{Code, FieldError, Problem},
     model::{duration::in_words, range::DayRange},
     stats::filter::{Filter, Property},
-    store::{StoreError, read::snapshot::Reader},
+    store::{ErrorKind, StoreError, read::snapshot::Reader},
 };
 
 /// What a question asks, as far as it decides what it costs.
@@ -53,7 +53,7 @@ impl Cost {
 
     /// A failure of the store: if the question is too expensive, with what to narrow.
     pub(crate) fn problem(self, error: StoreError, reader: &Reader) -> Problem {
-        if !error.is_too_expensive() {
+        if error.kind() != ErrorKind::TooExpensive {
             return error.into();
         }
         let mut hints = Vec::new();

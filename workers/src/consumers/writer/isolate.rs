@@ -57,8 +57,8 @@ impl Writer {
                     }
                     Err(not_written) => not_written,
                 };
-            let is_refusal = error.is_refusal();
-            if error.is_operational() || (!is_refusal && tries < TRIES) {
+            let (is_refusal, is_operational) = (error.kind().is_refusal(), error.kind().is_operational());
+            if is_operational || (!is_refusal && tries < TRIES) {
                 pause.later(&self.trouble, &error, ending).await?;
                 waiting.push(Work { parts, tries: tries + 1 });
                 continue;
@@ -92,7 +92,7 @@ impl Writer {
 fn reason(error: &StoreError) -> &'static str {
     match error {
         StoreError::Panicked => "panicked",
-        error if error.is_refusal() => "refused",
+        error if error.kind().is_refusal() => "refused",
         _ => "failed",
     }
 }
