@@ -110,6 +110,8 @@ metrics! {
         "How far the clocks of this process and of the database are apart, at least. It should stay below 2.";
     TIME_ZONE_RULES = "time_zone_rules", Gauge, Worker, ["version"],
         "1, labelled with the release of the time zone rules that this process has.";
+    PROMOTIONS_STOPPED = "promotions_stopped_total", Counter, Worker, [],
+        "Promoted properties that were stopped because of their values. `weir doctor` names them.";
     DAYS_TO_RECOUNT = "days_to_recount", Gauge, Worker, [],
         "Days of projects that wait to be counted anew by new rules of their time zones.";
 }

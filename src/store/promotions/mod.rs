@@ -11,7 +11,7 @@ use chrono::NaiveDate;
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::{BEGIN, StoreError, incarnation, projects};
-use crate::{model::project::ProjectId, stats::filter::Property};
+use crate::{model::project::ProjectId, stats::filter::Property, telemetry::metrics};
 
 /// Promoted properties of a project. Each adds to every transaction a row of activity for each event type, hour and value.
 pub const MOST: usize = 10;
@@ -133,6 +133,17 @@ pub async fn of(connection: &mut PgConnection, project_id: ProjectId) -> Result<
     Ok(rows.into_iter().map(promotion).collect())
 }
 
+/// Those that are stopped: names of projects and properties, and why.
+pub async fn stopped(pool: &PgPool) -> Result<Vec<(String, Property, String)>, StoreError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "select name, property, stopped from promoted_properties join projects using (project_id)
+         where stopped is not null and deleted_at is null order by name, property",
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|(project, name, why)| (project, Property::from_stored(name), why)).collect())
+}
+
 /// How much of some days lies behind.
 fn percent(days: Option<(NaiveDate, NaiveDate)>, rebuilt_to: Option<NaiveDate>) -> i64 {
     let Some(((first, last), rebuilt_to)) = days.zip(rebuilt_to) else { return 0 };
@@ -160,6 +171,7 @@ async fn stop(
     retire_values(&mut transaction, project_id, property).await?;
     incarnation::begin_generation(&mut transaction).await?;
     transaction.commit().await?;
+    metrics::promotion_stopped();
     tracing::warn!(%project_id, property, reason, "a promoted property is stopped; questions about it read events");
     Ok(())
 }

@@ -134,6 +134,9 @@ async fn answers_about_a_shop_stay_the_same_and_come_from_activity() {
     assert!(
         show(&weir, &project).await.contains(&format!("promoted properties.session_id: stopped: {reason}"))
     );
+    let doctor = weir.run(&["doctor"]).await.stdout;
+    assert!(doctor.contains(&format!("shop: properties.session_id: {reason}")), "{doctor}");
+    assert!((weir.metric(&weir.worker, "promotions_stopped_total").await - 1.0).abs() < 0.5);
     wait_for_numbers(&weir, 1).await;
 
     empty_events(&weir).await;
