@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use weir::{
-    store::{migrate::Edition, read::activity::horizon, write::Part},
+    store::{migrate::Edition, upkeep::roll_up::horizon, write::Part},
     telemetry::metrics,
 };
 

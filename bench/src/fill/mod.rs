@@ -24,7 +24,7 @@ use weir::{
     store::{
         self,
         projects::{self, event_types},
-        read::activity,
+        upkeep::roll_up,
         write::{copy::CopyRows, deltas::Deltas},
     },
 };
@@ -105,7 +105,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         .execute(&fill.pool)
         .await?;
     let begun = Instant::now();
-    ensure!(activity::roll_up(&fill.pool).await?, "a worker rolls up: fill a database that has none");
+    ensure!(roll_up::run(&fill.pool).await?, "a worker rolls up: fill a database that has none");
     let roll_up_seconds = begun.elapsed().as_secs_f64();
     // As the database does by itself, but later.
     sqlx::query("vacuum (analyze) users, events, activity").execute(&fill.pool).await?;
@@ -163,7 +163,7 @@ impl Fill {
             day::events(&self.population, &self.catalogue, day, count, &mut random)
         });
         let midnight = self.population.date(day).and_time(NaiveTime::MIN);
-        let part = if midnight < activity::horizon() { day::WHOLE } else { day::HOUR / DELTAS_OF_HOUR };
+        let part = if midnight < roll_up::horizon() { day::WHOLE } else { day::HOUR / DELTAS_OF_HOUR };
         let mut connection = self.pool.acquire().await?;
         sqlx::query("set synchronous_commit = off").execute(&mut *connection).await?;
         for events in events.chunk_by(|a, b| a.time / part == b.time / part) {

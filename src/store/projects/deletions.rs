@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::model::project::ProjectId;
-use crate::store::{BEGIN, StoreError, read::activity};
+use crate::store::{BEGIN, StoreError, upkeep::roll_up};
 
 /// What is known of a project in few rows. Requests that were under way may add some after its deletion.
 const IN_FEW_ROWS: [&str; 10] = [
@@ -63,7 +63,7 @@ pub async fn carry_out(pool: &PgPool) -> Result<usize, StoreError> {
     let mut removed = 0;
     for project_id in deleted {
         // Without activity being rolled up, which would move what is removed here.
-        let activity = activity::alone(pool, async |connection| {
+        let activity = roll_up::alone(pool, async |connection| {
             sqlx::query("call remove_activity($1)").bind(project_id).execute(connection).await?;
             Ok(())
         });

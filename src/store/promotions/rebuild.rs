@@ -15,10 +15,13 @@ use crate::{
     store::{
         BEGIN, StoreError, projects,
         read::{
-            activity, occurrences,
+            occurrences,
             source::{ALL_TYPES, ALL_VALUES},
         },
-        upkeep::counting::{Hours, count_values},
+        upkeep::{
+            counting::{Hours, count_values},
+            roll_up,
+        },
     },
     telemetry,
 };
@@ -61,13 +64,13 @@ pub async fn carry_out(pool: &PgPool) -> Result<Option<Turn>, StoreError> {
     if !waits {
         return Ok(None);
     }
-    activity::alone(pool, async |connection| carry_out_on(connection).await).await
+    roll_up::alone(pool, async |connection| carry_out_on(connection).await).await
 }
 
 async fn carry_out_on(connection: &mut PgConnection) -> Result<Turn, StoreError> {
     let mut begun = Instant::now();
     // In their place: whoever rolls up finds the lock taken most of the time.
-    activity::roll_up_on(connection).await?;
+    roll_up::run_on(connection).await?;
     let mut turn = Turn { removed: remove_former(connection).await?, ..Turn::default() };
     while begun.elapsed() < TURN {
         let next: Option<Rebuilding> = sqlx::query_as(
@@ -148,7 +151,7 @@ impl Rebuilding {
     /// such, and a day on which nothing was stored yet is not.
     async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         sqlx::query("select wait_for_writers()").execute(&mut *connection).await?;
-        activity::roll_up_on(connection).await?;
+        roll_up::run_on(connection).await?;
         // Where there is no history, nothing is older than today.
         sqlx::query(
             "update promoted_properties
@@ -275,7 +278,7 @@ impl Rebuilding {
 
     /// From now on questions are answered from activity. What was rebuilt is rolled up first, so that all of it is to be seen.
     async fn complete(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        activity::roll_up_on(connection).await?;
+        roll_up::run_on(connection).await?;
         sqlx::query(
             "update promoted_properties set ready_at = now()
              where project_id = $1 and property = $2 and promoted_at = $3 and stopped is null",

@@ -5,4 +5,5 @@ pub(crate) mod counting;
 pub mod expiry;
 pub mod inspection;
 pub mod recounts;
+pub mod roll_up;
 pub mod zone_rules;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::counting::count_day;
+use super::{counting::count_day, roll_up};
 use crate::{
     model::project::ProjectId,
-    store::{BEGIN, StoreError, projects, read::activity},
+    store::{BEGIN, StoreError, projects},
 };
 
 /// Others who need activity for themselves get it after so long, or after one day if that takes longer.
@@ -54,7 +54,7 @@ pub async fn carry_out(pool: &PgPool) -> Result<Option<i64>, StoreError> {
     if !waits {
         return Ok(Some(0));
     }
-    match activity::alone(pool, async |connection| carry_out_on(connection).await).await? {
+    match roll_up::alone(pool, async |connection| carry_out_on(connection).await).await? {
         Some(()) => left().await.map(Some),
         None => Ok(None),
     }
@@ -63,7 +63,7 @@ pub async fn carry_out(pool: &PgPool) -> Result<Option<i64>, StoreError> {
 async fn carry_out_on(connection: &mut PgConnection) -> Result<(), StoreError> {
     let begun = Instant::now();
     // In their place: whoever rolls up finds the lock taken most of the time.
-    activity::roll_up_on(connection).await?;
+    roll_up::run_on(connection).await?;
     while begun.elapsed() < TURN {
         let next: Option<Recount> = sqlx::query_as(
             "select project_id, first_day, last_day, recounted_to
@@ -106,7 +106,7 @@ impl Recount {
 
     /// What was counted anew is rolled up first, so that all of it is to be seen.
     async fn complete(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        activity::roll_up_on(connection).await?;
+        roll_up::run_on(connection).await?;
         sqlx::query("delete from recounts where project_id = $1 and first_day = $2")
             .bind(self.project_id)
             .bind(self.first_day)

@@ -4,14 +4,12 @@
 use chrono::{Days, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 
+use super::roll_up;
 use crate::{
     model::zone::{self, Zone, rules},
     store::{
         BEGIN, StoreError, incarnation,
-        read::{
-            activity,
-            source::{ALL_TYPES, ALL_VALUES},
-        },
+        read::source::{ALL_TYPES, ALL_VALUES},
     },
 };
 
@@ -42,7 +40,7 @@ pub async fn adopt(pool: &PgPool) -> Result<Option<Adopted>, StoreError> {
     if older.is_empty() {
         return Ok(Some(Adopted::default()));
     }
-    activity::alone(pool, async |connection| {
+    roll_up::alone(pool, async |connection| {
         let mut adopted = Adopted::default();
         for name in &older {
             let Some((zone, tzif)) = rules::zone(name).zip(rules::tzif(name)) else {

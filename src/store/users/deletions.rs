@@ -9,10 +9,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use super::dictionary;
 use crate::model::project::{Project, ProjectId};
 use crate::store::{
-    BEGIN, StoreError, projects,
-    read::{activity, events},
-    to_its_end,
-    write::deltas::Deltas,
+    BEGIN, StoreError, projects, read::events, to_its_end, upkeep::roll_up, write::deltas::Deltas,
 };
 
 /// Deletes the user of a name. When this returns, all their names are nobody's: what was received under them until `at` goes,
@@ -73,7 +70,7 @@ async fn request_owned(
 /// Removes what is left of users who were deleted; their number, or nothing if someone else is at it.
 pub async fn carry_out(pool: &PgPool) -> Result<Option<usize>, StoreError> {
     // Without activity being rolled up, which moves the rows that are changed here.
-    activity::alone(pool, async |connection| carry_out_on(connection).await).await
+    roll_up::alone(pool, async |connection| carry_out_on(connection).await).await
 }
 
 async fn carry_out_on(connection: &mut PgConnection) -> Result<usize, StoreError> {

@@ -7,11 +7,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 
 use super::dictionary;
 use crate::model::project::ProjectId;
-use crate::store::{
-    BEGIN, StoreError, projects,
-    read::{activity, events},
-    to_its_end,
-};
+use crate::store::{BEGIN, StoreError, projects, read::events, to_its_end, upkeep::roll_up};
 
 /// Aliases of a user: what one merge changes is bounded, and a name that gathers thousands of others is no person.
 pub const MOST_ALIASES: usize = 1_000;
@@ -142,7 +138,7 @@ async fn merge_known(
 /// Moves what merged users have stored; their number, or nothing if someone else is at it.
 pub async fn carry_out(pool: &PgPool) -> Result<Option<usize>, StoreError> {
     // Without activity being rolled up, which moves the rows that are changed here.
-    activity::alone(pool, async |connection| carry_out_on(connection).await).await
+    roll_up::alone(pool, async |connection| carry_out_on(connection).await).await
 }
 
 /// Users of one project who become others: the numbers stand beside each other, `from_nos` in their order.

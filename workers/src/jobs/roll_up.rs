@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use weir::{
-    store::{read::activity, write::settled},
+    store::{upkeep::roll_up, write::settled},
     telemetry::{self, metrics},
 };
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(pool: PgPool, visible: Visible, interval: Duration, endi
     loop {
         let begun = Instant::now();
         let late = visible.before_roll_up();
-        match activity::roll_up(&pool).await {
+        match roll_up::run(&pool).await {
             Ok(true) => {
                 metrics::roll_up(begun.elapsed());
                 trouble.is_over();
