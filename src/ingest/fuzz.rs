@@ -4,8 +4,8 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    validate::{Dialect, Rules, tests::limits},
-    wire::{Format, decode},
+    validate::{Rules, tests::limits},
+    wire::{self, Context},
 };
 use crate::model::{did_you_mean::Guesses, project::ProjectId, properties};
 
@@ -63,19 +63,17 @@ proptest! {
     fn no_body_makes_the_way_in_panic(body in body()) {
         let limits = limits();
         let now = "2024-06-01T12:00:00Z".parse().unwrap();
-        for format in [Format::Json, Format::NdJson, Format::CloudEvent, Format::CloudEventBatch] {
-            let Ok(decoded) = decode(&body, format, 3) else { continue };
-            prop_assert!(decoded.events.len() <= 3);
-            for dialect in [Dialect::Weir, Dialect::Intake, Dialect::Website] {
-                let project_id = ProjectId::from_stored(1);
-                let rules = Rules { limits: &limits, project_id, now, idempotency_key: None, dialect, guesses: Guesses::default() };
-                for (index, raw) in decoded.events.iter().enumerate() {
-                    let Ok(valid) = rules.event(raw, index) else { continue };
-                    let event = valid.event;
-                    prop_assert!((1..=200).contains(&event.event_type.chars().count()));
-                    prop_assert!(serde_json::from_str::<serde_json::Map<_, _>>(&event.properties).is_ok());
-                    prop_assert_eq!(properties::check(&event.properties, 32), Ok(()));
-                }
+        let rules = Rules { limits: &limits, project_id: ProjectId::from_stored(1), now, idempotency_key: None };
+        let context = Context { max_events: 3, guesses: Guesses::default() };
+        for format in wire::ALL.iter().copied().flatten() {
+            let Ok(body) = format.read(&body, &context) else { continue };
+            prop_assert!(body.events.len() <= 3);
+            for (index, raw) in body.events.into_iter().enumerate() {
+                let Ok(valid) = raw.and_then(|raw| rules.validate(raw, index)) else { continue };
+                let event = valid.event;
+                prop_assert!((1..=200).contains(&event.event_type.chars().count()));
+                prop_assert!(serde_json::from_str::<serde_json::Map<_, _>>(&event.properties).is_ok());
+                prop_assert_eq!(properties::check(&event.properties, 32), Ok(()));
             }
         }
     }

@@ -10,7 +10,6 @@ pub mod validate;
 pub mod wire;
 
 use std::{
-    borrow::Cow,
     collections::{BTreeSet, HashSet},
     num::NonZeroU32,
     time::Instant,
@@ -25,8 +24,8 @@ use self::{
     dedup::{Charge, Filter, Taken},
     idempotency::Claim,
     receipt::{NotTaken, Receipt, Rejected},
-    validate::{Dialect, Rejection, Rules},
-    wire::{BodyError, Decoded, Format},
+    validate::{Rejection, Rules, Valid},
+    wire::{Body, Context, Format},
 };
 use crate::{
     config,
@@ -52,6 +51,8 @@ use crate::{
 
 /// Events of a body that take a core for milliseconds to validate, however small they are.
 const MANY: usize = 1_000;
+/// Bytes of a body that may hold as many events of the smallest kind. What is wrong with names is found while it is read.
+const ROOM_FOR_MANY: usize = MANY * 32;
 
 /// Takes events: what it has counted as accepted is durable.
 #[derive(Clone)]
@@ -71,14 +72,13 @@ pub struct Request<'r> {
     pub project: &'r Project,
     pub request_id: &'r str,
     pub idempotency_key: Option<&'r str>,
-    pub format: Format,
-    pub dialect: Dialect,
+    pub format: &'static Format,
 }
 
-/// The events of a request, each judged.
-struct Judged<'a> {
+/// The events of a request, each validated.
+struct Validated<'a> {
     /// What passed, with its place in the request.
-    valid: Vec<(usize, Event<'a>)>,
+    valid: Vec<(usize, Valid<'a>)>,
     rejected: Vec<Rejected>,
     single: Option<String>,
     /// Whether an event has its id from the `Idempotency-Key`.
@@ -86,7 +86,7 @@ struct Judged<'a> {
 }
 
 /// What a body is after the filter; nothing of it borrows from the body.
-struct Sifted<'r> {
+struct Deduplicated<'r> {
     new: New,
     /// What came under which `Idempotency-Key`, if ids depend on it.
     claim: Option<Claim<'r>>,
@@ -119,8 +119,8 @@ impl Ingest {
     /// recognised.
     pub async fn take(&self, request: &Request<'_>, body: Bytes) -> Result<Receipt, NotTaken> {
         let begun = Instant::now();
-        let Sifted { new, claim, duplicates, rejected, single, request_id, allowance } =
-            self.sift(request, &body).await?;
+        let Deduplicated { new, claim, duplicates, rejected, single, request_id, allowance } =
+            self.deduplicate(request, &body).await?;
         drop(body); // what waits for the stream is there once
         let (accepted, known) = self.make_durable(request.project.id, new, allowance).await?;
         if let Some(claim) = claim {
@@ -132,28 +132,29 @@ impl Ingest {
     }
 
     /// Finds the events of a body that are valid and, as far as the filter knows, new.
-    async fn sift<'r>(&self, request: &Request<'r>, body: &[u8]) -> Result<Sifted<'r>, NotTaken> {
+    async fn deduplicate<'r>(
+        &self,
+        request: &Request<'r>,
+        bytes: &[u8],
+    ) -> Result<Deduplicated<'r>, NotTaken> {
         let received_at = Utc::now().trunc_subsecs(6);
         let project = request.project;
-        let is_large = body.len() >= LARGE;
-        let decoded =
-            work::long_if(is_large, || wire::decode(body, request.format, self.limits.max_events as usize))?;
-        if !decoded.single && request.dialect != Dialect::Weir {
-            return Err(BodyError::WrongShape { expected: "one event", got: "a list of events" }.into());
-        }
-        let received = decoded.events.len();
+        let is_large = bytes.len() >= LARGE;
+        let context = Context { max_events: self.limits.max_events as usize, guesses: Guesses::default() };
+        let may_be_much = bytes.len() >= ROOM_FOR_MANY;
+        let body = work::long_if(may_be_much, || request.format.read(bytes, &context))?;
+        let received = body.events.len();
         metrics::events_received(received);
         let over_rate = |_: &OverRate| metrics::events_rejected("over_rate", received);
         let charge = self.charge_of(project, received).inspect_err(over_rate)?;
-        let request_id = validate::request_id(request.dialect, &decoded);
+        let request_id = body.request_id.as_deref().map(str::to_owned);
 
         let is_much = is_large || received >= MANY;
-        let mut judged = work::long_if(is_much, || self.judge(request, &decoded, received_at));
-        self.bound_event_types(project, &decoded, &mut judged).await;
-        drop(decoded);
-        let Judged { valid, rejected, single, has_derived_ids } = judged;
+        let mut validated = work::long_if(is_much, || self.validate(request, body, received_at));
+        self.bound_event_types(project, &mut validated).await;
+        let Validated { valid, rejected, single, has_derived_ids } = validated;
         let key = request.idempotency_key.filter(|_| has_derived_ids);
-        let claim = key.map(|key| work::long_if(is_large, || Claim::new(key, body)));
+        let claim = key.map(|key| work::long_if(is_large, || Claim::new(key, bytes)));
         if let Some(claim) = claim
             && self.filter.contradicts(project.id, claim).await
         {
@@ -162,8 +163,11 @@ impl Ingest {
         }
         let mut seen = HashSet::with_capacity(valid.len());
         let valid_number = valid.len();
-        let mut events: Vec<Event<'_>> =
-            valid.into_iter().map(|(_, event)| event).filter(|event| seen.insert(event.event_id)).collect();
+        let mut events: Vec<Event<'_>> = valid
+            .into_iter()
+            .map(|(_, valid)| valid.event)
+            .filter(|event| seen.insert(event.event_id))
+            .collect();
         drop(seen);
 
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
@@ -190,7 +194,15 @@ impl Ingest {
             })
         });
         let new = New { received_at, batches: batches.collect(), taken };
-        Ok(Sifted { new, claim, duplicates: repeated + filtered, rejected, single, request_id, allowance })
+        Ok(Deduplicated {
+            new,
+            claim,
+            duplicates: repeated + filtered,
+            rejected,
+            single,
+            request_id,
+            allowance,
+        })
     }
 
     /// Takes the token of a request that has no events, because it cannot be read: it costs as much as one.
@@ -227,47 +239,45 @@ impl Ingest {
         }
     }
 
-    fn judge<'a>(&self, request: &Request<'_>, decoded: &Decoded<'a>, now: DateTime<Utc>) -> Judged<'a> {
+    fn validate<'a>(&self, request: &Request<'_>, body: Body<'a>, now: DateTime<Utc>) -> Validated<'a> {
         let rules = Rules {
             limits: &self.limits,
             project_id: request.project.id,
             now,
             idempotency_key: request.idempotency_key,
-            dialect: request.dialect,
-            guesses: Guesses::default(),
         };
-        let valid = Vec::with_capacity(decoded.events.len());
-        let mut judged = Judged { valid, rejected: Vec::new(), single: None, has_derived_ids: false };
-        for (index, raw) in decoded.events.iter().enumerate() {
-            match rules.event(raw, index) {
+        let valid = Vec::with_capacity(body.events.len());
+        let mut validated = Validated { valid, rejected: Vec::new(), single: None, has_derived_ids: false };
+        for (index, raw) in body.events.into_iter().enumerate() {
+            match raw.and_then(|raw| rules.validate(raw, index)) {
                 Ok(valid) => {
-                    judged.has_derived_ids |= valid.sent_id.is_none() && request.idempotency_key.is_some();
-                    if decoded.single {
-                        let id = valid.sent_id.map_or(valid.event.event_id.to_string(), Cow::into_owned);
-                        judged.single = Some(id);
+                    validated.has_derived_ids |= valid.sent_id.is_none() && request.idempotency_key.is_some();
+                    if body.single {
+                        validated.single = Some(valid.shown_id());
                     }
-                    judged.valid.push((index, valid.event));
+                    validated.valid.push((index, valid));
                 }
-                Err(rejection) => judged.rejected.push(rejected(decoded, index, rejection)),
+                Err(rejection) => validated.rejected.push(Rejected { index, rejection }),
             }
         }
-        judged
+        validated
     }
 
     /// Refuses the events whose type would be one more than the project may have.
-    async fn bound_event_types(&self, project: &Project, decoded: &Decoded<'_>, judged: &mut Judged<'_>) {
+    async fn bound_event_types(&self, project: &Project, validated: &mut Validated<'_>) {
         let limit = project.overrides.max_event_types.unwrap_or(self.limits.max_event_types);
-        let event_types: BTreeSet<&str> = judged.valid.iter().map(|(_, event)| &*event.event_type).collect();
+        let event_types: BTreeSet<&str> =
+            validated.valid.iter().map(|(_, valid)| &*valid.event.event_type).collect();
         let beyond = self.event_types.beyond(project.id, limit, &event_types).await;
         if beyond.is_empty() {
             return;
         }
-        let refused = judged.valid.extract_if(.., |(_, event)| beyond.contains(&*event.event_type));
-        for (index, event) in refused {
-            let rejection = Rejection::too_many_event_types(&event.event_type, limit.get());
-            judged.rejected.push(rejected(decoded, index, rejection));
+        let refused = validated.valid.extract_if(.., |(_, valid)| beyond.contains(&*valid.event.event_type));
+        for (index, Valid { event, sent_id }) in refused {
+            let rejection = Rejection::too_many_event_types(&event.event_type, limit.get()).with_id(sent_id);
+            validated.rejected.push(Rejected { index, rejection });
         }
-        judged.rejected.sort_by_key(|rejected| rejected.index);
+        validated.rejected.sort_by_key(|rejected| rejected.index);
     }
 
     /// Publishes and marks; the numbers of events that were new to the stream and of those that it had.
@@ -314,11 +324,6 @@ impl Ingest {
             Some(source) => Err(NotTaken::NotPublished { source, allowance }),
         }
     }
-}
-
-fn rejected(decoded: &Decoded<'_>, index: usize, rejection: Rejection) -> Rejected {
-    let event_id = validate::sent_id(&decoded.events[index]).map(Cow::into_owned);
-    Rejected { index, event_id, rejection }
 }
 
 /// Cuts events into messages of at most `largest` bytes.

@@ -25,8 +25,6 @@ pub struct Receipt {
 pub struct Rejected {
     /// Its place in the request, from 0.
     pub index: usize,
-    /// As sent, if it was sent and is a text.
-    pub event_id: Option<String>,
     pub rejection: Rejection,
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 use weir::{
     ingest::{
-        validate::{Names, Reason, Rejection, Texts},
-        wire::Field,
+        validate::{Names, RawEvent, Reason, Rejection},
+        wire::native::Field,
     },
     model::{project::ProjectId, zone::Zone},
 };
@@ -83,11 +83,11 @@ impl<'a> Lines<'a> {
 }
 
 impl Line {
-    pub(super) fn texts(&self) -> Texts<'_> {
+    pub(super) fn event(&self) -> RawEvent<'_> {
         fn text(text: Option<&String>) -> Option<Cow<'_, str>> {
             text.map(|text| text.as_str().into())
         }
-        Texts {
+        RawEvent {
             names: &Names::OWN,
             source: None,
             event_id: Some(self.event_id.as_str().into()),
@@ -95,7 +95,6 @@ impl Line {
             event_type: text(self.event_type.as_ref()),
             occurred_at: Some(self.occurred_at.as_str().into()),
             properties: text(self.properties.as_ref()),
-            index: 0,
         }
     }
 }

@@ -29,10 +29,9 @@ use weir::{
     ingest::{
         self,
         dedup::History,
-        validate::{Dialect, Rejection, Rules},
+        validate::{Rejection, Rules},
     },
     model::{
-        did_you_mean::Guesses,
         duration::{counted, in_words},
         event::{Batch, Copies, Event},
         project::{Project, ProjectId},
@@ -252,15 +251,13 @@ impl Import<'_> {
             project_id: self.project.id,
             now: Utc::now().trunc_subsecs(6),
             idempotency_key: None,
-            dialect: Dialect::Weir,
-            guesses: Guesses::default(),
         }
     }
 
     /// Shows the first events as they would be stored.
     fn show(&self, chunk: &Chunk, to_show: &mut usize, progress: &ProgressBar) {
         let rules = self.rules();
-        let events = chunk.lines.iter().filter_map(|line| rules.texts(line.texts()).ok());
+        let events = chunk.lines.iter().filter_map(|line| rules.validate(line.event(), 0).ok());
         for valid in events.take(*to_show) {
             *to_show -= 1;
             let Event { event_id, user_id, event_type, occurred_at, properties } = valid.event;
@@ -276,7 +273,7 @@ impl Import<'_> {
         let mut sent = Sent { new: 0, known: 0, refused: chunk.refused, last_sequence: 0, read: chunk.read };
         let mut events = Vec::with_capacity(chunk.lines.len());
         for line in &chunk.lines {
-            match rules.texts(line.texts()) {
+            match rules.validate(line.event(), 0) {
                 Ok(valid) => events.push((line.number, valid.event)),
                 Err(rejection) => sent.refused.push(Refused::Rejected(line.number, rejection)),
             }

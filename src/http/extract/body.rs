@@ -7,7 +7,10 @@ use std::{marker::PhantomData, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use poem::{Body, Request, RequestBody, http::header};
+use poem::{
+    Request, RequestBody,
+    http::{HeaderMap, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef},
@@ -18,83 +21,32 @@ use crate::{
     config,
     ingest::{
         encoding::{Decompression, Encoding, NotDecompressed},
-        wire::{self, Format},
+        wire::{self, Call, Format},
     },
     limits::admission::{Admission, LARGE, Memory},
     model::project::ProjectId,
 };
 
-/// Which types of bodies an operation takes.
-pub trait Formats: Send + Sync {
-    const FORMATS: &'static [(&'static str, Format)];
-    /// Whether headers `ce-…` make a request of any type a CloudEvent in binary mode.
-    const BINARY_MODE: bool = false;
+/// A body with events that has not been read, in one of the formats of a call.
+pub struct EventsBody<'r, C> {
+    request: &'r Request,
+    body: poem::Body,
+    call: PhantomData<fn() -> C>,
 }
 
-/// `navigator.sendBeacon` sends text/plain.
-const JSON: [(&str, Format); 2] = [("application/json", Format::Json), ("text/plain", Format::Json)];
-
-/// What the types of CloudEvents in structured and batched mode begin with.
-const CLOUD_EVENTS: &str = "application/cloudevents";
-
-/// All that weir takes.
-pub struct Every;
-
-impl Formats for Every {
-    const FORMATS: &'static [(&'static str, Format)] = &[
-        JSON[0],
-        JSON[1],
-        ("application/x-ndjson", Format::NdJson),
-        ("application/cloudevents+json", Format::CloudEvent),
-        ("application/cloudevents-batch+json", Format::CloudEventBatch),
-    ];
-    const BINARY_MODE: bool = true;
-}
-
-/// What the earlier systems took.
-pub struct JsonOnly;
-
-impl Formats for JsonOnly {
-    const FORMATS: &'static [(&'static str, Format)] = &JSON;
-}
-
-/// A body with events that has not been read.
-pub struct EventsBody<F> {
-    body: Body,
-    head: Result<Head, Problem>,
-    formats: PhantomData<fn() -> F>,
-}
-
-/// What the headers say of a body.
-struct Head {
-    shape: Shape,
-    encoding: Option<Encoding>,
-    /// In bytes, as sent.
-    announced: Option<usize>,
-}
-
-enum Shape {
-    Whole(Format),
-    /// The body is the data of a CloudEvent whose attributes are these.
-    Data(Vec<(String, Vec<u8>)>),
-}
-
-impl<'a, F: Formats> ApiExtractor<'a> for EventsBody<F> {
+impl<'a, C: Call> ApiExtractor<'a> for EventsBody<'a, C> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        let media_type = |&(content_type, _): &(&'static str, Format)| MetaMediaType {
+        let media_type = |content_type| MetaMediaType {
             content_type,
             schema: MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)),
         };
-        Some(MetaRequest {
-            description: None,
-            content: F::FORMATS.iter().map(media_type).collect(),
-            required: true,
-        })
+        let content = content_types::<C>().map(media_type).collect();
+        Some(MetaRequest { description: None, content, required: true })
     }
 
     async fn from_request(
@@ -102,35 +54,18 @@ impl<'a, F: Formats> ApiExtractor<'a> for EventsBody<F> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self { body: body.take()?, head: Head::of::<F>(request), formats: PhantomData })
+        Ok(Self { request, body: body.take()?, call: PhantomData })
     }
 }
 
-impl Head {
-    fn of<F: Formats>(request: &Request) -> Result<Self, Problem> {
-        let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        Ok(Self { shape: shape::<F>(request)?, encoding: encoding(request)?, announced })
-    }
+fn content_types<C: Call>() -> impl Iterator<Item = &'static str> {
+    C::FORMATS.iter().flat_map(|format| format.content_types().iter().copied())
 }
 
-fn shape<F: Formats>(request: &Request) -> Result<Shape, Problem> {
-    let content_type = request.content_type().unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let format = F::FORMATS.iter().find(|(known, _)| known.eq_ignore_ascii_case(essence));
-    let is_cloud_events = essence
-        .get(..CLOUD_EVENTS.len())
-        .is_some_and(|beginning| beginning.eq_ignore_ascii_case(CLOUD_EVENTS));
-    if F::BINARY_MODE && !is_cloud_events && request.headers().contains_key("ce-specversion") {
-        let attributes = request.headers().iter().filter_map(|(name, value)| {
-            Some((name.as_str().strip_prefix("ce-")?.to_owned(), value.as_bytes().to_vec()))
-        });
-        let data_type = (!content_type.is_empty())
-            .then(|| ("datacontenttype".to_owned(), content_type.as_bytes().to_vec()));
-        return Ok(Shape::Data(attributes.chain(data_type).collect()));
-    }
-    format.map(|&(_, format)| Shape::Whole(format)).ok_or_else(|| {
-        let known: Vec<_> = F::FORMATS.iter().map(|(known, _)| *known).collect();
-        let detail = format!("expected a Content-Type of {}; got '{content_type}'", known.join(", "));
+fn format<C: Call>(headers: &HeaderMap) -> Result<&'static Format, Problem> {
+    C::FORMATS.iter().find(|format| format.recognises(headers)).ok_or_else(|| {
+        let known = content_types::<C>().collect::<Vec<_>>().join(", ");
+        let detail = format!("expected a Content-Type of {known}; got '{}'", wire::content_type(headers));
         Problem::new(Code::UnsupportedMediaType, detail)
     })
 }
@@ -170,7 +105,7 @@ impl BodyLimits {
     }
 }
 
-impl<F> EventsBody<F> {
+impl<C: Call> EventsBody<'_, C> {
     /// Reads the body of a project's request, within its bounds and what there is room for.
     pub async fn read(
         self,
@@ -178,7 +113,10 @@ impl<F> EventsBody<F> {
         admission: &Admission,
         project_id: ProjectId,
     ) -> Result<ReadBody, Problem> {
-        let Head { shape, encoding, announced } = self.head?;
+        let headers = self.request.headers();
+        let format = format::<C>(headers)?;
+        let encoding = encoding(self.request)?;
+        let announced = self.request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let mut memory = admission.memory(project_id);
         let too_large =
             || Problem::new(Code::BodyTooLarge, format!("at most {} bytes are taken", limits.sent));
@@ -201,28 +139,25 @@ impl<F> EventsBody<F> {
                 decompress(decompression, admission, project_id).await?
             }
         };
-        match shape {
-            Shape::Whole(format) => Ok(ReadBody { bytes, format, memory }),
-            Shape::Data(attributes) => {
-                let attributes = attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-                let event = wire::structured(attributes, &bytes)?;
-                Ok(ReadBody { bytes: event.into(), format: Format::CloudEvent, memory })
-            }
-        }
+        let bytes = match format.unpack {
+            Some(unpack) => unpack(headers, &bytes)?.into(),
+            None => bytes,
+        };
+        Ok(ReadBody { bytes, format, memory })
     }
 }
 
 /// A body that was read, and the memory that is counted for it and for what is made of it.
 pub struct ReadBody {
     pub bytes: Bytes,
-    pub format: Format,
+    pub format: &'static Format,
     pub memory: Memory,
 }
 
 /// The bytes of a body; nothing, if they are more than `limit`. Who has sent much has room for all that was announced, so
 /// that it is not copied again and again while it grows; pages that nobody has written to take no memory.
 async fn collect(
-    body: Body,
+    body: poem::Body,
     limit: usize,
     announced: Option<usize>,
     memory: &mut Memory,

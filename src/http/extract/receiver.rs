@@ -7,7 +7,7 @@ use super::{
 };
 use crate::http::respond::problem::Problem;
 use crate::{
-    ingest::{Ingest, Request, idempotency, receipt::Receipt, validate::Dialect},
+    ingest::{Ingest, Request, idempotency, receipt::Receipt, wire::Call},
     limits::admission::{Admission, LARGE},
     model::request_id::RequestId,
 };
@@ -25,13 +25,12 @@ impl Receiver {
     ///
     /// Every answer tells what the project may still send, so a body that cannot be read costs as much as one event, and
     /// a flood of them is bounded like any other.
-    pub async fn receive<F>(
+    pub async fn receive<C: Call>(
         &self,
         caller: &Caller<Write>,
         request_id: &RequestId,
         idempotency_key: Param<String>,
-        dialect: Dialect,
-        body: EventsBody<F>,
+        body: EventsBody<'_, C>,
     ) -> Result<Receipt, Problem> {
         let project = &caller.project;
         let received: Result<Receipt, Problem> = async {
@@ -46,13 +45,8 @@ impl Receiver {
                 _ => Some(self.admission.large(project.id).await?),
             };
             let _turn = self.admission.turn(project.id).await?;
-            let request = Request {
-                project,
-                request_id: request_id.as_str(),
-                idempotency_key: key.as_deref(),
-                format,
-                dialect,
-            };
+            let request =
+                Request { project, request_id: request_id.as_str(), idempotency_key: key.as_deref(), format };
             Ok(self.ingest.take(&request, bytes).await?)
         }
         .await;

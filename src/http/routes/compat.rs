@@ -13,7 +13,7 @@ use super::events::{self, example_user};
 use crate::http::{
     extract::{
         auth::{Caller, Read, Write},
-        body::{EventsBody, JsonOnly},
+        body::EventsBody,
         parameters::{Checks, Param, Required, UpTo},
         receiver::Receiver,
     },
@@ -24,7 +24,7 @@ use crate::http::{
         problem::{Asking, Refusal, Sending},
     },
 };
-use crate::{ingest::validate::Dialect, model::request_id::RequestId, store};
+use crate::{ingest::wire, model::request_id::RequestId, store};
 
 pub struct EarlierApi {
     pub receiver: Receiver,
@@ -117,10 +117,10 @@ impl EarlierApi {
         /// Makes the request safe to repeat. 1 to 200 characters.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Param<String>>,
-        body: EventsBody<JsonOnly>,
+        body: EventsBody<'_, wire::Intake>,
     ) -> Result<IntakeResponse, Refusal<Sending>> {
         let key = idempotency_key.0;
-        let receipt = self.receiver.receive(&caller, request_id, key, Dialect::Intake, body).await?;
+        let receipt = self.receiver.receive(&caller, request_id, key, body).await?;
         events::some_valid(&receipt)?;
         let (policy, limit) = (receipt.allowance.policy(), receipt.allowance.limit());
         let request_id = receipt.request_id.unwrap_or_else(|| request_id.as_str().into());
@@ -178,10 +178,10 @@ impl EarlierApi {
         /// Makes the request safe to repeat. 1 to 200 characters.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Param<String>>,
-        body: EventsBody<JsonOnly>,
+        body: EventsBody<'_, wire::Website>,
     ) -> Result<WebsiteResponse, Refusal<Sending>> {
         let key = idempotency_key.0;
-        let receipt = self.receiver.receive(&caller, request_id, key, Dialect::Website, body).await?;
+        let receipt = self.receiver.receive(&caller, request_id, key, body).await?;
         events::some_valid(&receipt)?;
         Ok(WebsiteResponse::Taken(receipt.allowance.policy(), receipt.allowance.limit()))
     }

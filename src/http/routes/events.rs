@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::http::{
     extract::{
         auth::{Caller, Read, Write},
-        body::{EventsBody, Every},
+        body::EventsBody,
         parameters::{Checks, Param, Required, UpTo, Value},
         receiver::Receiver,
     },
@@ -28,7 +28,7 @@ use crate::http::{
     },
 };
 use crate::{
-    ingest::{receipt::Receipt, validate::Dialect},
+    ingest::{receipt::Receipt, wire},
     model::request_id::RequestId,
     store::read::events::{self, Page, Place, StoredEvent},
 };
@@ -146,10 +146,10 @@ impl EventsApi {
         /// key is refused with 422 within the deduplication window, unless all of its events have ids.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Param<String>>,
-        body: EventsBody<Every>,
+        body: EventsBody<'_, wire::Events>,
     ) -> Result<TakenResponse, Refusal<Sending>> {
         let key = idempotency_key.0;
-        let receipt = self.receiver.receive(&caller, request_id, key, Dialect::Weir, body).await?;
+        let receipt = self.receiver.receive(&caller, request_id, key, body).await?;
         Ok(taken(receipt, request_id)?)
     }
 

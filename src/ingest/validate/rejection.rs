@@ -71,6 +71,8 @@ impl Reason {
 /// What is wrong with an event: the first thing found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
+    /// The event's id as it was sent, if it can be shown.
+    pub event_id: Option<String>,
     /// As the sender calls it. Absent when the event as a whole is wrong.
     pub field: Option<Cow<'static, str>>,
     pub reason: Reason,
@@ -80,14 +82,27 @@ pub struct Rejection {
 
 impl Rejection {
     pub fn new(field: &'static str, reason: Reason, message: String) -> Self {
-        Self { field: Some(field.into()), reason, message }
+        Self { event_id: None, field: Some(field.into()), reason, message }
     }
 
-    pub(super) fn of_event(reason: Reason, message: String) -> Self {
-        Self { field: None, reason, message }
+    /// Of a field whose name the sender chose.
+    pub(in crate::ingest) fn of_name(name: &str, reason: Reason, message: String) -> Self {
+        Self { event_id: None, field: Some(super::shortened(name).into()), reason, message }
     }
 
-    pub(super) fn missing(field: &'static str, what: &str) -> Self {
+    pub(in crate::ingest) fn of_event(reason: Reason, message: String) -> Self {
+        Self { event_id: None, field: None, reason, message }
+    }
+
+    pub(in crate::ingest) fn with_id(self, event_id: Option<Cow<'_, str>>) -> Self {
+        Self { event_id: event_id.map(Cow::into_owned), ..self }
+    }
+
+    pub(in crate::ingest) fn repeated(field: &'static str) -> Self {
+        Self::new(field, Reason::RepeatedField, "the field was sent more than once".into())
+    }
+
+    pub(in crate::ingest) fn missing(field: &'static str, what: &str) -> Self {
         Self::new(field, Reason::Missing, format!("{what} is required"))
     }
 

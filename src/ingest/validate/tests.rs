@@ -1,5 +1,8 @@
 use super::*;
-use crate::ingest::wire::{Format, decode};
+use crate::{
+    ingest::wire::{Call, Context, Events, Format},
+    model::did_you_mean::Guesses,
+};
 
 #[derive(clap::Parser)]
 struct Defaults {
@@ -12,23 +15,22 @@ pub(in crate::ingest) fn limits() -> Limits {
     <Defaults as clap::Parser>::parse_from(["weir"]).limits
 }
 
+fn json() -> &'static Format {
+    let is_json = |format: &&Format| format.content_types().contains(&"application/json");
+    Events::FORMATS.iter().find(is_json).expect("JSON is taken")
+}
+
 /// Id, user, type, time and properties of an event.
 type Taken = (String, Option<String>, String, Option<String>, String);
 
 fn validated(event: &str) -> Result<Taken, Rejection> {
     let limits = limits();
     let now = "2024-06-01T12:00:00Z".parse().expect("a time");
-    let rules = Rules {
-        limits: &limits,
-        project_id: ProjectId::from_stored(1),
-        now,
-        idempotency_key: None,
-        dialect: Dialect::Weir,
-        guesses: Guesses::default(),
-    };
+    let rules = Rules { limits: &limits, project_id: ProjectId::from_stored(1), now, idempotency_key: None };
     let body = format!("[{event}]");
-    let raw = decode(body.as_bytes(), Format::Json, 1).expect("a body").events.remove(0);
-    let event = rules.event(&raw, 0)?.event;
+    let context = Context { max_events: 1, guesses: Guesses::default() };
+    let raw = json().read(body.as_bytes(), &context).expect("a body").events.remove(0)?;
+    let event = rules.validate(raw, 0)?.event;
     Ok((
         event.event_id.to_string(),
         event.user_id.map(Cow::into_owned),

@@ -1,27 +1,25 @@
-//! Texts as they come in JSON, and their bounds.
+//! Texts and their bounds.
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
-use super::{Reason, Rejection, kind};
-use crate::model::rfc3339;
+use super::{Reason, Rejection};
 
 /// Characters of an id or a type.
 const MAX_TEXT: usize = 200;
 
 /// A text of 1 to 200 characters that PostgreSQL can store.
-pub(super) fn bounded<'a>(
+pub(in crate::ingest) fn bounded<'a>(
     field: &'static str,
     text: Option<Cow<'a, str>>,
 ) -> Result<Option<Cow<'a, str>>, Rejection> {
     let Some(text) = text else { return Ok(None) };
     let refused = |reason, message| Err(Rejection::new(field, reason, message));
-    let characters = text.chars().count();
     if text.chars().all(char::is_whitespace) {
-        let got = if characters == 0 { "none" } else { "only blanks" };
+        let got = if text.is_empty() { "none" } else { "only blanks" };
         return refused(Reason::Empty, format!("expected 1 to {MAX_TEXT} characters, got {got}"));
     }
+    // A text of so many bytes has no more characters, which take longer to count.
+    let characters = if text.len() > MAX_TEXT { text.chars().count() } else { 0 };
     if characters > MAX_TEXT {
         return refused(Reason::TooLong, format!("expected 1 to {MAX_TEXT} characters, got {characters}"));
     }
@@ -40,29 +38,20 @@ pub(super) fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// A JSON string's text. Null is as good as absent.
-pub(super) fn string<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Rejection> {
-    let Some(raw) = raw.map(RawValue::get).filter(|raw| *raw != "null") else { return Ok(None) };
-    let refused = |reason, message| Err(Rejection { field: Some(shortened(field).into()), reason, message });
-    let Some(inside) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-        let hint = match (kind(raw), field) {
-            ("a number", "occurred_at") => format!(": expected {}", rfc3339::EXPECTED),
-            ("a number", _) => ": put it in quotes".to_owned(),
-            _ => String::new(),
-        };
-        return refused(Reason::WrongType, format!("expected a string, got {}{hint}", kind(raw)));
-    };
-    if !inside.contains('\\') {
-        return Ok(Some(Cow::Borrowed(inside)));
-    }
-    match serde_json::from_str(raw) {
-        Ok(text) => Ok(Some(Cow::Owned(text))),
-        Err(error) => refused(Reason::InvalidText, format!("not a valid string: {error}")),
+/// What a JSON text is, by its first character.
+pub(in crate::ingest) fn kind(text: &str) -> &'static str {
+    match text.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
     }
 }
 
 /// The beginning of what came, for a message.
-pub(super) fn shortened(text: &str) -> String {
+pub(in crate::ingest) fn shortened(text: &str) -> String {
     const SHOWN: usize = 64;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,4 +1,4 @@
-//! JSON texts of events, by visitors: nothing is built but what is borrowed.
+//! JSON texts, by visitors: nothing is built but what is borrowed. What formats of JSON have in common.
 
 use std::{borrow::Cow, cell::Cell, fmt, marker::PhantomData};
 
@@ -6,39 +6,93 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
-use super::{BodyError, List, Members, RawCloudEvent, RawEvent, RawFields, kind};
+use super::{Body, BodyError, Context, Read};
+use crate::{
+    ingest::validate::{Reason, Rejection, bounded, kind},
+    model::rfc3339,
+};
 
-pub(crate) enum Body<'a> {
-    Single(RawEvent<'a>),
-    List(List<'a>),
+/// What collects the members of an event's object.
+pub(super) trait Members<'a>: Default {
+    fn put(&mut self, name: Cow<'a, str>, value: &'a RawValue);
+    fn into_event(self, context: &Context) -> Read<'a>;
 }
 
-/// `{"events":[E,…]}`, `[E,…]` or `E`.
-pub(crate) fn body(text: &str, max_events: usize) -> Result<Body<'_>, BodyError> {
-    check_kind(text, "an event, a list of events or {\"events\": […]}", &["an object", "a list"])?;
-    let reached = Cell::new(None);
-    whole(text, BodyVisitor { max_events, reached: &reached })
-        .map_err(|error| BodyError::NotJson { index: reached.get(), error })
+/// Puts a member's value into its slot; false if it was taken.
+pub(super) fn put<'a>(slot: &mut Option<&'a RawValue>, value: &'a RawValue) -> bool {
+    slot.replace(value).is_none()
 }
 
-/// One CloudEvent.
-pub(crate) fn cloud_event(text: &str) -> Result<RawEvent<'_>, BodyError> {
-    check_kind(text, "a CloudEvent", &["an object"])?;
-    Ok(element::<RawCloudEvent<'_>>(text)?)
+/// A JSON string's text. Null is as good as absent.
+pub(super) fn string<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Rejection> {
+    let Some(raw) = raw.and_then(not_null) else { return Ok(None) };
+    let Some(inside) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        let hint = match (kind(raw), field) {
+            ("a number", "occurred_at") => format!(": expected {}", rfc3339::EXPECTED),
+            ("a number", _) => ": put it in quotes".to_owned(),
+            _ => String::new(),
+        };
+        let message = format!("expected a string, got {}{hint}", kind(raw));
+        return Err(Rejection::of_name(field, Reason::WrongType, message));
+    };
+    if !inside.contains('\\') {
+        return Ok(Some(Cow::Borrowed(inside)));
+    }
+    match serde_json::from_str(raw) {
+        Ok(text) => Ok(Some(Cow::Owned(text))),
+        Err(error) => {
+            Err(Rejection::of_name(field, Reason::InvalidText, format!("not a valid string: {error}")))
+        }
+    }
 }
 
-/// A list of CloudEvents.
-pub(crate) fn cloud_events(text: &str, max_events: usize) -> Result<List<'_>, BodyError> {
-    check_kind(text, "a list of CloudEvents", &["a list"])?;
-    let reached = Cell::new(None);
-    whole(text, ListVisitor { max_events, reached: &reached, members: PhantomData::<RawCloudEvent<'_>> })
-        .map_err(|error| BodyError::NotJson { index: reached.get(), error })
+/// An event's id for its rejection, if it can be shown.
+pub(super) fn shown_id(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    string("event_id", raw).and_then(|id| bounded("event_id", id)).ok().flatten()
 }
 
-/// A text that is one event, or none.
-pub(crate) fn element<'a, M: Members<'a>>(text: &'a str) -> Result<RawEvent<'a>, serde_json::Error> {
-    whole(text, EventVisitor(PhantomData::<M>))
+/// The JSON of a value, if it is not null.
+pub(super) fn not_null(raw: &RawValue) -> Option<&str> {
+    Some(raw.get()).filter(|text| *text != "null")
+}
+
+/// Reads a body of one JSON text. What is not UTF-8 is reported with the event in which it is.
+pub(super) fn text<'a, T>(
+    body: &'a [u8],
+    read: impl Fn(&'a str) -> Result<T, BodyError>,
+) -> Result<T, BodyError> {
+    let error = match std::str::from_utf8(body) {
+        Ok(text) => return read(text),
+        Err(error) => error,
+    };
+    let before = std::str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default();
+    match read(before) {
+        Err(BodyError::NotJson { index, .. }) => Err(BodyError::NotUtf8 { index, error }),
+        _ => Err(BodyError::NotUtf8 { index: None, error }),
+    }
+}
+
+/// Reads a text that is one event, or none, and adds it to others.
+pub(super) fn event<'a, M: Members<'a>>(
+    text: &'a str,
+    context: &Context,
+    events: &mut Vec<Read<'a>>,
+) -> Result<(), serde_json::Error> {
+    let before = events.len();
+    whole(text, EventVisitor { events, context, members: PhantomData::<M> })
+        .inspect_err(|_| events.truncate(before))
+}
+
+/// Reads a text of which parts are lists of events. If it is not JSON, the error names the event that was reached.
+#[derive(Debug, Default)]
+pub(super) struct Reached(Cell<Option<usize>>);
+
+impl Reached {
+    pub(super) fn read<'a, V: Visitor<'a>>(&self, text: &'a str, visitor: V) -> Result<V::Value, BodyError> {
+        whole(text, visitor).map_err(|error| BodyError::NotJson { index: self.0.get(), error })
+    }
 }
 
 /// All of a text, by a visitor.
@@ -49,8 +103,8 @@ fn whole<'a, V: Visitor<'a>>(text: &'a str, visitor: V) -> Result<V::Value, serd
     Ok(value)
 }
 
-/// A valid text of another kind than expected is told by its kind: serde would tell by Rust's types.
-fn check_kind(text: &str, expected: &'static str, kinds: &[&str]) -> Result<(), BodyError> {
+/// A valid text of another kind than expected is reported by its kind: serde would do it by Rust's types.
+pub(super) fn check_kind(text: &str, expected: &'static str, kinds: &[&str]) -> Result<(), BodyError> {
     let got = kind(text.trim_start());
     if kinds.contains(&got) {
         return Ok(());
@@ -61,144 +115,132 @@ fn check_kind(text: &str, expected: &'static str, kinds: &[&str]) -> Result<(), 
     Err(BodyError::WrongShape { expected, got })
 }
 
-struct BodyVisitor<'r> {
-    max_events: usize,
-    reached: &'r Cell<Option<usize>>,
-}
-
-impl<'r> BodyVisitor<'r> {
-    fn list<'a>(&self) -> ListVisitor<'r, RawFields<'a>> {
-        ListVisitor { max_events: self.max_events, reached: self.reached, members: PhantomData }
-    }
-}
-
-impl<'de> Visitor<'de> for BodyVisitor<'_> {
-    type Value = Body<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("events")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Body<'de>, A::Error> {
-        self.list().visit_seq(list).map(Body::List)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Body<'de>, A::Error> {
-        let mut fields = RawFields::default();
-        let mut first = true;
-        while let Some(name) = object.next_key_seed(Name)? {
-            if first && name == "events" {
-                let list = object.next_value_seed(self.list())?;
-                if object.next_key::<IgnoredAny>()?.is_some() {
-                    return Err(serde::de::Error::custom("`events` must be the only member of a batch"));
-                }
-                return Ok(Body::List(list));
-            }
-            first = false;
-            fields.put(name, object.next_value()?);
-        }
-        Ok(Body::Single(fields.into_event()))
-    }
-}
-
-struct ListVisitor<'r, M> {
-    max_events: usize,
-    /// The place of the event that is being read.
-    reached: &'r Cell<Option<usize>>,
+/// Reads a list of events: at most so many, the rest is counted.
+pub(super) struct EventList<'r, M> {
+    context: &'r Context,
+    reached: &'r Reached,
     members: PhantomData<M>,
 }
 
-impl<'de, M: Members<'de>> DeserializeSeed<'de> for ListVisitor<'_, M> {
-    type Value = List<'de>;
+impl<'r, M> EventList<'r, M> {
+    pub(super) fn new(context: &'r Context, reached: &'r Reached) -> Self {
+        Self { context, reached, members: PhantomData }
+    }
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List<'de>, D::Error> {
+impl<'de, M: Members<'de>> DeserializeSeed<'de> for EventList<'_, M> {
+    type Value = Body<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Body<'de>, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de, M: Members<'de>> Visitor<'de> for ListVisitor<'_, M> {
-    type Value = List<'de>;
+impl<'de, M: Members<'de>> Visitor<'de> for EventList<'_, M> {
+    type Value = Body<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a list of events")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Body<'de>, A::Error> {
+        let Reached(reached) = self.reached;
         let mut events = Vec::new();
-        while events.len() < self.max_events {
-            self.reached.set(Some(events.len()));
-            let Some(event) = list.next_element_seed(EventVisitor(PhantomData::<M>))? else {
-                self.reached.set(None);
-                return Ok(List { sent: events.len(), events });
-            };
-            events.push(event);
+        while events.len() < self.context.max_events {
+            reached.set(Some(events.len()));
+            let event =
+                EventVisitor { events: &mut events, context: self.context, members: PhantomData::<M> };
+            if list.next_element_seed(event)?.is_none() {
+                reached.set(None);
+                return Ok(Body::list(events));
+            }
         }
-        let mut sent = events.len();
+        let mut body = Body::list(events);
         while list.next_element::<IgnoredAny>()?.is_some() {
-            sent += 1;
+            body.sent += 1;
         }
-        self.reached.set(None);
-        Ok(List { events, sent })
+        reached.set(None);
+        Ok(body)
     }
 }
 
-struct EventVisitor<M>(PhantomData<M>);
+/// Adds an event to others: it is large, and would be copied on each way back.
+struct EventVisitor<'v, 'de, M> {
+    events: &'v mut Vec<Read<'de>>,
+    context: &'v Context,
+    members: PhantomData<M>,
+}
 
-impl<'de, M: Members<'de>> DeserializeSeed<'de> for EventVisitor<M> {
-    type Value = RawEvent<'de>;
+impl<M> EventVisitor<'_, '_, M> {
+    fn not_an_object(self, kind: &str) {
+        let message = format!("expected an object, got {kind}");
+        self.events.push(Err(Rejection::of_event(Reason::NotAnObject, message)));
+    }
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawEvent<'de>, D::Error> {
+impl<'de, M: Members<'de>> DeserializeSeed<'de> for EventVisitor<'_, 'de, M> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de, M: Members<'de>> Visitor<'de> for EventVisitor<M> {
-    type Value = RawEvent<'de>;
+impl<'de, M: Members<'de>> Visitor<'de> for EventVisitor<'_, 'de, M> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an event")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<RawEvent<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let mut members = M::default();
         while let Some(name) = object.next_key_seed(Name)? {
             members.put(name, object.next_value()?);
         }
-        Ok(members.into_event())
+        self.events.push(members.into_event(self.context));
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawEvent<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(RawEvent::NotAnObject("a list"))
+        self.not_an_object("a list");
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<RawEvent<'de>, E> {
-        Ok(RawEvent::NotAnObject("a boolean"))
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.not_an_object("a boolean");
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<RawEvent<'de>, E> {
-        Ok(RawEvent::NotAnObject("a number"))
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.not_an_object("a number");
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<RawEvent<'de>, E> {
-        Ok(RawEvent::NotAnObject("a number"))
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.not_an_object("a number");
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<RawEvent<'de>, E> {
-        Ok(RawEvent::NotAnObject("a number"))
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.not_an_object("a number");
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<RawEvent<'de>, E> {
-        Ok(RawEvent::NotAnObject("a string"))
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        self.not_an_object("a string");
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<RawEvent<'de>, E> {
-        Ok(RawEvent::NotAnObject("null"))
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.not_an_object("null");
+        Ok(())
     }
 }
 
 /// A member's name, borrowed where it has no escapes (serde's `Cow` always copies).
-struct Name;
+pub(super) struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
     type Value = Cow<'de, str>;

@@ -1,52 +1,94 @@
-//! From the bytes of a body to events whose fields are still raw: one pass, nothing copied.
+//! Wire formats: how the bytes of a body become events. Each is a file of its own, which says what it reads and how.
 //!
-//! Only the shape is decided here; [`super::validate`] looks at the fields. So one bad event never spoils its batch.
+//! A format only takes a body apart, in one pass and without copying. [`super::validate`] checks the fields, the same for
+//! all formats, so one bad event never spoils its batch. How a call answers is said by its route, in `http::routes`.
 
-mod cloud_event;
-mod fields;
+mod cloudevents;
+mod compat;
 mod json;
-#[cfg(test)]
-mod tests;
+mod members;
+pub mod native;
+mod ndjson;
 
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
-pub(crate) use self::cloud_event::MAX_EXTENSIONS;
-pub use self::{
-    cloud_event::{BinaryModeError, RawCloudEvent, structured},
-    fields::{FIELD_NAMES, Field, RawFields},
-};
-use self::{fields::Members, json::Body};
+use ::http::{HeaderMap, header};
 
-/// How a body is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `{"events":[E,…]}`, `[E,…]` or `E`.
-    Json,
-    /// An event in each line.
-    NdJson,
-    /// A CloudEvent of version 1.0.
-    CloudEvent,
-    /// A list of CloudEvents.
-    CloudEventBatch,
+use super::validate::{RawEvent, Rejection};
+use crate::model::did_you_mean::Guesses;
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $call:ident: $($format:path),+;)+) => {
+        $($(#[$doc])* pub enum $call {}
+
+        impl Call for $call {
+            const FORMATS: &'static [Format] = &[$($format),+];
+        })+
+
+        #[cfg(test)]
+        pub(super) const ALL: &[&[Format]] = &[$($call::FORMATS),+];
+    };
 }
+
+// The table of formats: in which of them each call takes events. The first that recognises a request reads its body.
+calls! {
+    /// `POST /events`
+    Events: cloudevents::BINARY, native::JSON, ndjson::LINES, cloudevents::STRUCTURED, cloudevents::BATCHED;
+    /// `POST /api/v1/events`
+    Intake: compat::INTAKE;
+    /// `POST /event`
+    Website: compat::WEBSITE;
+}
+
+/// A call that sends events.
+pub trait Call: Send + Sync {
+    const FORMATS: &'static [Format];
+}
+
+/// A wire format.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    pub reads: Reads,
+    /// What is to be parsed, if that is not the body as it was sent.
+    pub unpack: Option<Unpack>,
+    pub parse: for<'a> fn(&'a [u8], &Context) -> Result<Body<'a>, BodyError>,
+}
+
+/// Makes what is to be parsed of the request's headers and body.
+pub type Unpack = fn(&HeaderMap, &[u8]) -> Result<Vec<u8>, BodyError>;
+
+/// Which requests a format reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Reads {
+    /// Those with a body of one of these content types, written in small letters.
+    ContentTypes(&'static [&'static str]),
+    /// Those of which this holds, whatever their content type.
+    Requests(fn(&HeaderMap) -> bool),
+}
+
+/// What a format may need to know besides the body.
+#[derive(Debug)]
+pub struct Context {
+    /// Events of a body; what is more is only counted.
+    pub max_events: usize,
+    /// At wrong names, of all events of the body.
+    pub guesses: Guesses,
+}
+
+/// What stands in the place of an event: one, or why it cannot be read as one.
+pub type Read<'a> = Result<RawEvent<'a>, Rejection>;
 
 /// A body, taken apart.
 #[derive(Debug)]
-pub struct Decoded<'a> {
-    /// The body was one event, not a list of events.
+pub struct Body<'a> {
+    /// It was one event, and not a list of events.
     pub single: bool,
-    pub events: Vec<RawEvent<'a>>,
-}
-
-/// An element of the list of events.
-#[derive(Debug)]
-pub enum RawEvent<'a> {
-    Fields(RawFields<'a>),
-    CloudEvent(Box<RawCloudEvent<'a>>),
-    /// Not an object; what it is instead.
-    NotAnObject(&'static str),
-    /// Not JSON; why. Only where each event is a text of its own.
-    NotJson(String),
+    /// At most as many as are taken.
+    pub events: Vec<Read<'a>>,
+    /// As many as there were.
+    pub sent: usize,
+    /// The request's id, if the format has one.
+    pub request_id: Option<Cow<'a, str>>,
 }
 
 /// Why a body as a whole cannot be read.
@@ -56,6 +98,8 @@ pub enum BodyError {
     NotUtf8 { index: Option<usize>, error: std::str::Utf8Error },
     #[error("the body is not valid JSON{}: {error}", in_event(*index))]
     NotJson { index: Option<usize>, error: serde_json::Error },
+    #[error("the header {name} is not valid: expected {expected}")]
+    InvalidHeader { name: String, expected: &'static str },
     #[error("expected {expected}, got {got}")]
     WrongShape { expected: &'static str, got: &'static str },
     #[error("the body looks like gzip: send it with `Content-Encoding: gzip`")]
@@ -71,51 +115,59 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How gzip begins, and no text.
 const GZIP: &[u8] = b"\x1f\x8b";
 
-/// Takes a body apart.
-pub fn decode(body: &[u8], format: Format, max_events: usize) -> Result<Decoded<'_>, BodyError> {
-    if body.starts_with(GZIP) {
-        return Err(BodyError::Compressed);
-    }
-    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    let (single, list) = match format {
-        Format::Json => match whole(body, |text| json::body(text, max_events))? {
-            Body::Single(event) => (true, List { events: vec![event], sent: 1 }),
-            Body::List(list) => (false, list),
-        },
-        Format::NdJson => (false, lines(body, max_events)),
-        Format::CloudEvent => {
-            let event = whole(body, json::cloud_event)?;
-            (true, List { events: vec![event], sent: 1 })
+impl Format {
+    pub fn recognises(&self, headers: &HeaderMap) -> bool {
+        match self.reads {
+            Reads::ContentTypes(known) => {
+                known.iter().any(|known| known.eq_ignore_ascii_case(media_type(headers)))
+            }
+            Reads::Requests(are_of_it) => are_of_it(headers),
         }
-        Format::CloudEventBatch => (false, whole(body, |text| json::cloud_events(text, max_events))?),
-    };
-    // A batch of no CloudEvents is a batch, says their specification.
-    if list.sent == 0 && format != Format::CloudEventBatch {
-        return Err(BodyError::Empty);
     }
-    if list.sent > max_events {
-        return Err(BodyError::TooManyEvents { sent: list.sent, limit: max_events });
-    }
-    Ok(Decoded { single, events: list.events })
-}
 
-/// Reads a body of one JSON text. What is not UTF-8 is told by the event in which it is.
-fn whole<'a, T>(body: &'a [u8], read: impl Fn(&'a str) -> Result<T, BodyError>) -> Result<T, BodyError> {
-    let error = match std::str::from_utf8(body) {
-        Ok(text) => return read(text),
-        Err(error) => error,
-    };
-    let before = std::str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default();
-    match read(before) {
-        Err(BodyError::NotJson { index, .. }) => Err(BodyError::NotUtf8 { index, error }),
-        _ => Err(BodyError::NotUtf8 { index: None, error }),
+    pub fn content_types(&self) -> &'static [&'static str] {
+        match self.reads {
+            Reads::ContentTypes(known) => known,
+            Reads::Requests(_) => &[],
+        }
+    }
+
+    /// Takes a body apart.
+    pub fn read<'a>(&self, body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
+        if body.starts_with(GZIP) {
+            return Err(BodyError::Compressed);
+        }
+        let body = (self.parse)(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body), context)?;
+        if body.sent > context.max_events {
+            return Err(BodyError::TooManyEvents { sent: body.sent, limit: context.max_events });
+        }
+        Ok(body)
     }
 }
 
-fn in_event(index: Option<usize>) -> String {
-    index.map_or_else(String::new, |index| {
-        format!(" in the event at index {index} (none of its events was taken)")
-    })
+/// As it was sent.
+pub fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The content type without parameters.
+fn media_type(headers: &HeaderMap) -> &str {
+    content_type(headers).split(';').next().unwrap_or_default().trim()
+}
+
+impl<'a> Body<'a> {
+    fn single(event: Read<'a>) -> Self {
+        Self { single: true, ..Self::list(vec![event]) }
+    }
+
+    fn list(events: Vec<Read<'a>>) -> Self {
+        Self { single: false, sent: events.len(), events, request_id: None }
+    }
+
+    /// For formats in which a body of no events is an error.
+    fn not_empty(self) -> Result<Self, BodyError> {
+        if self.sent == 0 { Err(BodyError::Empty) } else { Ok(self) }
+    }
 }
 
 impl BodyError {
@@ -134,44 +186,8 @@ impl From<serde_json::Error> for BodyError {
     }
 }
 
-struct List<'a> {
-    /// At most as many as are taken.
-    events: Vec<RawEvent<'a>>,
-    /// As many as there were.
-    sent: usize,
-}
-
-/// The events of lines; empty lines are none. A line that cannot be read costs only itself.
-fn lines(body: &[u8], max_events: usize) -> List<'_> {
-    let mut list = List { events: Vec::new(), sent: 0 };
-    for line in body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-        list.sent += 1;
-        if list.sent > max_events {
-            continue;
-        }
-        let event = match std::str::from_utf8(line) {
-            Ok(text) => json::element::<RawFields<'_>>(text)
-                .unwrap_or_else(|error| RawEvent::NotJson(error.to_string())),
-            Err(error) => RawEvent::NotJson(error.to_string()),
-        };
-        list.events.push(event);
-    }
-    list
-}
-
-/// What a JSON text is, by its first character.
-pub(crate) fn kind(text: &str) -> &'static str {
-    match text.as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "a list",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
-
-/// Puts a member's value into its slot; false if it was taken.
-fn put<'a>(slot: &mut Option<&'a RawValue>, value: &'a RawValue) -> bool {
-    slot.replace(value).is_none()
+fn in_event(index: Option<usize>) -> String {
+    index.map_or_else(String::new, |index| {
+        format!(" in the event at index {index} (none of its events was taken)")
+    })
 }

@@ -10,7 +10,7 @@ use crate::{
     ingest::{
         encoding::NotDecompressed,
         receipt::{NotTaken, Rejected},
-        wire::{BinaryModeError, BodyError},
+        wire::BodyError,
     },
     limits::{admission::Overloaded, rate::OverRate},
     store::{ErrorKind, StoreError},
@@ -112,6 +112,7 @@ impl From<BodyError> for Problem {
             BodyError::TooManyEvents { .. } => Code::TooManyEvents,
             BodyError::NotUtf8 { .. }
             | BodyError::NotJson { .. }
+            | BodyError::InvalidHeader { .. }
             | BodyError::WrongShape { .. }
             | BodyError::Compressed => Code::InvalidJson,
         };
@@ -124,12 +125,6 @@ impl From<BodyError> for Problem {
             message: message.clone(),
         });
         Self::invalid(code, message, place.into_iter().collect())
-    }
-}
-
-impl From<BinaryModeError> for Problem {
-    fn from(error: BinaryModeError) -> Self {
-        Self::new(Code::InvalidJson, error.to_string())
     }
 }
 
@@ -169,7 +164,7 @@ impl From<&Rejected> for FieldError {
     fn from(rejected: &Rejected) -> Self {
         Self {
             index: u32::try_from(rejected.index).ok(),
-            event_id: rejected.event_id.clone(),
+            event_id: rejected.rejection.event_id.clone(),
             field: rejected.rejection.field.as_deref().map(str::to_owned),
             code: rejected.rejection.reason.code().into(),
             message: rejected.rejection.message.clone(),
