@@ -108,7 +108,7 @@ struct IntakeEvent {
 impl EarlierApi {
     /// Send an event to the intake
     ///
-    /// As `POST /events` with one event.
+    /// As `POST /events` with one event, under the intake's names or weir's own.
     #[oai(path = "/api/v1/events", method = "post", operation_id = "send_intake_event")]
     async fn send_intake(
         &self,
@@ -169,7 +169,7 @@ impl EarlierApi {
 
     /// Send a website's event
     ///
-    /// As `POST /events`; `site_id` and `path` become properties.
+    /// As `POST /events` with one event. `timestamp` is its time; `site_id` and `path` become properties.
     #[oai(path = "/event", method = "post", operation_id = "send_website_event")]
     async fn send_website(
         &self,

@@ -1,10 +1,10 @@
-//! The calls of earlier systems. Each takes one event of weir's own format, with a few fields more.
+//! The calls of earlier systems. Each takes one event, with the names that its system gave the fields and with weir's own.
 
 use super::{
     Body, BodyError, Context, Format, Read, Reads,
     json::{Members, string},
     members,
-    native::{Accepted, CONTENT_TYPES, Member, OneOrMany, one_or_many},
+    native::{Accepted, CONTENT_TYPES, Field, Member, OneOrMany, one_or_many},
 };
 use crate::model::request_id;
 
@@ -12,13 +12,35 @@ use crate::model::request_id;
 pub(super) const INTAKE: Format =
     Format { reads: Reads::ContentTypes(CONTENT_TYPES), unpack: None, parse: intake };
 
-const INTAKE_FIELDS: Accepted = Accepted { more: &["request_id"] };
+const INTAKE_FIELDS: Accepted = Accepted {
+    names: &[
+        ("event", Field::EventType),
+        ("event_type", Field::EventType),
+        ("event_id", Field::EventId),
+        ("user_id", Field::UserId),
+        ("client_ts", Field::OccurredAt),
+        ("occurred_at", Field::OccurredAt),
+        ("metadata", Field::Properties),
+        ("properties", Field::Properties),
+    ],
+    more: &["request_id"],
+};
 
 /// `POST /event`: `site_id` and `path` become properties.
 pub(super) const WEBSITE: Format =
     Format { reads: Reads::ContentTypes(CONTENT_TYPES), unpack: None, parse: website };
 
-const WEBSITE_FIELDS: Accepted = Accepted { more: &["site_id", "path"] };
+const WEBSITE_FIELDS: Accepted = Accepted {
+    names: &[
+        ("event_type", Field::EventType),
+        ("event_id", Field::EventId),
+        ("user_id", Field::UserId),
+        ("timestamp", Field::OccurredAt),
+        ("occurred_at", Field::OccurredAt),
+        ("properties", Field::Properties),
+    ],
+    more: &["site_id", "path"],
+};
 
 fn intake<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
     let (event, more) = one(body, context, INTAKE_FIELDS)?;
@@ -81,6 +103,23 @@ mod tests {
         let event = body.events.remove(0).expect("an event");
         assert!(body.single);
         assert_eq!(event.properties.as_deref(), Some(r#"{"path":"/","site_id":"s","path":"/own"}"#));
+    }
+
+    #[test]
+    fn the_names_of_one_system_are_not_those_of_another() {
+        for (format, body, name, meant) in [
+            (INTAKE, r#"{"event_name":"a"}"#, "event_name", "event_type"),
+            (INTAKE, r#"{"event":"a","timestamp":"t"}"#, "timestamp", "occurred_at"),
+            (INTAKE, r#"{"event":"a","site_id":"s"}"#, "site_id", "properties"),
+            (WEBSITE, r#"{"event":"a"}"#, "event", "event_type"),
+            (WEBSITE, r#"{"event_name":"a"}"#, "event_name", "event_type"),
+            (WEBSITE, r#"{"event_type":"a","client_ts":"t"}"#, "client_ts", "occurred_at"),
+            (WEBSITE, r#"{"event_type":"a","metadata":{}}"#, "metadata", "properties"),
+        ] {
+            let rejection = read(format, body).expect("an event").events.remove(0).expect_err("unknown");
+            assert_eq!((rejection.field.as_deref(), rejection.reason), (Some(name), Reason::UnknownField));
+            assert!(rejection.message.contains(&format!("'{meant}'")), "{rejection:?}");
+        }
     }
 
     #[test]

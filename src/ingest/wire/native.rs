@@ -28,7 +28,8 @@ pub enum Field {
     Properties,
 }
 
-/// Every name of a field, with the field that it means.
+/// Every name of a field, with the field that it means. `POST /events` takes all of them, because several systems before
+/// weir sent to it; a call of one system takes those of that system.
 pub const FIELD_NAMES: &[(&str, Field)] = &[
     ("event_id", Field::EventId),
     ("user_id", Field::UserId),
@@ -79,10 +80,6 @@ impl Field {
             Self::OccurredAt => Names::OWN.occurred_at,
             Self::Properties => Names::OWN.properties,
         }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        FIELD_NAMES.iter().find(|(known, _)| *known == name).map(|&(_, field)| field)
     }
 }
 
@@ -157,24 +154,38 @@ impl<'de> Visitor<'de> for BodyVisitor<'_> {
     }
 }
 
-/// The names of fields that a format takes besides weir's own.
-#[derive(Clone, Copy, Debug, Default)]
+/// The names of fields that a format takes.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Accepted {
+    pub names: &'static [(&'static str, Field)],
     /// Fields that weir does not have. They are texts, and the format says what becomes of them.
     pub more: &'static [&'static str],
 }
 
+impl Default for Accepted {
+    fn default() -> Self {
+        Self { names: FIELD_NAMES, more: &[] }
+    }
+}
+
 impl Accepted {
+    fn field(self, name: &str) -> Option<Field> {
+        self.names.iter().find(|(known, _)| *known == name).map(|&(_, field)| field)
+    }
+
     /// What to do about a name that is not taken.
     fn unknown_field(self, name: &str, context: &Context) -> String {
         let shown = shortened(name);
-        if let Some((_, field)) = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == name) {
+        let others_name = FIELD_NAMES.iter().find(|(known, _)| *known == name).map(|(_, field)| field.name());
+        let foreign_name =
+            FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == name).map(|(_, field)| *field);
+        if let Some(field) = others_name.or(foreign_name) {
             return format!("'{shown}' is not a field of an event; weir calls it '{field}'");
         }
         if BATCH_NAMES.contains(&name) {
             return format!("'{shown}' is not a field of an event; send a batch as {{\"events\": [...]}}");
         }
-        let known = FIELD_NAMES.iter().map(|(known, _)| *known).chain(self.more.iter().copied());
+        let known = self.names.iter().map(|(known, _)| *known).chain(self.more.iter().copied());
         match context.guesses.nearest(name, known) {
             Some(known) => format!("'{shown}' is not a field of an event; did you mean '{known}'?"),
             None => format!("'{shown}' is not a field of an event; put your own fields inside 'properties'"),
@@ -202,7 +213,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Members<'a> for Fields<'a> {
     fn put(&mut self, name: Cow<'a, str>, value: &'a RawValue) {
-        let Some(field) = Field::from_name(&name) else {
+        let Some(field) = self.accepted.field(&name) else {
             if self.others.len() < MAX_OTHERS {
                 self.others.push((name, value));
             }

@@ -96,7 +96,7 @@ async fn a_sites_day_has_its_views_users_and_paths() {
 async fn a_call_that_takes_one_event_refuses_a_list_and_what_is_not_valid() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
-    let event = json!({"event": "e", "user_id": "u"});
+    let event = json!({"event_type": "e", "user_id": "u"});
     for path in ["/api/v1/events", "/event"] {
         for body in
             [json!([event, event]), json!([event]), json!({"events": [event]}), json!({"user_id": "u"})]
@@ -107,5 +107,29 @@ async fn a_call_that_takes_one_event_refuses_a_list_and_what_is_not_valid() {
     }
     assert_eq!(post(&weir, &project, "/event", &event).await.status(), 204);
     weir.wait_for_events(1).await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn the_names_of_one_system_are_not_those_of_another() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    for (path, event, meant) in [
+        ("/api/v1/events", json!({"event_name": "e"}), "event_type"),
+        ("/api/v1/events", json!({"event": "e", "timestamp": "2024-06-01T12:00:00Z"}), "occurred_at"),
+        ("/event", json!({"event": "e"}), "event_type"),
+        ("/event", json!({"event_type": "e", "client_ts": "2024-06-01T12:00:00Z"}), "occurred_at"),
+        ("/event", json!({"event_type": "e", "metadata": {}}), "properties"),
+    ] {
+        let (status, problem) = json_of(post(&weir, &project, path, &event).await).await;
+        let error = &problem["errors"][0];
+        assert_eq!((status.as_u16(), &error["code"]), (400, &json!("unknown_field")), "{path} {problem}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.ends_with(&format!("weir calls it '{meant}'")), "{path} {problem}");
+    }
+    for name in ["event_type", "event_name", "event"] {
+        assert_eq!(post(&weir, &project, "/events", &json!({name: "e"})).await.status(), 202, "{name}");
+    }
+    weir.wait_for_events(3).await;
     weir.stop().await;
 }
