@@ -131,7 +131,8 @@ async fn handle<E: Endpoint>(
         key_id = field::Empty
     );
 
-    let answer = async {
+    // Boxed, because each layer around it would move it.
+    let answer = Box::pin(async {
         one_host(&request)?;
         if let Some(preflight) = cors::preflight(&request, known.methods(&path)) {
             return Ok(preflight);
@@ -144,7 +145,7 @@ async fn handle<E: Endpoint>(
             Ok(result) => result.map(IntoResponse::into_response),
             Err(_) => Err(Problem::internal(std::io::Error::other("the handler panicked")).into()),
         }
-    };
+    });
     let answer = warnings::with_warnings(&event_types, answer).instrument(span.clone());
     let mut response = match answer.await {
         Ok(response) => response,

@@ -33,7 +33,8 @@ impl Receiver {
         body: EventsBody<'_, C>,
     ) -> Result<Receipt, Problem> {
         let project = &caller.project;
-        let received: Result<Receipt, Problem> = async {
+        // Boxed, because each of poem.s layers would move it.
+        let received: Result<Receipt, Problem> = Box::pin(async {
             let mut checks = Checks::default();
             let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
             checks.finish(Some(()))?;
@@ -48,7 +49,7 @@ impl Receiver {
             let request =
                 Request { project, request_id: request_id.as_str(), idempotency_key: key.as_deref(), format };
             Ok(self.ingest.take(&request, bytes).await?)
-        }
+        })
         .await;
         match received {
             Err(mut problem) if problem.allowance.is_none() => {
