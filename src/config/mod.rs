@@ -187,7 +187,7 @@ pub struct Load {
     /// Requests with events that are worked on at a time, after their bodies have come; a project has at most half of them
     #[arg(long, env = "WEIR_MAX_REQUESTS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     pub max_requests: u32,
-    /// How long one more waits for its turn
+    /// How long one more waits for a permit
     #[arg(long, env = "WEIR_QUEUE_TIMEOUT", default_value = "250ms", value_parser = duration)]
     pub queue_timeout: Duration,
 }

@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use crate::{
     config::{ClientAddress, Http},
-    limits::connections::{NoPlace, Place, Places},
+    limits::connections::{ConnectionPermit, Connections, NotAdmitted},
     telemetry::metrics,
 };
 
@@ -59,7 +59,7 @@ where
     let endpoint = Arc::new(endpoint);
     let local = listener.local_addr()?;
     let share = matches!(http.client_address, ClientAddress::Connection).then_some(http.address_connections);
-    let places = Places::new(http.max_connections, share);
+    let permits = Connections::new(http.max_connections, share);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -67,14 +67,14 @@ where
             () = ending.cancelled() => break,
         };
         match accepted {
-            Ok((socket, remote)) => match places.take(remote.ip()) {
-                Ok(place) => {
-                    let connection = Connection { local, remote, idle: http.idle_timeout, _place: place };
+            Ok((socket, remote)) => match permits.try_acquire(remote.ip()) {
+                Ok(permit) => {
+                    let connection = Connection { local, remote, idle: http.idle_timeout, _permit: permit };
                     let serving =
                         connection.serve(socket, endpoint.clone(), ending.clone(), http.shutdown_grace);
                     connections.spawn(serving);
                 }
-                Err(no_place) => refuse(&socket, no_place),
+                Err(not_admitted) => refuse(&socket, not_admitted),
             },
             // A client that went away at once is its own business; no file descriptors are ours.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -94,7 +94,7 @@ struct Connection {
     local: SocketAddr,
     remote: SocketAddr,
     idle: Duration,
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
 impl Connection {
@@ -142,12 +142,12 @@ async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     tokio::time::timeout(LINGER, drop_all).await.ok();
 }
 
-/// Tells a client that there is no room, as far as that goes without waiting for it.
-fn refuse(socket: &TcpStream, no_place: NoPlace) {
+/// Tells a client that there are too many connections, as far as that goes without waiting for it.
+fn refuse(socket: &TcpStream, not_admitted: NotAdmitted) {
     metrics::connection_refused();
-    let detail = match no_place {
-        NoPlace::Full => "Too many connections are open.",
-        NoPlace::OfAddress => "Too many connections from this address are open.",
+    let detail = match not_admitted {
+        NotAdmitted::Full => "Too many connections are open.",
+        NotAdmitted::OfAddress => "Too many connections from this address are open.",
     };
     socket.try_write(refusal(&uuid::Uuid::now_v7().to_string(), detail).as_bytes()).ok();
 }

@@ -1,9 +1,9 @@
-//! How much is worked on at a time. What is more is refused at once or after a short wait, so that what was let in stays
-//! fast; and no project has more than half, so that its flood leaves room for the others.
+//! How much is worked on at a time. What is more is refused at once or after a short wait, so that what was admitted stays
+//! fast; and no project has more than half, so that its flood leaves the others their half.
 
 use std::time::Duration;
 
-use super::fair_semaphore::{Places, Room, Turn};
+use super::fair_semaphore::{FairSemaphore, Permit, Permits};
 use crate::{config::Load, model::project::ProjectId, telemetry::metrics};
 
 /// Bytes of a body from which on it takes a core for milliseconds to decompress it, or to take it apart.
@@ -11,7 +11,7 @@ pub const LARGE: usize = 256 << 10;
 /// Memory is counted in steps of this many bytes.
 const STEP: usize = 64 << 10;
 
-/// There is no room for more.
+/// There is no permit for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Overloaded {
     #[error("too many bodies are being read")]
@@ -22,21 +22,21 @@ pub enum Overloaded {
     LargeBodies,
 }
 
-/// The room that there is.
+/// What bounds the work on requests.
 #[derive(Clone)]
 pub struct Admission {
-    memory: Room,
-    requests: Room,
+    memory: FairSemaphore,
+    requests: FairSemaphore,
     /// Of large bodies: one for each core, so those of one project leave half of them to the others.
-    large: Room,
+    large: FairSemaphore,
     wait: Duration,
 }
 
 /// Memory that a body may take; it grows with the body, and is given back when dropped.
 pub struct Memory {
-    room: Room,
+    permits: FairSemaphore,
     project_id: ProjectId,
-    held: Vec<Places>,
+    held: Vec<Permits>,
     bytes: usize,
 }
 
@@ -45,38 +45,39 @@ impl Admission {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let steps = load.body_memory.as_u64() / STEP as u64;
         Self {
-            memory: Room::new(usize::try_from(steps).unwrap_or(usize::MAX)),
-            requests: Room::new(load.max_requests as usize),
-            large: Room::new(cores),
+            memory: FairSemaphore::new(usize::try_from(steps).unwrap_or(usize::MAX)),
+            requests: FairSemaphore::new(load.max_requests as usize),
+            large: FairSemaphore::new(cores),
             wait: load.queue_timeout,
         }
     }
 
     /// Memory for a body of the project; none yet.
     pub fn memory(&self, project_id: ProjectId) -> Memory {
-        Memory { room: self.memory.clone(), project_id, held: Vec::new(), bytes: 0 }
+        Memory { permits: self.memory.clone(), project_id, held: Vec::new(), bytes: 0 }
     }
 
-    /// A turn for a large body, after a short wait if there is none now.
-    pub async fn large(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
-        self.large.turn(project_id, self.wait).await.ok_or(Overloaded::LargeBodies)
+    /// A permit for a large body, after a short wait if there is none now.
+    pub async fn large(&self, project_id: ProjectId) -> Result<Permit, Overloaded> {
+        self.large.acquire(project_id, self.wait).await.ok_or(Overloaded::LargeBodies)
     }
 
-    /// A turn to be worked on, after a short wait if there is none now.
-    pub async fn turn(&self, project_id: ProjectId) -> Result<Turn, Overloaded> {
-        self.requests.turn(project_id, self.wait).await.ok_or(Overloaded::Requests)
+    /// A permit for a request, after a short wait if there is none now.
+    pub async fn permit(&self, project_id: ProjectId) -> Result<Permit, Overloaded> {
+        self.requests.acquire(project_id, self.wait).await.ok_or(Overloaded::Requests)
     }
 }
 
 impl Memory {
-    /// Asks for room for `bytes` in all.
+    /// Takes memory for `bytes` in all.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), Overloaded> {
         if bytes <= self.bytes {
             return Ok(());
         }
         let steps = (bytes - self.bytes).div_ceil(STEP);
-        let places = u32::try_from(steps).ok().and_then(|steps| self.room.try_enter(self.project_id, steps));
-        self.held.push(places.ok_or(Overloaded::Memory)?);
+        let permits =
+            u32::try_from(steps).ok().and_then(|steps| self.permits.try_acquire(self.project_id, steps));
+        self.held.push(permits.ok_or(Overloaded::Memory)?);
         self.bytes += steps * STEP;
         metrics::body_memory_taken(steps * STEP);
         Ok(())
@@ -121,13 +122,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_project_has_at_most_half_of_the_turns() {
+    async fn a_project_has_at_most_half_of_the_permits() {
         let admission = admission();
-        let first = admission.turn(ONE).await.unwrap();
-        let _second = admission.turn(ONE).await.unwrap();
-        assert_eq!(admission.turn(ONE).await.err(), Some(Overloaded::Requests));
-        admission.turn(TWO).await.unwrap();
+        let first = admission.permit(ONE).await.unwrap();
+        let _second = admission.permit(ONE).await.unwrap();
+        assert_eq!(admission.permit(ONE).await.err(), Some(Overloaded::Requests));
+        admission.permit(TWO).await.unwrap();
         drop(first);
-        admission.turn(ONE).await.unwrap();
+        admission.permit(ONE).await.unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The places of connections: some for all, and a share of them for each address, so that one cannot take them from the others.
+//! Bounds connections: all of them, and those of each address, so that one address cannot keep the others out.
 
 use std::{
     collections::HashMap,
@@ -11,59 +11,59 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::rate::local::network;
 use crate::telemetry::metrics;
 
-/// Gives places.
+/// Counts open connections, and gives permits for more.
 #[derive(Clone)]
-pub(crate) struct Places {
-    room: Arc<Semaphore>,
-    /// Of an address; nothing: as many as there are.
+pub(crate) struct Connections {
+    permits: Arc<Semaphore>,
+    /// The most of an address; nothing: as many as there are permits.
     share: Option<u32>,
-    taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    of_addresses: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
-/// The place of a connection, given back when it is dropped.
-pub(crate) struct Place {
+/// The permit of an open connection, given back when it is dropped.
+pub(crate) struct ConnectionPermit {
     address: IpAddr,
-    places: Places,
+    connections: Connections,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Why there is no place.
+/// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoPlace {
-    /// All are taken.
+pub(crate) enum NotAdmitted {
+    /// There are as many connections as may be.
     Full,
-    /// The address has its share.
+    /// The address has as many as it may.
     OfAddress,
 }
 
-impl Places {
+impl Connections {
     pub(crate) fn new(all: u32, share: Option<u32>) -> Self {
-        Self { room: Arc::new(Semaphore::new(all as usize)), share, taken: Arc::default() }
+        Self { permits: Arc::new(Semaphore::new(all as usize)), share, of_addresses: Arc::default() }
     }
 
-    /// A place for a connection from an address.
-    pub(crate) fn take(&self, address: IpAddr) -> Result<Place, NoPlace> {
+    /// A permit for a connection from an address.
+    pub(crate) fn try_acquire(&self, address: IpAddr) -> Result<ConnectionPermit, NotAdmitted> {
         let address = network(address);
-        let permit = self.room.clone().try_acquire_owned().map_err(|_| NoPlace::Full)?;
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = taken.entry(address).or_default();
+        let permit = self.permits.clone().try_acquire_owned().map_err(|_| NotAdmitted::Full)?;
+        let mut of_addresses = self.of_addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = of_addresses.entry(address).or_default();
         if self.share.is_some_and(|share| *of_address >= share) {
-            return Err(NoPlace::OfAddress);
+            return Err(NotAdmitted::OfAddress);
         }
         *of_address += 1;
         metrics::connection_opened();
-        Ok(Place { address, places: self.clone(), _permit: permit })
+        Ok(ConnectionPermit { address, connections: self.clone(), _permit: permit })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         metrics::connection_closed();
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_address) = taken.get_mut(&self.address) {
+        let mut of_addresses = self.connections.of_addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_address) = of_addresses.get_mut(&self.address) {
             *of_address -= 1;
             if *of_address == 0 {
-                taken.remove(&self.address);
+                of_addresses.remove(&self.address);
             }
         }
     }
@@ -75,16 +75,16 @@ mod tests {
 
     #[test]
     fn an_address_has_a_share_and_gives_it_back() {
-        let places = Places::new(3, Some(2));
-        let take = |address: &str| places.take(address.parse().expect("an address"));
-        let (first, second) = (take("2001:db8::1"), take("2001:db8::2"));
+        let connections = Connections::new(3, Some(2));
+        let acquire = |address: &str| connections.try_acquire(address.parse().expect("an address"));
+        let (first, second) = (acquire("2001:db8::1"), acquire("2001:db8::2"));
         assert!(first.is_ok() && second.is_ok());
-        assert_eq!(take("2001:db8::3").err(), Some(NoPlace::OfAddress), "one network");
-        let third = take("198.51.100.1");
-        assert_eq!(take("198.51.100.2").err(), Some(NoPlace::Full));
+        assert_eq!(acquire("2001:db8::3").err(), Some(NotAdmitted::OfAddress), "one network");
+        let third = acquire("198.51.100.1");
+        assert_eq!(acquire("198.51.100.2").err(), Some(NotAdmitted::Full));
         drop((first, third));
-        assert!(take("2001:db8::3").is_ok());
+        assert!(acquire("2001:db8::3").is_ok());
         drop(second);
-        assert!(places.taken.lock().expect("no panic").is_empty());
+        assert!(connections.of_addresses.lock().expect("no panic").is_empty());
     }
 }

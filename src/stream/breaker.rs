@@ -16,39 +16,39 @@ use tracing::{info, warn};
 #[derive(Default)]
 pub(super) struct Breaker {
     open: AtomicBool,
-    somebody_tries: AtomicBool,
+    is_probed: AtomicBool,
     last_answer: Mutex<Option<Instant>>,
 }
 
-/// The right to publish.
-pub(super) struct Turn<'b> {
-    /// Of the one who tries while the breaker is open.
-    of: Option<&'b Breaker>,
+/// The right to publish one message.
+pub(super) struct Attempt<'b> {
+    /// The breaker, of the one attempt while it is open: it finds out whether the stream answers again.
+    probed: Option<&'b Breaker>,
 }
 
-impl Turn<'_> {
-    /// It is of the one who finds out whether the stream answers again.
-    pub(super) fn tries(&self) -> bool {
-        self.of.is_some()
+impl Attempt<'_> {
+    /// Whether it is the one that finds out whether the stream answers again.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probed.is_some()
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if let Some(breaker) = self.of {
-            breaker.somebody_tries.store(false, Ordering::Release);
+        if let Some(breaker) = self.probed {
+            breaker.is_probed.store(false, Ordering::Release);
         }
     }
 }
 
 impl Breaker {
     /// Nothing, if the breaker is open and somebody tries already.
-    pub(super) fn enter(&self) -> Option<Turn<'_>> {
+    pub(super) fn admit(&self) -> Option<Attempt<'_>> {
         if !self.is_open() {
-            return Some(Turn { of: None });
+            return Some(Attempt { probed: None });
         }
-        let is_first = !self.somebody_tries.swap(true, Ordering::AcqRel);
-        is_first.then_some(Turn { of: Some(self) })
+        let is_first = !self.is_probed.swap(true, Ordering::AcqRel);
+        is_first.then_some(Attempt { probed: Some(self) })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -77,17 +77,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn while_the_stream_is_open_one_at_a_time_tries() {
+    fn while_it_is_open_one_at_a_time_tries() {
         let breaker = Breaker::default();
-        let (_one, _two) = (breaker.enter().expect("a turn"), breaker.enter().expect("another"));
+        let (_one, _two) = (breaker.admit().expect("an attempt"), breaker.admit().expect("another"));
         breaker.record_timeout(Duration::ZERO);
-        let trying = breaker.enter().expect("the first that tries");
-        assert!(breaker.enter().is_none(), "the others are refused");
-        drop(trying);
-        let trying = breaker.enter().expect("the next that tries");
+        let probe = breaker.admit().expect("the first that tries");
+        assert!(breaker.admit().is_none(), "the others are refused");
+        drop(probe);
+        let probe = breaker.admit().expect("the next that tries");
         breaker.record_answer();
-        assert!(breaker.enter().is_some() && breaker.enter().is_some(), "all again");
-        drop(trying);
+        assert!(breaker.admit().is_some() && breaker.admit().is_some(), "all again");
+        drop(probe);
     }
 
     #[test]

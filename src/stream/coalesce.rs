@@ -29,7 +29,7 @@ pub(super) struct Part {
     /// As [`message::encode`] makes it.
     pub payload: Bytes,
     /// It goes even while the breaker is open, to find out whether the stream answers again.
-    pub tries: bool,
+    pub is_probe: bool,
 }
 
 /// A part, and who waits for what becomes of it.
@@ -88,7 +88,7 @@ async fn publish_all(mut parts: mpsc::UnboundedReceiver<Waiting>, outlet: Arc<Ou
 async fn publish(outlet: &Outlet, mut shared: Vec<Waiting>) {
     shared.retain(|(_, sender)| !sender.is_closed());
     if outlet.is_open() {
-        for (_, sender) in shared.extract_if(.., |(part, _)| !part.tries) {
+        for (_, sender) in shared.extract_if(.., |(part, _)| !part.is_probe) {
             sender.send(Err(Arc::new(NotPublished::Silent))).ok(); // whoever is gone needs no answer
         }
     }

@@ -19,7 +19,7 @@ use crate::model::project::ProjectId;
 
 /// Larger messages gain nothing: the cost per message is spread over thousands of events by then.
 const LARGEST_MESSAGE: usize = 1 << 20;
-/// Room for the headers of a message within the server's limit.
+/// Bytes kept for the headers of a message within the server's limit.
 const HEADERS: usize = 1 << 10;
 const TRIES: u32 = 2;
 
@@ -104,9 +104,9 @@ impl Outlet {
         Self { stream, inbox, timeout, breaker: Breaker::default() }
     }
 
-    /// The right to publish; nothing if the breaker is open and somebody tries already.
-    pub(super) fn enter(&self) -> Option<breaker::Turn<'_>> {
-        self.breaker.enter()
+    /// The right to publish one message; nothing if the breaker is open and another one probes it already.
+    pub(super) fn admit(&self) -> Option<breaker::Attempt<'_>> {
+        self.breaker.admit()
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -59,12 +59,12 @@ impl Publisher {
         event_ids: &[Uuid],
         payload: Bytes,
     ) -> Result<Published, Arc<NotPublished>> {
-        let turn = self.enter().map_err(|error| {
+        let permit = self.admit().map_err(|error| {
             metrics::publish_failed(error.reason());
             Arc::new(error)
         })?;
         let id = project_id.message_id(&self.history(), event_ids);
-        let part = Part { project_id, id, payload, tries: turn.tries() };
+        let part = Part { project_id, id, payload, is_probe: permit.attempt.is_probe() };
         let lane = &self.lanes[super::lane_of(project_id) as usize];
         let published = lane.publish(part).await;
         published.inspect_err(|error| metrics::publish_failed(error.reason()))
@@ -78,28 +78,22 @@ impl Publisher {
         payload: Bytes,
     ) -> Result<Published, NotPublished> {
         let published = async {
-            let _turn = self.enter()?;
+            let _permit = self.admit()?;
             self.outlet.publish(subject, id, payload).await
         };
         published.await.inspect_err(|error| metrics::publish_failed(error.reason()))
     }
 
     /// The right to publish, if there is any sense in it.
-    fn enter(&self) -> Result<Turn<'_>, NotPublished> {
+    fn admit(&self) -> Result<PublishPermit<'_>, NotPublished> {
         let permit = self.waiting.try_acquire().map_err(|_| NotPublished::Busy)?;
-        let turn = self.outlet.enter().ok_or(NotPublished::Silent)?;
-        Ok(Turn { turn, _permit: permit })
+        let attempt = self.outlet.admit().ok_or(NotPublished::Silent)?;
+        Ok(PublishPermit { attempt, _permit: permit })
     }
 }
 
-/// The right to publish, and a permit to wait for the stream.
-struct Turn<'p> {
-    turn: breaker::Turn<'p>,
+/// The right to publish one message, and a permit to wait for the stream.
+struct PublishPermit<'p> {
+    attempt: breaker::Attempt<'p>,
     _permit: SemaphorePermit<'p>,
-}
-
-impl Turn<'_> {
-    fn tries(&self) -> bool {
-        self.turn.tries()
-    }
 }

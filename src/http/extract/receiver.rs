@@ -45,7 +45,7 @@ impl Receiver {
                 0..LARGE => None,
                 _ => Some(self.admission.large(project.id).await?),
             };
-            let _turn = self.admission.turn(project.id).await?;
+            let _permit = self.admission.permit(project.id).await?;
             let request =
                 Request { project, request_id: request_id.as_str(), idempotency_key: key.as_deref(), format };
             Ok(self.ingest.take(&request, bytes).await?)

@@ -31,7 +31,7 @@ async fn admit_owned(
         return Ok(known);
     }
     let mut transaction = connection.begin_with(BEGIN).await?;
-    // Instances with new types take turns, so that together they keep to the limit.
+    // Instances with new types come one after the other, so that together they keep to the limit.
     sqlx::query("select pg_advisory_xact_lock(hashtext('weir.event_types'), $1)")
         .bind(project_id.get())
         .execute(&mut *transaction)

@@ -27,11 +27,11 @@ use crate::{
 };
 
 /// Others who need activity for themselves get it after so long, or after one day if that takes longer.
-const TURN: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_secs(1);
 
-/// What a turn has done.
+/// What a run has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
+pub struct Rebuilt {
     /// Days of properties that were rebuilt.
     pub days: usize,
     /// Properties that are ready now.
@@ -53,8 +53,8 @@ struct Rebuilding {
     rebuilt_to: Option<NaiveDate>,
 }
 
-/// Does a turn of what waits. Nothing: there is nothing to do, or someone else is at it.
-pub async fn carry_out(pool: &PgPool) -> Result<Option<Turn>, StoreError> {
+/// Rebuilds for a while what waits for it. Nothing: there is nothing to do, or someone else is at it.
+pub async fn carry_out(pool: &PgPool) -> Result<Option<Rebuilt>, StoreError> {
     let waits: bool = sqlx::query_scalar(
         "select exists(select from former_values)
              or exists(select from promoted_properties where ready_at is null and stopped is null)",
@@ -67,12 +67,12 @@ pub async fn carry_out(pool: &PgPool) -> Result<Option<Turn>, StoreError> {
     roll_up::alone(pool, async |connection| carry_out_on(connection).await).await
 }
 
-async fn carry_out_on(connection: &mut PgConnection) -> Result<Turn, StoreError> {
+async fn carry_out_on(connection: &mut PgConnection) -> Result<Rebuilt, StoreError> {
     let mut begun = Instant::now();
-    // In their place: whoever rolls up finds the lock taken most of the time.
+    // Whoever else rolls up finds the lock taken most of the time.
     roll_up::run_on(connection).await?;
-    let mut turn = Turn { removed: remove_former(connection).await?, ..Turn::default() };
-    while begun.elapsed() < TURN {
+    let mut rebuilt = Rebuilt { removed: remove_former(connection).await?, ..Rebuilt::default() };
+    while begun.elapsed() < SLICE {
         let next: Option<Rebuilding> = sqlx::query_as(
             "select project_id, property, promoted_at, first_day, last_day, rebuilt_to
              from promoted_properties
@@ -80,11 +80,11 @@ async fn carry_out_on(connection: &mut PgConnection) -> Result<Turn, StoreError>
              order by promoted_at, project_id, property
              offset $1 limit 1",
         )
-        .bind(turn.failed)
+        .bind(rebuilt.failed)
         .fetch_optional(&mut *connection)
         .await?;
         let Some(next) = next else { break };
-        if let Err(error) = next.go_on(connection, &mut turn).await {
+        if let Err(error) = next.go_on(connection, &mut rebuilt).await {
             let Rebuilding { project_id, property, .. } = next;
             let error = telemetry::chain(&error);
             tracing::warn!(
@@ -93,12 +93,12 @@ async fn carry_out_on(connection: &mut PgConnection) -> Result<Turn, StoreError>
                 error,
                 "a promoted property is not rebuilt yet; trying again"
             );
-            // It is passed over until the next turn, and those behind it get their time however long it took to fail.
-            turn.failed += 1;
+            // It is passed over until the next run, and those behind it get their time however long it took to fail.
+            rebuilt.failed += 1;
             begun = Instant::now();
         }
     }
-    Ok(turn)
+    Ok(rebuilt)
 }
 
 /// Removes the rows of values that nothing asks for any more; their number.
@@ -133,16 +133,16 @@ async fn remove_former(connection: &mut PgConnection) -> Result<usize, StoreErro
 
 impl Rebuilding {
     /// Does what comes next: finds the days, rebuilds one of them, or finds that none is left.
-    async fn go_on(&self, connection: &mut PgConnection, turn: &mut Turn) -> Result<(), StoreError> {
+    async fn go_on(&self, connection: &mut PgConnection, rebuilt: &mut Rebuilt) -> Result<(), StoreError> {
         if self.first_day.is_none() {
             self.begin(connection).await?;
         } else if let Some(day) = self.next_day(connection).await? {
             let project = projects::by_id(&mut *connection, ProjectId::from_stored(self.project_id)).await?;
             self.rebuild(connection, &project, day).await?;
-            turn.days += 1;
+            rebuilt.days += 1;
         } else {
             self.complete(connection).await?;
-            turn.ready += 1;
+            rebuilt.ready += 1;
         }
         Ok(())
     }

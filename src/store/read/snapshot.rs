@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::store::{StoreError, to_its_end};
 use crate::{
     config::Questions,
-    limits::fair_semaphore::{Room, Turn},
+    limits::fair_semaphore::{FairSemaphore, Permit},
     model::project::ProjectId,
 };
 
@@ -26,7 +26,7 @@ pub struct Reader {
     /// Not for questions: connections on which those that are abandoned are cancelled.
     beside: PgPool,
     timeout: Duration,
-    events: Room,
+    events: FairSemaphore,
 }
 
 /// The database as it is at one moment.
@@ -37,7 +37,7 @@ pub struct Snapshot {
 
 struct Open {
     transaction: Transaction<'static, Postgres>,
-    turn: Option<Turn>,
+    permit: Option<Permit>,
     /// Under which the database lists it.
     name: String,
     beside: PgPool,
@@ -46,7 +46,7 @@ struct Open {
 impl Reader {
     pub fn new(pool: PgPool, beside: PgPool, config: &Questions) -> Self {
         let timeout = config.question_timeout;
-        Self { pool, beside, timeout, events: Room::new(config.event_questions.into()) }
+        Self { pool, beside, timeout, events: FairSemaphore::new(config.event_questions.into()) }
     }
 
     /// How long the database may work on a question.
@@ -62,11 +62,11 @@ impl Reader {
     /// The same for a query that reads as many events as there are: such queries need a permit, and the database spends one
     /// core on each.
     pub async fn snapshot_with_permit(&self, project_id: ProjectId) -> Result<Snapshot, StoreError> {
-        let permit = self.events.turn(project_id, self.timeout).await;
+        let permit = self.events.acquire(project_id, self.timeout).await;
         self.begin(Some(permit.ok_or(StoreError::NoPermit)?)).await
     }
 
-    async fn begin(&self, turn: Option<Turn>) -> Result<Snapshot, StoreError> {
+    async fn begin(&self, permit: Option<Permit>) -> Result<Snapshot, StoreError> {
         let name = format!("weir question {}", Uuid::new_v4().simple());
         let begin = format!(
             "begin isolation level repeatable read, read only;
@@ -76,17 +76,17 @@ impl Reader {
             self.timeout.as_millis().max(1)
         );
         let pool = self.pool.clone();
-        // Whoever goes meanwhile leaves the turn to the transaction, too.
-        let opened = to_its_end(async move { Ok((pool.begin_with(AssertSqlSafe(begin)).await?, turn)) });
-        let (transaction, turn) = opened.await?;
-        Ok(Snapshot { open: Some(Open { transaction, turn, name, beside: self.beside.clone() }) })
+        // Whoever goes meanwhile leaves the permit to the transaction, too.
+        let opened = to_its_end(async move { Ok((pool.begin_with(AssertSqlSafe(begin)).await?, permit)) });
+        let (transaction, permit) = opened.await?;
+        Ok(Snapshot { open: Some(Open { transaction, permit, name, beside: self.beside.clone() }) })
     }
 }
 
 impl Open {
     /// Ends the transaction, and what the database still does for it.
     async fn end(self) {
-        let Self { transaction, turn, name, beside } = self;
+        let Self { transaction, permit, name, beside } = self;
         let mut rollback = pin!(transaction.rollback());
         if tokio::time::timeout(PATIENCE, &mut rollback).await.is_err() {
             let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1";
@@ -94,7 +94,7 @@ impl Open {
             sqlx::query(cancel).bind(name).execute(&beside).await.ok();
             rollback.await.ok();
         }
-        drop(turn);
+        drop(permit);
     }
 }
 
@@ -113,7 +113,7 @@ impl DerefMut for Snapshot {
 }
 
 impl Drop for Snapshot {
-    /// A client that goes away drops its question while the database works on: that is cancelled, and the turn lasts until it is
+    /// A client that goes away drops its question while the database works on: that is cancelled, and the permit lasts until it is
     /// over.
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {

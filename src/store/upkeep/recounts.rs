@@ -45,7 +45,7 @@ pub async fn waiting(pool: &PgPool) -> Result<Vec<(ProjectId, Recount)>, StoreEr
     Ok(waiting.into_iter().map(|recount| (ProjectId::from_stored(recount.project_id), recount)).collect())
 }
 
-/// Does a turn of what waits; the days that are left. Nothing: someone else is at it.
+/// Recounts for a while; the days that are left. Nothing: someone else is at it.
 pub async fn carry_out(pool: &PgPool) -> Result<Option<i64>, StoreError> {
     let left = async || {
         Ok::<_, StoreError>(waiting(pool).await?.iter().map(|(_, recount)| recount.days_left()).sum::<i64>())

@@ -27,7 +27,7 @@ pub(crate) use self::{
 
 /// Between two runs of a job that people wait for, and until the next look when nothing waits.
 const SOON: Duration = Duration::from_secs(1);
-/// Between two steps of a job that does a little at a time, so that others get their turn at the activity.
+/// Between two steps of a job that does a little at a time, so that others get at the activity in between.
 const STEP: Duration = Duration::from_millis(500);
 /// Between two runs of a job that has little to do.
 const SELDOM: Duration = Duration::from_mins(10);

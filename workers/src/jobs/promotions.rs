@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tracing::info;
 use weir::store::{
     StoreError,
-    promotions::rebuild::{self, Turn},
+    promotions::rebuild::{self, Rebuilt},
 };
 
 use super::{Job, STEP};
@@ -21,7 +21,7 @@ impl Job for Rebuild {
     }
 
     async fn run(&mut self) -> Result<(), StoreError> {
-        if let Some(Turn { days, ready, removed, failed }) = rebuild::carry_out(&self.0).await? {
+        if let Some(Rebuilt { days, ready, removed, failed }) = rebuild::carry_out(&self.0).await? {
             info!(days, ready, removed, failed, "activity of promoted properties is rebuilt");
         }
         Ok(())

@@ -101,7 +101,7 @@ async fn a_property_that_cannot_be_rebuilt_holds_up_none_behind_it() {
     let twins = [&project, &other];
     send(&weir, &twins, 0..100).await;
     weir.wait_for_events(200).await;
-    // A day of x is refused, after longer than a turn lasts. Sequences keep what is rolled back.
+    // A day of x is refused, after longer than a run lasts. Sequences keep what is rolled back.
     weir.execute("create sequence refused").await;
     weir.execute(
         "create function refuse() returns trigger language plpgsql as $$

@@ -3,7 +3,7 @@
 //! A message is acked when each of its events is stored or, if the database refuses it, set aside in the dead-letter
 //! stream. So delivery is at least once, and its effect exactly once.
 //!
-//! Messages are asked for when there is a turn to write them, and no earlier: those that wait are the stream's, for any
+//! Messages are asked for when there is a permit to write them, and no earlier: those that wait are the stream's, for any
 //! worker, and cost no memory here.
 
 mod isolate;
@@ -35,7 +35,7 @@ type Writers = Consumer<pull::Config>;
 
 /// Messages that are written together at most.
 const MESSAGES: usize = 4_096;
-/// Events of a message, as long as none has been seen. Rather too many: with too few, the first turn would take the whole
+/// Events of a message, as long as none has been seen. Rather too many: with too few, the first transaction would take the whole
 /// queue of a lane.
 const FIRST_GUESS: usize = 100;
 /// Bytes of them; more than any server lets a message have.
@@ -56,7 +56,7 @@ pub(crate) struct Writer {
     visible: Visible,
     trouble: Trouble,
     /// Transactions side by side, for all lanes: who waits longest is next.
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// Events at which a transaction is full.
     events: usize,
     wait: Duration,
@@ -81,7 +81,7 @@ impl Writer {
             dictionaries: Dictionaries::default(),
             visible,
             trouble,
-            turns: Arc::new(Semaphore::new(writing.writers.into())),
+            permits: Arc::new(Semaphore::new(writing.writers.into())),
             events: writing.write_events as usize,
             wait: writing.write_wait,
             window: TimeDelta::from_std(writing.deduplication.deduplication_window).unwrap_or(TimeDelta::MAX),
@@ -130,9 +130,9 @@ impl Writer {
             if !lane.backlog {
                 tokio::time::sleep(self.wait).await;
             }
-            let turn = self.turns.clone().acquire_owned();
-            let turn = tokio::select! {
-                turn = keep(std::slice::from_ref(&first), lane.progress, turn) => turn?,
+            let permit = self.permits.clone().acquire_owned();
+            let permit = tokio::select! {
+                permit = keep(std::slice::from_ref(&first), lane.progress, permit) => permit?,
                 () = ending.cancelled() => {
                     first.ack_with(AckKind::Nak(None)).await.ok();
                     return Ok(());
@@ -147,7 +147,7 @@ impl Writer {
             lane.expect(&messages, self.events);
             storing.spawn(async move {
                 writer.store(created, &messages, progress, &ending).await;
-                drop(turn);
+                drop(permit);
             });
         }
     }
@@ -232,7 +232,7 @@ impl Lane {
             match self.writers.fetch().max_messages(wanted).max_bytes(BYTES).messages().await {
                 Ok(mut more) => {
                     // A server that goes away between question and answer answers never, also when it is back; and who
-                    // waits here has a turn.
+                    // waits here has a permit.
                     while let Ok(Some(message)) = timeout(QUESTION, more.next()).await {
                         match message {
                             Ok(message) => messages.push(message),
