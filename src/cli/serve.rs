@@ -11,7 +11,7 @@ use weir::{
     http::{self, server},
     ingest::{
         Ingest,
-        dedup::{Filter, History, NotSeen},
+        dedup::{Deduplicator, History, NotSeen},
     },
     limits::{admission::Admission, rate::local},
     model::duration::in_words,
@@ -96,7 +96,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     }
     let stream = Stream::connect_when_up(&options.nats).await?;
     let ingest = Ingest {
-        filter: Filter::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?,
+        deduplicator: Deduplicator::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?,
         publisher: Publisher::new(stream.clone(), &options.publishing),
         event_types: EventTypes::new(pool.clone()),
         buckets: local::Projects::default(),
@@ -109,7 +109,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let watch = HistoryWatch {
         stream: stream.clone(),
         pool: pool.clone(),
-        filter: ingest.filter.clone(),
+        deduplicator: ingest.deduplicator.clone(),
         publisher: ingest.publisher.clone(),
     };
     let keeping = keep_stream(watch.clone(), options.stream);
@@ -137,7 +137,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
 struct HistoryWatch {
     stream: Stream,
     pool: PgPool,
-    filter: Filter,
+    deduplicator: Deduplicator,
     publisher: Publisher,
 }
 
@@ -161,9 +161,9 @@ impl HistoryWatch {
 
     async fn look(&self) -> Result<(), NotSeen> {
         let history = History::look(&self.stream, &self.pool).await?;
-        // In this order: what the filter has forgotten, the stream must let pass.
+        // In this order: what Redis has forgotten, the stream must let pass.
         self.publisher.set_history(&history.to_string());
-        if self.filter.stands_on(history).await {
+        if self.deduplicator.forget_unless_continued(history).await {
             warn!(
                 "stream or database are not those of before: ids are forgotten, and events that are sent again are looked up"
             );
@@ -175,14 +175,14 @@ impl HistoryWatch {
 /// Creates the stream, and again whenever it is gone or may be: a server that comes back may have lost its disk. Ends only
 /// with an error.
 async fn keep_stream(watch: HistoryWatch, settings: config::StreamSettings) -> Result<(), StreamError> {
-    let HistoryWatch { stream, pool, filter, .. } = &watch;
+    let HistoryWatch { stream, pool, deduplicator, .. } = &watch;
     loop {
         stream::when_up(|| stream.create(&settings)).await?;
         watch.look().await.ok(); // or later
         if stream.state().await.is_ok_and(|state| state.last_sequence == 0)
             && inspection::has_events(pool).await.is_ok_and(|has_events| !has_events)
         {
-            filter.remembers_all().await;
+            deduplicator.note_that_nothing_was_taken().await;
         }
         info!("the stream is ready");
         tokio::select! {

@@ -74,7 +74,7 @@ pub fn openapi() -> String {
 pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let Parts { pool, reader, stream, ingest, admission, http, metrics } = parts;
     let gate = Gate::new(Keys::new(pool.clone()), &ingest.rates, &http);
-    let (filter, event_types) = (ingest.filter.clone(), ingest.event_types.clone());
+    let (deduplicator, event_types) = (ingest.deduplicator.clone(), ingest.event_types.clone());
     let limits = BodyLimits::new(&ingest.limits, &http);
     let receiver = Receiver { ingest, admission, limits };
     let operations: Operations = (
@@ -92,7 +92,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
         ),
         (CountApi { reader: reader.clone() }, PagesApi { reader }),
         EarlierApi { receiver, pool: pool.clone() },
-        OperationApi { pool, stream, filter, metrics },
+        OperationApi { pool, stream, deduplicator, metrics },
     );
     let service = openapi::service(operations);
     let spec = service.spec();

@@ -21,7 +21,7 @@ use futures::future;
 use uuid::Uuid;
 
 use self::{
-    dedup::{Charge, Filter, Taken},
+    dedup::{Charge, Deduplicator, Reservation},
     idempotency::Claim,
     receipt::{NotTaken, Receipt, Rejected},
     validate::{Rejection, Rules, Valid},
@@ -57,7 +57,7 @@ const ROOM_FOR_MANY: usize = MANY * 32;
 /// Takes events: what it has counted as accepted is durable.
 #[derive(Clone)]
 pub struct Ingest {
-    pub filter: Filter,
+    pub deduplicator: Deduplicator,
     pub publisher: Publisher,
     pub event_types: EventTypes,
     /// The buckets of projects while Redis does not answer.
@@ -85,7 +85,7 @@ struct Validated<'a> {
     has_derived_ids: bool,
 }
 
-/// What a body is after the filter; nothing of it borrows from the body.
+/// What a body is after deduplication; nothing of it borrows from the body.
 struct Deduplicated<'r> {
     new: New,
     /// What came under which `Idempotency-Key`, if ids depend on it.
@@ -101,8 +101,8 @@ struct Deduplicated<'r> {
 struct New {
     received_at: DateTime<Utc>,
     batches: Vec<Encoded>,
-    /// Nothing: the filter was not asked.
-    taken: Option<Taken>,
+    /// Nothing: Redis was not asked.
+    taken: Option<Reservation>,
 }
 
 /// What is known of a request's events before they are published.
@@ -111,7 +111,7 @@ struct Checked {
     /// For each id whether it is durable. Empty: none is.
     known: Vec<bool>,
     copies: Copies,
-    taken: Option<Taken>,
+    taken: Option<Reservation>,
 }
 
 impl Ingest {
@@ -124,14 +124,14 @@ impl Ingest {
         drop(body); // what waits for the stream is there once
         let (accepted, known) = self.make_durable(request.project.id, new, allowance).await?;
         if let Some(claim) = claim {
-            self.filter.remember(request.project.id, claim).await;
+            self.deduplicator.remember(request.project.id, claim).await;
         }
         metrics::ingestion(begun.elapsed());
         let duplicates = duplicates + known;
         Ok(Receipt { accepted, duplicates, rejected, single, request_id, allowance })
     }
 
-    /// Finds the events of a body that are valid and, as far as the filter knows, new.
+    /// Finds the events of a body that are valid and, as far as Redis knows, new.
     async fn deduplicate<'r>(
         &self,
         request: &Request<'r>,
@@ -156,7 +156,7 @@ impl Ingest {
         let key = request.idempotency_key.filter(|_| has_derived_ids);
         let claim = key.map(|key| work::long_if(is_large, || Claim::new(key, bytes)));
         if let Some(claim) = claim
-            && self.filter.contradicts(project.id, claim).await
+            && self.deduplicator.contradicts(project.id, claim).await
         {
             metrics::events_rejected("idempotency_key_reused", received);
             return Err(NotTaken::KeyReused);
@@ -224,7 +224,7 @@ impl Ingest {
 
     /// Takes tokens, and asks which ids are known. Without Redis this instance's bucket gives the tokens, and no id is.
     async fn check(&self, charge: Charge, ids: Vec<Uuid>, now: DateTime<Utc>) -> Result<Checked, OverRate> {
-        let (verdict, known, copies, taken) = match self.filter.check(charge, ids, now).await {
+        let (verdict, known, copies, taken) = match self.deduplicator.check(charge, ids, now).await {
             Some((checked, taken)) => (checked.verdict, checked.known, checked.copies, Some(taken)),
             None => (None, Vec::new(), Copies::Unknown, None),
         };
@@ -233,7 +233,7 @@ impl Ingest {
             Ok(allowance) => Ok(Checked { allowance, known, copies, taken }),
             Err(error) => {
                 metrics::rate_limit_exceeded("project");
-                taken.into_iter().for_each(Taken::are_unused);
+                taken.into_iter().for_each(Reservation::release);
                 Err(error)
             }
         }
@@ -297,7 +297,7 @@ impl Ingest {
         let mut failure = None;
         for (event_ids, result) in published {
             match result {
-                // It has had them, which does not say that they are durable still: see [`filter::History`].
+                // It has had them, which does not say that they are durable still: see [`dedup::History`].
                 Ok(Published { duplicate: true, .. }) => duplicates += event_ids.len(),
                 Ok(Published { duplicate: false, .. }) => {
                     accepted += event_ids.len();
@@ -312,10 +312,10 @@ impl Ingest {
         match &mut taken {
             Some(taken) => taken.mark(durable),
             None if durable.is_empty() => {}
-            None => self.filter.mark(project_id, durable, received_at),
+            None => self.deduplicator.mark(project_id, durable, received_at),
         }
         if duplicates == 0 && failure.is_none() {
-            taken.into_iter().for_each(Taken::are_durable);
+            taken.into_iter().for_each(Reservation::mark_durable);
         }
         metrics::events_ingested(accepted);
         metrics::events_duplicate(CaughtBy::Stream, duplicates);

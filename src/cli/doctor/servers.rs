@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use weir::{
     config,
-    ingest::dedup::Filter,
+    ingest::dedup::Deduplicator,
     model::duration::{are, counted},
     store::{
         self, migrate,
@@ -71,8 +71,8 @@ fn clock(whose: &str, before: DateTime<Utc>, theirs: DateTime<Utc>) -> Result<St
 }
 
 pub(super) async fn redis(options: &Options, findings: &mut Findings) -> anyhow::Result<()> {
-    let filter = Filter::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?;
-    let text = if filter.is_up().await {
+    let deduplicator = Deduplicator::new(&options.redis, &options.nats.namespace).context("REDIS_URL")?;
+    let text = if deduplicator.is_up().await {
         Ok("answers and takes writes".into())
     } else {
         Err("does not answer, or takes no writes: the database removes duplicates meanwhile, and each instance of the API \

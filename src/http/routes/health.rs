@@ -9,12 +9,12 @@ use poem_openapi::{
 use sqlx::PgPool;
 
 use crate::http::openapi::Tag;
-use crate::{ingest::dedup::Filter, store, stream::Stream};
+use crate::{ingest::dedup::Deduplicator, store, stream::Stream};
 
 pub struct OperationApi {
     pub pool: PgPool,
     pub stream: Stream,
-    pub filter: Filter,
+    pub deduplicator: Deduplicator,
     pub metrics: PrometheusHandle,
 }
 
@@ -49,7 +49,7 @@ enum CheckStatus {
 #[oai(rename_all = "snake_case")]
 enum ReadyStatus {
     Ok,
-    /// Works, without its filter for duplicates.
+    /// Works, without deduplication in Redis.
     Degraded,
     Unavailable,
 }
@@ -102,7 +102,7 @@ impl OperationApi {
         let checks = Checks {
             database,
             nats: check(self.stream.has_room().await),
-            redis: check(self.filter.is_up().await),
+            redis: check(self.deduplicator.is_up().await),
         };
         let status = if checks.nats == CheckStatus::Down || checks.database == Some(CheckStatus::Down) {
             ReadyStatus::Unavailable

@@ -7,10 +7,10 @@ use redis::{ParsingError, Pipeline, Value};
 use uuid::Uuid;
 
 use super::{
-    Ask, Check, Checked, Link, Mark, Verdict,
-    memory::{self, Found, Memory},
+    Ask, Check, CheckReply, Mark, RedisLink, Verdict,
+    memory::{self, Found, RedisMemory},
     reply::next,
-    under_way::{self, Entry, Fate, Here, Instance, Release},
+    reservations::{self, Fate, Instance, OwnRequests, Release, Reserved},
 };
 use crate::{
     limits::rate::{Rate, shared},
@@ -24,25 +24,25 @@ pub(crate) struct Exchange {
     kept: i64,
     window: TimeDelta,
     instance: Instance,
-    here: Here,
-    /// What must still be told of requests that ended, but nobody knows how: they are in doubt from then on.
+    own: OwnRequests,
+    /// Requests that ended, nobody knows how, and of which Redis must still hear: their ids are in doubt from then on.
     orphans: Vec<Release>,
     /// Under whose names ids are remembered, as far as is known.
-    memory: Option<Memory>,
+    memory: Option<RedisMemory>,
 }
 
 /// Ids that share a command: of one project and time bucket.
 type Ids = HashMap<(ProjectId, i64), Vec<Uuid>>;
 /// Checks that share their commands: of one project under one rate, in one time bucket.
-type Checks = HashMap<(ProjectId, Rate, i64), Vec<Check>>;
+type GroupedChecks = HashMap<(ProjectId, Rate, i64), Vec<Check>>;
 
 /// What went to Redis.
-pub(crate) struct Sent {
+pub(crate) struct InFlight {
     /// Under whose names; nothing: only the memory was asked for.
-    memory: Option<Memory>,
+    memory: Option<RedisMemory>,
     asked_at: DateTime<Utc>,
     releases: Vec<Release>,
-    checks: Checks,
+    checks: GroupedChecks,
 }
 
 impl Exchange {
@@ -52,20 +52,25 @@ impl Exchange {
             kept: (2 * bucket).as_secs().cast_signed(),
             window: TimeDelta::from_std(bucket).unwrap_or(TimeDelta::MAX),
             instance,
-            here: Here::default(),
+            own: OwnRequests::default(),
             orphans: Vec::new(),
             memory: None,
         }
     }
 
     /// What goes to Redis for some asks. The answer is for [`Exchange::finish`].
-    pub(crate) fn begin(&mut self, asks: Vec<Ask>) -> (Pipeline, Sent) {
+    pub(crate) fn begin(&mut self, asks: Vec<Ask>) -> (Pipeline, InFlight) {
         let (marks, mut releases, checks) = sorted(asks);
         releases.append(&mut self.orphans);
         self.pipeline(&marks, releases, checks)
     }
 
-    fn pipeline(&mut self, marks: &Ids, releases: Vec<Release>, mut checks: Checks) -> (Pipeline, Sent) {
+    fn pipeline(
+        &mut self,
+        marks: &Ids,
+        releases: Vec<Release>,
+        mut checks: GroupedChecks,
+    ) -> (Pipeline, InFlight) {
         forget_gone(&mut checks);
         let mut pipeline = redis::pipe();
         // A Redis that is full would refuse to note an id in its new place, and yet forget it in the old one.
@@ -73,27 +78,27 @@ impl Exchange {
         memory::ask(&mut pipeline, &memory::key(&self.namespace));
         let memory = self.memory.clone();
         if let Some(memory) = &memory {
-            self.tell(&mut pipeline, memory, marks, &releases);
-            self.ask(&mut pipeline, memory, &checks);
+            self.add_ends(&mut pipeline, memory, marks, &releases);
+            self.add_checks(&mut pipeline, memory, &checks);
         }
-        (pipeline, Sent { memory, asked_at: Utc::now(), releases, checks })
+        (pipeline, InFlight { memory, asked_at: Utc::now(), releases, checks })
     }
 
     /// Answers the checks by what Redis has answered; or says what must be sent again, because Redis had another memory than was
     /// known. Those who ask see that there is no answer when theirs is dropped.
     pub(crate) async fn finish(
         &mut self,
-        link: &Link,
-        sent: Sent,
+        link: &RedisLink,
+        in_flight: InFlight,
         values: Option<Vec<Value>>,
-    ) -> Option<(Pipeline, Sent)> {
-        let Sent { memory, asked_at, releases, checks } = sent;
+    ) -> Option<(Pipeline, InFlight)> {
+        let InFlight { memory, asked_at, releases, checks } = in_flight;
         let answer = values.map(Vec::into_iter).and_then(|mut values| {
             let found = memory::read(&mut values).ok()?;
             Some((found, values))
         });
         let Some((found, mut values)) = answer else {
-            // Redis may have been told, or not.
+            // Redis may have heard of them, or not.
             self.orphans.extend(releases.into_iter().map(Release::again));
             return None;
         };
@@ -101,7 +106,7 @@ impl Exchange {
             Some(memory) if found.memory.as_ref().is_some_and(|found| found.name == memory.name) => {
                 self.memory = found.memory;
                 for release in &releases {
-                    self.here.end(release);
+                    self.own.end(release);
                 }
                 self.answer(link, &memory, checks, asked_at, &mut values).await.ok()?;
                 None
@@ -124,7 +129,7 @@ impl Exchange {
     }
 
     /// Adds what became of requests.
-    fn tell(&self, pipeline: &mut Pipeline, memory: &Memory, marks: &Ids, releases: &[Release]) {
+    fn add_ends(&self, pipeline: &mut Pipeline, memory: &RedisMemory, marks: &Ids, releases: &[Release]) {
         for (&(project_id, bucket), ids) in marks {
             let key = self.seen(memory, project_id, bucket);
             with_ids(pipeline, "SADD", &key, ids);
@@ -135,7 +140,7 @@ impl Exchange {
         for Release { project_id, bucket, number, prints, fate, .. } in releases {
             let in_doubt = || self.in_doubt(memory, *project_id, *bucket);
             match fate {
-                Fate::Durable if self.here.is_contested(*number) => {
+                Fate::Durable if self.own.is_contested(*number) => {
                     prints.command(pipeline, "SREM", &in_doubt());
                     prints.command(pipeline, "SREM", &self.in_doubt(memory, *project_id, bucket - 1));
                 }
@@ -148,21 +153,21 @@ impl Exchange {
             ended.entry((*project_id, Instance::of(*number))).or_default().push(number);
         }
         for ((project_id, instance), numbers) in ended {
-            with_ids(pipeline, "HDEL", &self.under_way(memory, project_id, instance), numbers);
+            with_ids(pipeline, "HDEL", &self.reservations(memory, project_id, instance), numbers);
             pipeline.ignore();
         }
     }
 
     /// Adds checks.
-    fn ask(&self, pipeline: &mut Pipeline, memory: &Memory, checks: &Checks) {
+    fn add_checks(&self, pipeline: &mut Pipeline, memory: &RedisMemory, checks: &GroupedChecks) {
         for (&(project_id, rate, bucket), checks) in checks {
             let key = format!("{}:rate:{project_id}", self.namespace);
             shared::ask(pipeline, &key, rate, checks.iter().map(|check| check.charge.events));
             if all_ids(checks).next().is_none() {
                 continue;
             }
-            // In this order, against that of what is told: an id that is not under way any more is in doubt or durable.
-            let key = self.under_way(memory, project_id, self.instance);
+            // In this order, against that of the ends: an id that is not reserved any more is in doubt or durable.
+            let key = self.reservations(memory, project_id, self.instance);
             let command = pipeline.cmd("HSET").arg(&key);
             for check in checks.iter().filter(|check| !check.ids.is_empty()) {
                 command.arg(check.number.as_bytes()).arg(check.prints.entry(Utc::now()));
@@ -170,7 +175,7 @@ impl Exchange {
             command.ignore();
             let in_doubt = |bucket| self.in_doubt(memory, project_id, bucket);
             let keys = [self.instances(memory, project_id), in_doubt(bucket), in_doubt(bucket - 1)];
-            under_way::ask_beside(pipeline, &keys, self.instance, self.kept);
+            reservations::ask_beside(pipeline, &keys, self.instance, self.kept);
             for bucket in [bucket, bucket - 1] {
                 let seen = self.seen(memory, project_id, bucket);
                 with_ids(pipeline, "SMISMEMBER", &seen, all_ids(checks));
@@ -181,18 +186,19 @@ impl Exchange {
     /// Hands out what Redis has answered.
     async fn answer(
         &mut self,
-        link: &Link,
-        memory: &Memory,
-        checks: Checks,
+        link: &RedisLink,
+        memory: &RedisMemory,
+        checks: GroupedChecks,
         now: DateTime<Utc>,
         values: &mut impl Iterator<Item = Value>,
     ) -> Result<(), ParsingError> {
         let first = if memory.reaches(self.window, now) { Copies::None } else { Copies::Before };
         for ((project_id, rate, bucket), checks) in checks {
             let Answered { verdicts, others, are_in_doubt, mut known } = read(rate, &checks, values)?;
-            let prints_of_others = under_way::prints(&others);
-            self.orphans
-                .extend(under_way::orphans(others, now).map(|entry| entry.ends_unknown(project_id, bucket)));
+            let prints_of_others = reservations::prints(&others);
+            self.orphans.extend(
+                reservations::orphans(others, now).map(|entry| entry.ends_unknown(project_id, bucket)),
+            );
             let mut in_doubt = Vec::new();
             if are_in_doubt {
                 match self.ask_of_doubt(link, memory, (project_id, bucket), &checks).await {
@@ -207,8 +213,8 @@ impl Exchange {
                 let known: Vec<bool> = known.by_ref().take(count).collect();
                 let is_others = check.prints.any_of(&prints_of_others);
                 // Of a request that has nothing new nothing is published.
-                let is_contested = known.contains(&false) && self.here.take(&check, is_in_doubt || is_others);
-                let checked = Checked {
+                let is_contested = known.contains(&false) && self.own.take(&check, is_in_doubt || is_others);
+                let checked = CheckReply {
                     verdict,
                     known: if known.contains(&true) { known } else { Vec::new() },
                     copies: if is_contested { Copies::Beside } else { first },
@@ -222,8 +228,8 @@ impl Exchange {
     /// What is known now of each id of all checks. What left those in doubt since they were counted is durable by now.
     async fn ask_of_doubt(
         &self,
-        link: &Link,
-        memory: &Memory,
+        link: &RedisLink,
+        memory: &RedisMemory,
         (project_id, bucket): (ProjectId, i64),
         checks: &[Check],
     ) -> Option<Doubt> {
@@ -242,36 +248,36 @@ impl Exchange {
     }
 
     /// The ids of events that are durable.
-    fn seen(&self, memory: &Memory, project_id: ProjectId, bucket: i64) -> String {
+    fn seen(&self, memory: &RedisMemory, project_id: ProjectId, bucket: i64) -> String {
         format!("{}:seen:{}:{project_id}:{bucket}", self.namespace, memory.name)
     }
 
-    /// The instances that have requests of a project under way.
-    fn instances(&self, memory: &Memory, project_id: ProjectId) -> String {
+    /// The instances that have reservations of a project.
+    fn instances(&self, memory: &RedisMemory, project_id: ProjectId) -> String {
         format!("{}:taken:{}:{project_id}", self.namespace, memory.name)
     }
 
-    /// The requests of a project that an instance has under way.
-    fn under_way(&self, memory: &Memory, project_id: ProjectId, instance: Instance) -> String {
+    /// The reservations of a project that an instance has.
+    fn reservations(&self, memory: &RedisMemory, project_id: ProjectId, instance: Instance) -> String {
         format!("{}:{instance}", self.instances(memory, project_id))
     }
 
     /// The prints of ids that a request has had of which it is not known what became of them.
-    fn in_doubt(&self, memory: &Memory, project_id: ProjectId, bucket: i64) -> String {
+    fn in_doubt(&self, memory: &RedisMemory, project_id: ProjectId, bucket: i64) -> String {
         format!("{}:in-doubt:{}:{project_id}:{bucket}", self.namespace, memory.name)
     }
 }
 
 /// Begins a memory, or learns which another instance has begun.
-async fn begin(link: &Link, key: &str, found: &Found, now: DateTime<Utc>) -> Option<Memory> {
+async fn begin(link: &RedisLink, key: &str, found: &Found, now: DateTime<Utc>) -> Option<RedisMemory> {
     let mut pipeline = redis::pipe();
     memory::begin(&mut pipeline, key, found, now);
     let (text,): (String,) = link.run(&pipeline).await?;
     memory::replaced(&text)
 }
 
-fn sorted(asks: Vec<Ask>) -> (Ids, Vec<Release>, Checks) {
-    let (mut marks, mut releases, mut checks) = (Ids::new(), Vec::new(), Checks::new());
+fn sorted(asks: Vec<Ask>) -> (Ids, Vec<Release>, GroupedChecks) {
+    let (mut marks, mut releases, mut checks) = (Ids::new(), Vec::new(), GroupedChecks::new());
     for ask in asks {
         match ask {
             Ask::Mark(Mark { project_id, ids, bucket }) => {
@@ -294,7 +300,7 @@ fn sorted(asks: Vec<Ask>) -> (Ids, Vec<Release>, Checks) {
 }
 
 /// Who is gone takes nothing: what it says at its end may be here already, and would come first.
-fn forget_gone(checks: &mut Checks) {
+fn forget_gone(checks: &mut GroupedChecks) {
     checks.retain(|_, checks| {
         checks.retain(|check| !check.answer.is_closed());
         !checks.is_empty()
@@ -312,8 +318,8 @@ fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl Int
 struct Answered {
     /// Of each check; nothing if Redis takes no writes.
     verdicts: Vec<Option<Verdict>>,
-    /// What other instances have under way.
-    others: Vec<Entry>,
+    /// The reservations of other instances.
+    others: Vec<Reserved>,
     /// Whether anything is in doubt, of whatever request.
     are_in_doubt: bool,
     /// Of each id of all checks, whether it is durable.
@@ -345,7 +351,7 @@ fn read(
         return Ok(Answered { verdicts, others: Vec::new(), are_in_doubt: false, known: Vec::new() });
     }
     let (in_doubt, others): (usize, _) = next(values)?;
-    let others = under_way::read(others);
+    let others = reservations::read(others);
     let known = either(next(values)?, next(values)?);
     Ok(Answered { verdicts, others, are_in_doubt: in_doubt > 0, known })
 }

@@ -20,7 +20,7 @@ use crate::config;
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct RedisLink {
     client: Client,
     options: ConnectionManagerConfig,
     connection: Arc<RwLock<ConnectionManager>>,
@@ -30,7 +30,7 @@ pub(crate) struct Link {
     down: Arc<AtomicBool>,
 }
 
-impl Link {
+impl RedisLink {
     pub(crate) fn new(config: &config::Redis, namespace: &str) -> Result<Self, RedisError> {
         let client = Client::open(config.redis_url.as_str())?;
         let options = ConnectionManagerConfig::new()

@@ -22,7 +22,7 @@ const REPLACE: &str = "
 
 /// A memory: it ends when another begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Memory {
+pub(crate) struct RedisMemory {
     /// Every id is remembered that was taken since.
     since: DateTime<Utc>,
     /// Part of the names of its sets.
@@ -34,10 +34,10 @@ pub(crate) struct Memory {
 pub(crate) struct Found {
     text: String,
     /// Nothing: one must begin.
-    pub(crate) memory: Option<Memory>,
+    pub(crate) memory: Option<RedisMemory>,
 }
 
-impl Memory {
+impl RedisMemory {
     fn begin(since: DateTime<Utc>) -> Self {
         Self { since, name: Uuid::new_v4().simple().to_string() }
     }
@@ -71,13 +71,13 @@ pub(crate) fn ask(pipeline: &mut Pipeline, key: &str) {
 pub(crate) fn read(values: &mut impl Iterator<Item = redis::Value>) -> Result<Found, ParsingError> {
     let is_the_same: Vec<bool> = next(values)?;
     let text = next::<Option<String>>(values)?.unwrap_or_default();
-    let memory = Memory::parse(&text).filter(|_| is_the_same == [true]);
+    let memory = RedisMemory::parse(&text).filter(|_| is_the_same == [true]);
     Ok(Found { text, memory })
 }
 
 /// Begins to remember: what was taken before `now` may be forgotten. Answers with the memory that there is then.
 pub(crate) fn begin(pipeline: &mut Pipeline, key: &str, found: &Found, now: DateTime<Utc>) {
-    replace(pipeline, key, found, &Memory::begin(now));
+    replace(pipeline, key, found, &RedisMemory::begin(now));
 }
 
 /// Says that nothing was taken before. Answers with the memory that there is then.
@@ -87,16 +87,16 @@ pub(crate) fn complete(pipeline: &mut Pipeline, key: &str, found: &Found) {
     let complete = found
         .memory
         .as_ref()
-        .map_or_else(|| Memory::begin(since), |memory| Memory { since, ..memory.clone() });
+        .map_or_else(|| RedisMemory::begin(since), |memory| RedisMemory { since, ..memory.clone() });
     replace(pipeline, key, found, &complete);
 }
 
-fn replace(pipeline: &mut Pipeline, key: &str, found: &Found, memory: &Memory) {
+fn replace(pipeline: &mut Pipeline, key: &str, found: &Found, memory: &RedisMemory) {
     pipeline.cmd("EVAL").arg(REPLACE).arg(1).arg(key).arg(&found.text).arg(memory.text());
     pipeline.cmd("SCRIPT").arg("LOAD").arg(SCRIPT).ignore();
 }
 
 /// What there is after a memory was replaced.
-pub(crate) fn replaced(text: &str) -> Option<Memory> {
-    Memory::parse(text)
+pub(crate) fn replaced(text: &str) -> Option<RedisMemory> {
+    RedisMemory::parse(text)
 }

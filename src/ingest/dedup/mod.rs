@@ -1,9 +1,9 @@
-//! The filter for duplicates in Redis: which ids were accepted lately? It is never the truth. Without it the stream and
+//! Deduplication in Redis: which ids were accepted lately? It is never the truth. Without it the stream and
 //! the store remove duplicates, later and at more cost.
 //!
 //! A set per project and time bucket holds the 16 bytes of the ids that are durable, from when they are marked. The bucket of now
-//! and the one before are asked, so an id is remembered for one to two buckets. Until then an id is under way, with all others of
-//! its request, or in doubt, if its request could not say what became of it ([`under_way`]). Who takes an id that is in none of
+//! and the one before are asked, so an id is remembered for one to two buckets. Until then an id is reserved, with all others of
+//! its request, or in doubt, if its request could not say what became of it ([`reservations`]). Who takes an id that is in none of
 //! them, as far back as Redis remembers ([`memory`]), has the only copy of the event, and the store need not look for others. The
 //! same round trip asks for the project's rate.
 //!
@@ -15,7 +15,7 @@ mod history;
 mod link;
 mod memory;
 mod reply;
-mod under_way;
+mod reservations;
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -29,13 +29,13 @@ use tokio::{
 use uuid::Uuid;
 
 use self::{
-    exchange::{Exchange, Sent},
-    link::Link,
-    under_way::{Fate, Instance, Prints, Release},
+    exchange::{Exchange, InFlight},
+    link::RedisLink,
+    reservations::{Fate, Instance, Prints, Release},
 };
 pub use self::{
     history::{History, NotSeen},
-    under_way::Taken,
+    reservations::Reservation,
 };
 use super::idempotency::Claim;
 use crate::limits::rate::{Allowance, OverRate, Rate};
@@ -56,8 +56,8 @@ const SIDE_BY_SIDE: usize = 2;
 
 /// Remembers accepted ids in Redis.
 #[derive(Clone)]
-pub struct Filter {
-    link: Link,
+pub struct Deduplicator {
+    link: RedisLink,
     namespace: String,
     bucket: Duration,
     instance: Instance,
@@ -72,13 +72,13 @@ pub struct Charge {
     pub events: NonZeroU32,
 }
 
-/// Whether the rate lets a request in.
+/// Whether the rate admits a request.
 type Verdict = Result<Allowance, OverRate>;
 
 /// What Redis knows of a request.
 #[derive(Debug)]
-pub struct Checked {
-    /// Whether the rate lets it in; nothing if Redis takes no writes.
+pub struct CheckReply {
+    /// Whether the rate admits it; nothing if Redis takes no writes.
     pub verdict: Option<Verdict>,
     /// For each id whether it was marked before. Empty: none was.
     pub known: Vec<bool>,
@@ -102,7 +102,7 @@ struct Check {
     number: Uuid,
     /// The number of the time bucket.
     bucket: i64,
-    answer: oneshot::Sender<Checked>,
+    answer: oneshot::Sender<CheckReply>,
 }
 
 struct Mark {
@@ -123,11 +123,11 @@ impl Ask {
     }
 }
 
-impl Filter {
+impl Deduplicator {
     /// Connects when first used, and again whenever the connection broke. Must be called in a runtime.
     pub fn new(config: &config::Redis, namespace: &str) -> Result<Self, RedisError> {
         let bucket = config.deduplication.deduplication_window.max(Duration::from_secs(1));
-        let link = Link::new(config, namespace)?;
+        let link = RedisLink::new(config, namespace)?;
         let instance = Instance::new();
         let (asking, asks) = mpsc::unbounded_channel();
         tokio::spawn(answer_all(asks, link.clone(), Exchange::new(namespace, bucket, instance)));
@@ -141,7 +141,7 @@ impl Filter {
         charge: Charge,
         ids: Vec<Uuid>,
         now: DateTime<Utc>,
-    ) -> Option<(Checked, Taken)> {
+    ) -> Option<(CheckReply, Reservation)> {
         if self.link.is_down() {
             metrics::deduplication_unavailable();
             return None;
@@ -150,18 +150,18 @@ impl Filter {
         let (project_id, fate) = (charge.project_id, Fate::Unused);
         let release =
             Release { project_id, bucket, number, prints: prints.clone(), durable: Vec::new(), fate };
-        let mut taken = Taken::new(self.asking.clone(), release);
+        let mut taken = Reservation::new(self.asking.clone(), release);
         let (answer, checked) = oneshot::channel();
         self.asking.send(Ask::Check(Check { charge, ids, prints, number, bucket, answer })).ok()?;
         let Ok(checked) = checked.await else {
             metrics::deduplication_unavailable();
             return None;
         };
-        taken.goes_on();
+        taken.may_publish();
         Some((checked, taken))
     }
 
-    /// Marks ids as accepted that no check has taken; others are marked by [`Taken::mark`]. Nobody waits for it: what this instance
+    /// Marks ids as accepted that no check has taken; others are marked by [`Reservation::mark`]. Nobody waits for it: what this instance
     /// checks afterwards goes to Redis later. If it fails, the stream or the store will recognise them.
     pub fn mark(&self, project_id: ProjectId, ids: Vec<Uuid>, now: DateTime<Utc>) {
         self.ask(Ask::Mark(Mark { project_id, ids, bucket: self.bucket_of(now) }));
@@ -188,8 +188,8 @@ impl Filter {
         format!("{}:request:{project_id}:{key}", self.namespace)
     }
 
-    /// Says that nothing was taken before: there is no event in the stream nor in the database.
-    pub async fn remembers_all(&self) {
+    /// Notes that nothing was taken before: there is no event in the stream nor in the database.
+    pub async fn note_that_nothing_was_taken(&self) {
         let key = memory::key(&self.namespace);
         let Some(found) = self.memory(&key).await else { return };
         let mut pipeline = redis::pipe();
@@ -197,8 +197,8 @@ impl Filter {
         self.link.run::<Vec<Value>>(&pipeline).await;
     }
 
-    /// Forgets which ids are durable, if that stands on another history; true, if it did.
-    pub async fn stands_on(&self, history: History) -> bool {
+    /// Forgets which ids are durable, unless `history` continues the one under which they were marked; true, if it forgot.
+    pub async fn forget_unless_continued(&self, history: History) -> bool {
         let key = format!("{}:history", self.namespace);
         let Some((noted,)) = self.link.run::<(Option<String>,)>(redis::pipe().get(&key)).await else {
             return false;
@@ -246,8 +246,8 @@ impl Filter {
 }
 
 /// Answers until nobody can ask any more.
-async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: Link, mut exchange: Exchange) {
-    let run = |(pipeline, sent): (Pipeline, Sent)| {
+async fn answer_all(mut asks: mpsc::UnboundedReceiver<Ask>, link: RedisLink, mut exchange: Exchange) {
+    let run = |(pipeline, sent): (Pipeline, InFlight)| {
         let link = link.clone();
         async move { (link.run::<Vec<Value>>(&pipeline).await, sent) }
     };

@@ -1,7 +1,7 @@
-//! Which ids are under way: a request has taken them, and has not yet said what became of them. Who takes an id that another
-//! request has under way cannot know which of the two the store will meet first.
+//! Which ids are reserved: a request has taken them, and has not yet said what became of them. Who takes an id that another
+//! request has reserved cannot know which of the two the store will meet first.
 //!
-//! What this instance has under way it knows itself. For the others Redis has one entry for each request, and not one for each id:
+//! What this instance has reserved it knows itself. For the others Redis has one entry for each request, and not one for each id:
 //! an entry costs a thirtieth of what its ids would. An entry goes when its request ends; if that cannot say what became of its ids,
 //! they go into a set of those in doubt, and so do the ids of a request that died, after a while.
 
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{Ask, Check};
 use crate::model::project::ProjectId;
 
-/// A request that is under way for longer is taken for dead; far longer than any takes, since instances need not have the same
+/// A request that has a reservation for longer is taken for dead; far longer than any takes, since instances need not have the same
 /// time. If it lives, it loses nothing: what it marks as durable afterwards is found among the durable.
 const LONGEST: TimeDelta = TimeDelta::minutes(10);
 
@@ -40,17 +40,17 @@ pub(crate) struct Instance(u64);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prints(Arc<[u64]>);
 
-/// The requests that this instance has under way, and of which Redis knows.
+/// The requests of this instance that have reservations, and of which Redis knows.
 #[derive(Default)]
-pub(crate) struct Here {
+pub(crate) struct OwnRequests {
     /// By number, whether it shares an id with another one, or has had one that was in doubt.
     requests: HashMap<Uuid, bool>,
     /// How many of them have an id of this print, of whichever project.
     prints: HashMap<u64, u32, RandomState>,
 }
 
-/// A request of another instance that is under way, as Redis knows it.
-pub(crate) struct Entry {
+/// The reservation of another instance's request, as Redis has it.
+pub(crate) struct Reserved {
     number: Uuid,
     since: DateTime<Utc>,
     prints: Prints,
@@ -79,7 +79,7 @@ pub(crate) enum Fate {
 }
 
 /// The ids that a request has taken. If it is dropped once it goes on, and before that is said, nobody knows what became of them.
-pub struct Taken {
+pub struct Reservation {
     asking: mpsc::UnboundedSender<Ask>,
     /// Until it is said.
     release: Option<Release>,
@@ -107,8 +107,8 @@ impl fmt::Display for Instance {
     }
 }
 
-impl Here {
-    /// A request is under way from now on; true, if it shares an id with another one here, or `is_contested` already.
+impl OwnRequests {
+    /// A request has a reservation from now on; true, if it shares an id with another one here, or `is_contested` already.
     pub(crate) fn take(&mut self, check: &Check, mut is_contested: bool) -> bool {
         for &print in &*check.prints.0 {
             let takers = self.prints.entry(print).or_default();
@@ -123,7 +123,7 @@ impl Here {
         self.requests.get(&number).is_some_and(|is_contested| *is_contested)
     }
 
-    /// It is told to Redis what became of a request.
+    /// Redis knows what became of a request.
     pub(crate) fn end(&mut self, release: &Release) {
         if self.requests.remove(&release.number).is_none() {
             return; // it had no answer, and was never taken
@@ -147,14 +147,14 @@ impl Release {
     }
 }
 
-impl Taken {
+impl Reservation {
     pub(super) fn new(asking: mpsc::UnboundedSender<Ask>, release: Release) -> Self {
         let release = Some(release).filter(|release| !release.prints.is_empty());
         Self { asking, release }
     }
 
     /// From now on they may be published.
-    pub(crate) fn goes_on(&mut self) {
+    pub(crate) fn may_publish(&mut self) {
         if let Some(release) = &mut self.release {
             release.fate = Fate::Unknown;
         }
@@ -168,12 +168,12 @@ impl Taken {
     }
 
     /// All of them are durable: those that were marked now, and those that were before.
-    pub fn are_durable(mut self) {
+    pub fn mark_durable(mut self) {
         self.end(Fate::Durable);
     }
 
     /// None of them was published.
-    pub fn are_unused(mut self) {
+    pub fn release(mut self) {
         self.end(Fate::Unused);
     }
 
@@ -184,7 +184,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(Release { fate, .. }) = self.release {
             self.end(fate);
@@ -238,7 +238,7 @@ fn print(id: &Uuid) -> u64 {
     high.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ low
 }
 
-impl Entry {
+impl Reserved {
     /// Nobody will say what became of it.
     pub(crate) fn ends_unknown(self, project_id: ProjectId, bucket: i64) -> Release {
         let Self { number, prints, .. } = self;
@@ -246,28 +246,28 @@ impl Entry {
     }
 }
 
-/// Asks how many prints are in doubt, and what other instances have under way. The keys are those of the instances, which is kept
+/// Asks how many prints are in doubt, and which reservations other instances have. The keys are those of the instances, which is kept
 /// for so many seconds, and of the prints in doubt.
 pub(crate) fn ask_beside(pipeline: &mut Pipeline, keys: &[String; 3], instance: Instance, kept: i64) {
     pipeline.cmd("EVAL").arg(BESIDE).arg(keys.len()).arg(keys).arg(instance.to_string()).arg(kept);
 }
 
 /// Reads what is answered to it: numbers, and what [`Prints::entry`] has made.
-pub(crate) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Entry> {
+pub(crate) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Reserved> {
     let read = |(number, entry): (Vec<u8>, Vec<u8>)| {
         let mut numbers = entry.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
         let since = DateTime::from_timestamp(numbers.next()?.cast_signed(), 0)?;
-        Some(Entry { number: Uuid::from_slice(&number).ok()?, since, prints: Prints(numbers.collect()) })
+        Some(Reserved { number: Uuid::from_slice(&number).ok()?, since, prints: Prints(numbers.collect()) })
     };
     entries.into_iter().filter_map(read).collect()
 }
 
-pub(crate) fn prints(entries: &[Entry]) -> HashSet<u64, RandomState> {
+pub(crate) fn prints(entries: &[Reserved]) -> HashSet<u64, RandomState> {
     entries.iter().flat_map(|entry| &*entry.prints.0).copied().collect()
 }
 
 /// Those whose requests are dead.
-pub(crate) fn orphans(entries: Vec<Entry>, now: DateTime<Utc>) -> impl Iterator<Item = Entry> {
+pub(crate) fn orphans(entries: Vec<Reserved>, now: DateTime<Utc>) -> impl Iterator<Item = Reserved> {
     entries.into_iter().filter(move |entry| now - entry.since > LONGEST)
 }
 
@@ -311,22 +311,22 @@ mod tests {
     }
 
     #[test]
-    fn who_shares_an_id_with_another_request_is_told_so_until_that_has_ended() {
-        let mut here = Here::default();
+    fn an_id_is_contested_until_the_other_request_that_has_it_ends() {
+        let mut own = OwnRequests::default();
         let (first, second, third) = (check(1, &[10, 11]), check(2, &[11, 12]), check(3, &[10]));
-        assert!(!here.take(&first, false));
-        assert!(here.take(&second, false));
-        assert!(here.is_contested(second.number) && !here.is_contested(first.number));
-        here.end(&release(&third)); // it was never taken
-        here.end(&release(&first));
-        assert!(!here.take(&third, false));
-        assert!(here.take(&check(4, &[12]), false));
-        assert!(here.take(&check(5, &[13]), true), "what others have is contested too");
+        assert!(!own.take(&first, false));
+        assert!(own.take(&second, false));
+        assert!(own.is_contested(second.number) && !own.is_contested(first.number));
+        own.end(&release(&third)); // it was never taken
+        own.end(&release(&first));
+        assert!(!own.take(&third, false));
+        assert!(own.take(&check(4, &[12]), false));
+        assert!(own.take(&check(5, &[13]), true), "what others have is contested too");
         for number in 2..=5 {
             let ids: &[u128] = [[11, 12].as_slice(), &[10], &[12], &[13]][number - 2];
-            here.end(&release(&check(number as u128, ids)));
+            own.end(&release(&check(number as u128, ids)));
         }
-        assert!(here.requests.is_empty() && here.prints.is_empty());
+        assert!(own.requests.is_empty() && own.prints.is_empty());
     }
 
     #[test]
@@ -339,11 +339,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_for_too_long_is_an_orphan() {
+    fn what_is_reserved_for_too_long_is_an_orphan() {
         let now = Utc::now();
         let (young, old) = (check(1, &[10]), check(2, &[11, 12]));
         let entries = vec![entry(&young, now), entry(&old, now - LONGEST - TimeDelta::seconds(2))];
-        let found: Vec<Entry> = orphans(read(entries), now).collect();
+        let found: Vec<Reserved> = orphans(read(entries), now).collect();
         assert_eq!(found.iter().map(|entry| entry.number).collect::<Vec<_>>(), [old.number]);
         assert_eq!(prints(&found), old.prints.0.iter().copied().collect());
     }
