@@ -31,7 +31,7 @@ const STREAM: &str = "weir-bench-bound";
 #[derive(Args)]
 pub(crate) struct Options {
     /// What the handler does before it answers
-    work: Work,
+    work: Handling,
     #[command(flatten)]
     http: Http,
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Work {
+enum Handling {
     /// Parses the body, borrowed
     Parse,
     /// The same, publishes the body as one message as it is, and waits for the stream's ack
@@ -51,12 +51,12 @@ enum Work {
 #[derive(Deserialize)]
 struct Events<'b> {
     #[serde(borrow)]
-    events: Vec<Sent<'b>>,
+    events: Vec<BoundEvent<'b>>,
 }
 
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "it is parsed, which is all that is measured")]
-struct Sent<'b> {
+struct BoundEvent<'b> {
     event_id: &'b str,
     user_id: &'b str,
     event_type: &'b str,
@@ -76,8 +76,8 @@ async fn serve(Options { work, http, nats, stream }: Options) -> anyhow::Result<
         .await
         .with_context(|| format!("cannot listen on {}", http.http_addr))?;
     match work {
-        Work::Parse => server::serve(listener, route(None), &http, ending).await?,
-        Work::Publish => {
+        Handling::Parse => server::serve(listener, route(None), &http, ending).await?,
+        Handling::Publish => {
             let context = create_stream(&nats, &stream).await?;
             server::serve(listener, route(Some(context.clone())), &http, ending).await?;
             context.delete_stream(STREAM).await?;
@@ -128,6 +128,6 @@ fn parse(body: &Bytes) -> serde_json::Result<usize> {
     if body.starts_with(br#"{"events""#) {
         Ok(serde_json::from_slice::<Events<'_>>(body)?.events.len())
     } else {
-        serde_json::from_slice::<Sent<'_>>(body).map(|_| 1)
+        serde_json::from_slice::<BoundEvent<'_>>(body).map(|_| 1)
     }
 }

@@ -11,7 +11,7 @@ use futures::future;
 use serde::Serialize;
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
-use crate::event::{Event, SHAPES, mix};
+use crate::event::{BenchEvent, SHAPES, mix};
 
 /// Microseconds from 1970 to 2000, where PostgreSQL's time begins.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -36,14 +36,14 @@ pub(crate) struct Options {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Report {
+pub(crate) struct CopyReport {
     rows: u64,
     seconds: f64,
     rows_per_second: f64,
 }
 
 #[tokio::main]
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &Options) -> anyhow::Result<CopyReport> {
     let Options { rows, batch, users, .. } = *options;
     // All of it before the clock starts: only PostgreSQL is measured.
     let base = mix(Utc::now().timestamp_micros().cast_unsigned());
@@ -65,7 +65,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         copied?;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Ok(Report { rows, seconds, rows_per_second: rows as f64 / seconds })
+    Ok(CopyReport { rows, seconds, rows_per_second: rows as f64 / seconds })
 }
 
 async fn copy(mut session: PgConnection, batches: Vec<Bytes>) -> anyhow::Result<()> {
@@ -91,7 +91,7 @@ fn statement(base: u64, numbers: std::ops::Range<u64>, users: u32) -> Bytes {
     for (number, (event_type, properties)) in numbers.zip(SHAPES.iter().cycle()) {
         // A millisecond for a hundred events: as many as arrive in one at the rates that are measured.
         let occurred_at = (now / 1000) + (number / 100).cast_signed();
-        let event = Event { number: base.wrapping_add(number), occurred_at: occurred_at + EPOCH / 1000 };
+        let event = BenchEvent { number: base.wrapping_add(number), occurred_at: occurred_at + EPOCH / 1000 };
         let user_no = event.user(users) + 1;
         bytes.extend(7_i16.to_be_bytes());
         field(&mut bytes, &[&(occurred_at * 1000).to_be_bytes()]);

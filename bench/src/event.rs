@@ -17,14 +17,14 @@ pub(crate) const SHAPES: [(&str, &str); 8] = [
 ];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Event {
+pub(crate) struct BenchEvent {
     /// Different for each event of a run, and most likely of all runs.
     pub number: u64,
     /// Milliseconds since 1970.
     pub occurred_at: i64,
 }
 
-impl Event {
+impl BenchEvent {
     /// A UUIDv7 (RFC 9562): the time, then what looks random and is different for each number.
     pub fn id(self) -> Uuid {
         let mixed = mix(self.number);
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn ids_are_different_and_of_version_7_and_tell_the_time() {
-        let event = |number| Event { number, occurred_at: 1_772_445_600_123 };
+        let event = |number| BenchEvent { number, occurred_at: 1_772_445_600_123 };
         let ids: HashSet<Uuid> = (0..10_000).map(|number| event(number).id()).collect();
         assert_eq!(ids.len(), 10_000);
         for id in ids {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn half_of_the_events_are_of_a_quarter_of_the_users() {
-        let users = (0..10_000).map(|number| Event { number, occurred_at: 0 }.user(1_000));
+        let users = (0..10_000).map(|number| BenchEvent { number, occurred_at: 0 }.user(1_000));
         let (busy, others): (Vec<u32>, Vec<u32>) = users.partition(|user| *user < 250);
         assert!((4_800..5_200).contains(&busy.len()), "{} and {}", busy.len(), others.len());
         assert!(others.iter().all(|user| *user < 1_000));

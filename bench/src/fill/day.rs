@@ -22,9 +22,8 @@ const HOURS: [u32; 24] =
 /// One event in so many is of no user.
 const OF_NO_USER: u32 = 100;
 
-#[expect(clippy::struct_field_names, reason = "the names of the columns")]
 #[derive(Clone, Copy)]
-pub(super) struct Event {
+pub(super) struct FilledEvent {
     /// From midnight on.
     pub time: u32,
     /// The user's index; absent: an event of no user.
@@ -34,7 +33,7 @@ pub(super) struct Event {
     pub path: u16,
 }
 
-impl Event {
+impl FilledEvent {
     pub fn occurred_at(&self, midnight: DateTime<Utc>) -> DateTime<Utc> {
         midnight + TimeDelta::milliseconds(self.time.into())
     }
@@ -48,7 +47,7 @@ pub(super) fn events(
     day: usize,
     count: usize,
     random: &mut ChaCha8Rng,
-) -> Vec<Event> {
+) -> Vec<FilledEvent> {
     let hours = WeightedIndex::new(HOURS).expect("weights");
     let time = |random: &mut ChaCha8Rng| {
         u32::try_from(hours.sample(random)).expect("an hour") * HOUR + random.random_range(0..HOUR)
@@ -57,7 +56,7 @@ pub(super) fn events(
     let mut begin = |users: &mut dyn Iterator<Item = usize>, event_type, random: &mut ChaCha8Rng| {
         for user in users {
             let user = Some(u32::try_from(user).expect("user numbers are 32 bits"));
-            events.push(Event { time: time(random), user, event_type, path: catalogue.path(random) });
+            events.push(FilledEvent { time: time(random), user, event_type, path: catalogue.path(random) });
         }
     };
     let returning = population.returning(day, random);
@@ -68,7 +67,7 @@ pub(super) fn events(
         let path = catalogue.path(random);
         if sessions == 0 || random.random_ratio(1, OF_NO_USER) {
             let event_type = EventType::JobFinished;
-            events.push(Event { time: time(random), user: None, event_type, path });
+            events.push(FilledEvent { time: time(random), user: None, event_type, path });
             continue;
         }
         // The third power: who is most loyal does most.
@@ -77,7 +76,7 @@ pub(super) fn events(
         let session = events[((place * sessions as f32) as usize).min(sessions - 1)];
         let later = session.time + random.random_range(0..HOUR);
         let event_type = catalogue.event_type(random);
-        events.push(Event { time: later.min(WHOLE - 1), user: session.user, event_type, path });
+        events.push(FilledEvent { time: later.min(WHOLE - 1), user: session.user, event_type, path });
     }
     events.sort_unstable_by_key(|event| event.time);
     events

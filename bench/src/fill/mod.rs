@@ -29,7 +29,7 @@ use weir::{
     },
 };
 
-use self::{catalogue::Catalogue, day::Event, population::Population};
+use self::{catalogue::Catalogue, day::FilledEvent, population::Population};
 
 /// Rows that are sent together.
 const ROWS: usize = 20_000;
@@ -67,7 +67,7 @@ pub(crate) struct Options {
 }
 
 #[tokio::main]
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &Options) -> anyhow::Result<FillReport> {
     ensure!(
         options.users > 0 && options.users * 8 <= options.events,
         "expected at most an eighth as many users as events"
@@ -109,12 +109,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     let roll_up_seconds = begun.elapsed().as_secs_f64();
     // As the database does by itself, but later.
     sqlx::query("vacuum (analyze) users, events, activity").execute(&fill.pool).await?;
-    Ok(Report { events: options.events, first_day, last_day, fill_seconds, roll_up_seconds })
+    Ok(FillReport { events: options.events, first_day, last_day, fill_seconds, roll_up_seconds })
 }
 
 /// What was filled.
 #[derive(Serialize)]
-pub(crate) struct Report {
+pub(crate) struct FillReport {
     events: usize,
     first_day: NaiveDate,
     last_day: NaiveDate,
@@ -177,7 +177,7 @@ impl Fill {
         &self,
         connection: &mut PgConnection,
         midnight: DateTime<Utc>,
-        events: &[Event],
+        events: &[FilledEvent],
         random: &mut ChaCha8Rng,
     ) -> anyhow::Result<()> {
         let mut transaction = connection.begin().await?;
@@ -207,7 +207,7 @@ impl Fill {
         Ok(())
     }
 
-    fn properties(&self, event: &Event) -> &str {
+    fn properties(&self, event: &FilledEvent) -> &str {
         match event.user {
             Some(user) => self.catalogue.properties(self.population.user(user as usize).traits, event.path),
             None => "{}",

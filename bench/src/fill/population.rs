@@ -12,14 +12,14 @@ const OF_DAYS: u64 = 1;
 pub(super) struct Population {
     seed: u64,
     first_day: NaiveDate,
-    users: Vec<User>,
+    users: Vec<FilledUser>,
     /// How many users have arrived by the end of each day; the numbers of users count up in this order.
     arrived: Vec<usize>,
     /// Share of all events that each day has.
     shares: Vec<f64>,
 }
 
-pub(super) struct User {
+pub(super) struct FilledUser {
     /// The probability of coming back on the day after the first.
     loyalty: f32,
     pub traits: Trait,
@@ -36,9 +36,9 @@ impl Population {
         let user = |_| {
             // The sixth power: more than half of the users never come back, and one in a hundred comes almost daily.
             let loyalty = random.random::<f32>().powi(6);
-            User { loyalty, traits: catalogue.traits(&mut random) }
+            FilledUser { loyalty, traits: catalogue.traits(&mut random) }
         };
-        let users: Vec<User> = (0..count).map(user).collect();
+        let users: Vec<FilledUser> = (0..count).map(user).collect();
         let mut population = Self { seed, first_day, users, arrived: Vec::new(), shares: Vec::new() };
 
         // A project begins with users whom it had before, and grows.
@@ -106,7 +106,7 @@ impl Population {
         returning
     }
 
-    pub fn user(&self, index: usize) -> &User {
+    pub fn user(&self, index: usize) -> &FilledUser {
         &self.users[index]
     }
 

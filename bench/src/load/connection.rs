@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     stream: TcpStream,
     /// What was read of the answer.
     read: Vec<u8>,
@@ -16,13 +16,13 @@ pub(super) struct Connection {
 
 /// What a server says to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct ServerAnswer {
     pub status: u16,
     pub accepted: u64,
     pub duplicates: u64,
 }
 
-impl Answer {
+impl ServerAnswer {
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -31,7 +31,7 @@ impl Answer {
 /// The answer to a batch, or to an event that was sent by itself.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Taken {
+enum AnswerBody {
     Batch { accepted: u64, duplicates: u64 },
     Single { status: Status },
 }
@@ -43,7 +43,7 @@ enum Status {
     Duplicate,
 }
 
-impl Connection {
+impl ClientConnection {
     pub async fn open(target: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(target).await?;
         stream.set_nodelay(true)?;
@@ -51,7 +51,7 @@ impl Connection {
     }
 
     /// Sends a request, and waits for the whole answer.
-    pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
+    pub async fn exchange(&mut self, request: &[u8]) -> io::Result<ServerAnswer> {
         self.stream.write_all(request).await?;
         self.read.clear();
         loop {
@@ -66,7 +66,7 @@ impl Connection {
 }
 
 /// Nothing, if more is to come.
-fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
+fn parse(bytes: &[u8]) -> io::Result<Option<ServerAnswer>> {
     let invalid = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Response::new(&mut headers);
@@ -79,14 +79,14 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
     let Some(body) = bytes.get(body_at..body_at + length) else { return Ok(None) };
     let status = head.code.ok_or_else(|| invalid("an answer without status"))?;
     if !(200..300).contains(&status) {
-        return Ok(Some(Answer { status, accepted: 0, duplicates: 0 }));
+        return Ok(Some(ServerAnswer { status, accepted: 0, duplicates: 0 }));
     }
     let (accepted, duplicates) = match serde_json::from_slice(body)? {
-        Taken::Batch { accepted, duplicates } => (accepted, duplicates),
-        Taken::Single { status: Status::Accepted } => (1, 0),
-        Taken::Single { status: Status::Duplicate } => (0, 1),
+        AnswerBody::Batch { accepted, duplicates } => (accepted, duplicates),
+        AnswerBody::Single { status: Status::Accepted } => (1, 0),
+        AnswerBody::Single { status: Status::Duplicate } => (0, 1),
     };
-    Ok(Some(Answer { status, accepted, duplicates }))
+    Ok(Some(ServerAnswer { status, accepted, duplicates }))
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
         for end in 0..bytes.len() {
             assert_eq!(parse(&bytes.as_bytes()[..end]).unwrap(), None);
         }
-        let answer = Answer { status: 202, accepted: 97, duplicates: 2 };
+        let answer = ServerAnswer { status: 202, accepted: 97, duplicates: 2 };
         assert_eq!(parse(bytes.as_bytes()).unwrap(), Some(answer));
     }
 

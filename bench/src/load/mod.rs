@@ -19,13 +19,13 @@ use chrono::Utc;
 use clap::Args;
 
 use self::{
-    connection::Connection,
+    connection::ClientConnection,
     pace::Pace,
-    request::Request,
-    source::Source,
-    tally::{Report, Sent, Tally},
+    request::RequestTemplate,
+    source::EventSource,
+    tally::{LoadReport, SentRequest, Tally},
 };
-use crate::event::Event;
+use crate::event::BenchEvent;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -66,17 +66,17 @@ struct Shared<'o> {
     options: &'o Options,
     keys: Vec<String>,
     pace: Pace,
-    source: RefCell<Source>,
+    source: RefCell<EventSource>,
     tally: RefCell<Tally>,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<LoadReport> {
     ensure!(options.rate.is_none_or(|rate| rate > 0.0), "--rate: expected more than 0");
     let keys = keys(&options.keys)?;
     let pace = Pace::start(options.warm_up, options.duration, options.requests, options.rate);
     let shared = Shared {
         options,
-        source: RefCell::new(Source::new(keys.len(), options.duplicates)),
+        source: RefCell::new(EventSource::new(keys.len(), options.duplicates)),
         tally: RefCell::new(Tally::new(pace.measured_from())),
         pace,
         keys,
@@ -92,18 +92,20 @@ impl Shared<'_> {
     async fn send(&self, number: usize) -> anyhow::Result<()> {
         let options = self.options;
         let target = options.target[number % options.target.len()];
-        let open =
-            async || Connection::open(target).await.with_context(|| format!("nobody listens at {target}"));
+        let open = async || {
+            ClientConnection::open(target).await.with_context(|| format!("nobody listens at {target}"))
+        };
         let mut connection = open().await?;
-        let mut request = Request::new(self.keys[0].len(), options.events.into(), number);
-        let mut events = vec![Event::default(); options.events.into()];
-        while let Some(turn) = self.pace.next().await {
-            let project = turn.number % self.keys.len();
-            let repeated = self.source.borrow_mut().choose(project, Utc::now(), turn.measured, &mut events);
+        let mut request = RequestTemplate::new(self.keys[0].len(), options.events.into(), number);
+        let mut events = vec![BenchEvent::default(); options.events.into()];
+        while let Some(due_request) = self.pace.next().await {
+            let project = due_request.number % self.keys.len();
+            let repeated =
+                self.source.borrow_mut().choose(project, Utc::now(), due_request.measured, &mut events);
             let bytes = request.fill(&self.keys[project], &events, options.users);
-            let sent = Sent::now(turn, events.len(), repeated);
+            let sent = SentRequest::now(due_request, events.len(), repeated);
             let answer = connection.exchange(bytes).await;
-            if answer.as_ref().is_ok_and(connection::Answer::is_success) {
+            if answer.as_ref().is_ok_and(connection::ServerAnswer::is_success) {
                 self.source.borrow_mut().remember(project, &events[repeated..]);
             }
             self.tally.borrow_mut().add(&sent, answer.as_ref().ok());

@@ -29,7 +29,7 @@ pub(super) struct Pace {
 
 /// A request that is to be sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
+pub(super) struct DueRequest {
     pub number: usize,
     pub due: Instant,
     /// It is no warm-up.
@@ -50,7 +50,7 @@ impl Pace {
     }
 
     /// Waits for the next request; nothing, if there is none any more.
-    pub async fn next(&self) -> Option<Turn> {
+    pub async fn next(&self) -> Option<DueRequest> {
         let due = match &self.due {
             Some(due) => due.lock().await.recv().await?,
             None => Some(Instant::now()).filter(|now| *now < self.end)?,
@@ -61,7 +61,7 @@ impl Pace {
         }
         let number = self.begun.get();
         self.begun.set(number + 1);
-        Some(Turn { number, due, measured })
+        Some(DueRequest { number, due, measured })
     }
 }
 

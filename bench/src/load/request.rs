@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 
-use crate::event::{Event, SHAPES};
+use crate::event::{BenchEvent, SHAPES};
 
 const UUID: usize = 36;
 const USER: usize = "user_00000000".len();
@@ -10,15 +10,15 @@ const SECOND: usize = "2026-03-02T10:00:00".len();
 const TIME: usize = SECOND + ".123Z".len();
 
 /// A request with places for what is different each time.
-pub(super) struct Request {
+pub(super) struct RequestTemplate {
     bytes: Vec<u8>,
     key_at: usize,
-    places: Vec<Places>,
+    places: Vec<FieldOffsets>,
     clock: Clock,
 }
 
 /// Where an event's parts begin.
-struct Places {
+struct FieldOffsets {
     id: usize,
     user: usize,
     time: usize,
@@ -31,7 +31,7 @@ struct Clock {
     text: String,
 }
 
-impl Request {
+impl RequestTemplate {
     /// For a key of so many bytes and so many events, whose shapes begin with the one of that number.
     pub fn new(key_length: usize, events: usize, first_shape: usize) -> Self {
         let mut body = String::new();
@@ -54,7 +54,7 @@ impl Request {
             let user = place(r#"","user_id":""#, USER);
             let time = place(&format!(r#"","event_type":"{event_type}","occurred_at":""#), TIME);
             body.extend([r#"","properties":"#, properties, "}"]);
-            places.push(Places { id, user, time });
+            places.push(FieldOffsets { id, user, time });
         }
         body.push_str(if events > 1 { "]}" } else { "" });
         let before_key = format!(
@@ -64,7 +64,7 @@ impl Request {
         );
         let key_at = before_key.len();
         let body_at = key_at + key_length + 4;
-        for Places { id, user, time } in &mut places {
+        for FieldOffsets { id, user, time } in &mut places {
             for at in [id, user, time] {
                 *at += body_at;
             }
@@ -74,7 +74,7 @@ impl Request {
     }
 
     /// The request with this key and these events, as many as it has places.
-    pub fn fill(&mut self, key: &str, events: &[Event], users: u32) -> &[u8] {
+    pub fn fill(&mut self, key: &str, events: &[BenchEvent], users: u32) -> &[u8] {
         self.bytes[self.key_at..][..key.len()].copy_from_slice(key.as_bytes());
         for (event, places) in events.iter().zip(&self.places) {
             event.id().hyphenated().encode_lower(&mut self.bytes[places.id..]);
@@ -129,9 +129,9 @@ mod tests {
 
     #[test]
     fn a_batch_is_filled_and_filled_again() {
-        let mut request = Request::new(3, 9, 1);
+        let mut request = RequestTemplate::new(3, 9, 1);
         for (number, millis) in [(1, 1_772_445_600_123), (2, 1_772_445_599_999), (3, 1_772_445_599_999)] {
-            let event = Event { number, occurred_at: millis };
+            let event = BenchEvent { number, occurred_at: millis };
             let bytes = request.fill("key", &[event; 9], 1_000);
             assert!(std::str::from_utf8(bytes).unwrap().contains("X-API-Key: key\r\n"));
             let body = body(bytes);
@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn an_event_by_itself_is_the_body_and_has_the_size_that_it_should_have() {
         for (shape, (event_type, _)) in SHAPES.iter().enumerate() {
-            let mut request = Request::new(1, 1, shape);
-            let bytes = request.fill("k", &[Event { number: 1, occurred_at: 0 }], 1_000);
+            let mut request = RequestTemplate::new(1, 1, shape);
+            let bytes = request.fill("k", &[BenchEvent { number: 1, occurred_at: 0 }], 1_000);
             assert_eq!(body(bytes)["event_type"], *event_type);
             let length = bytes.len() - bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() - 4;
             assert!((200..=220).contains(&length), "{length}");

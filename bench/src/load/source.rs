@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::event::{Event, mix};
+use crate::event::{BenchEvent, mix};
 
 /// Accepted events that are remembered, of all projects together, and of one at least.
 const REMEMBERED: usize = 1 << 20;
 const REMEMBERED_OF_PROJECT: usize = 1_000;
 
-pub(super) struct Source {
+pub(super) struct EventSource {
     /// The number of the next new event.
     next: u64,
     draws: u64,
@@ -22,12 +22,12 @@ pub(super) struct Source {
 /// The latest events of a project.
 #[derive(Default)]
 struct Ring {
-    events: Vec<Event>,
+    events: Vec<BenchEvent>,
     /// Where the next one goes, once it is full.
     next: usize,
 }
 
-impl Source {
+impl EventSource {
     pub fn new(projects: usize, duplicates: u8) -> Self {
         let now = Utc::now().timestamp_micros().cast_unsigned();
         Self {
@@ -46,7 +46,7 @@ impl Source {
         project: usize,
         now: DateTime<Utc>,
         may_repeat: bool,
-        events: &mut [Event],
+        events: &mut [BenchEvent],
     ) -> usize {
         let repeated = if may_repeat { self.repeated(project, events.len()) } else { 0 };
         let (again, new) = events.split_at_mut(repeated);
@@ -57,14 +57,14 @@ impl Source {
         }
         let now = now.timestamp_millis();
         for (ago, event) in (0..).zip(new.iter_mut().rev()) {
-            *event = Event { number: self.next, occurred_at: now - ago };
+            *event = BenchEvent { number: self.next, occurred_at: now - ago };
             self.next = self.next.wrapping_add(1);
         }
         repeated
     }
 
     /// Events that were accepted.
-    pub fn remember(&mut self, project: usize, events: &[Event]) {
+    pub fn remember(&mut self, project: usize, events: &[BenchEvent]) {
         if self.duplicates == 0 {
             return;
         }
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn the_share_of_repeated_events_holds_on_average_and_none_repeats_within_a_request() {
         for (share, size) in [(0, 100), (1, 1), (1, 100), (1, 50), (100, 100)] {
-            let mut source = Source::new(2, share);
-            let mut events = vec![Event::default(); size];
+            let mut source = EventSource::new(2, share);
+            let mut events = vec![BenchEvent::default(); size];
             let (mut repeated, mut accepted) = (0, HashSet::new());
             for request in 0..2_000 {
                 let again = source.choose(1, Utc::now(), request >= 1_000, &mut events);

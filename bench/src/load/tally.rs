@@ -8,24 +8,24 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::{connection::Answer, pace::Turn};
+use super::{connection::ServerAnswer, pace::DueRequest};
 
 /// Bounds of a latency, in microseconds, and its significant digits.
 const LONGEST: u64 = 120_000_000;
 const DIGITS: u8 = 3;
 
 /// A request that was sent.
-pub(super) struct Sent {
-    turn: Turn,
+pub(super) struct SentRequest {
+    due_request: DueRequest,
     at: Instant,
     events: u64,
     /// Of these, the ones that were accepted before.
     repeated: u64,
 }
 
-impl Sent {
-    pub fn now(turn: Turn, events: usize, repeated: usize) -> Self {
-        Self { turn, at: Instant::now(), events: events as u64, repeated: repeated as u64 }
+impl SentRequest {
+    pub fn now(due_request: DueRequest, events: usize, repeated: usize) -> Self {
+        Self { due_request, at: Instant::now(), events: events as u64, repeated: repeated as u64 }
     }
 }
 
@@ -67,7 +67,7 @@ struct InAll {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Report {
+pub(crate) struct LoadReport {
     #[serde(flatten)]
     measured: Measured,
     in_all: InAll,
@@ -104,20 +104,20 @@ impl Tally {
     }
 
     /// A request was answered just now, or its connection broke.
-    pub fn add(&mut self, sent: &Sent, answer: Option<&Answer>) {
-        let Sent { turn, at, events, repeated } = *sent;
+    pub fn add(&mut self, sent: &SentRequest, answer: Option<&ServerAnswer>) {
+        let SentRequest { due_request, at, events, repeated } = *sent;
         let success = answer.filter(|answer| answer.is_success());
         let rejected = success.map_or(0, |answer| events - answer.accepted - answer.duplicates);
         self.in_all.stored_at_most += events - repeated;
         if success.is_some() {
             self.in_all.stored_at_least += events - repeated - rejected;
         }
-        if !turn.measured {
+        if !due_request.measured {
             return;
         }
         self.last_answer = Instant::now();
-        self.latencies.saturating_record(micros(self.last_answer - turn.due));
-        self.waits.saturating_record(micros(at - turn.due));
+        self.latencies.saturating_record(micros(self.last_answer - due_request.due));
+        self.waits.saturating_record(micros(at - due_request.due));
         let measured = &mut self.measured;
         measured.requests += 1;
         measured.events += events;
@@ -131,11 +131,11 @@ impl Tally {
         }
     }
 
-    pub fn report(self) -> Report {
+    pub fn report(self) -> LoadReport {
         let seconds = (self.last_answer - self.measured_from).as_secs_f64();
         let Measured { requests, accepted, duplicates, .. } = self.measured;
         let per_second = |number: u64| if seconds > 0.0 { number as f64 / seconds } else { 0.0 };
-        Report {
+        LoadReport {
             requests_per_second: per_second(requests),
             events_per_second: per_second(accepted + duplicates),
             measured: self.measured,
