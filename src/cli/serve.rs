@@ -41,7 +41,7 @@ pub(super) struct Options {
     #[command(flatten)]
     limits: config::Limits,
     #[command(flatten)]
-    retention: config::Retention,
+    retention: config::EventRetention,
     #[command(flatten)]
     rates: config::Rates,
     #[command(flatten)]

@@ -247,7 +247,7 @@ pub struct Limits {
 impl Limits {
     /// These, without events that would not be kept.
     #[must_use]
-    pub fn within(self, retention: &Retention) -> Self {
+    pub fn within(self, retention: &EventRetention) -> Self {
         match retention.event_retention {
             Duration::ZERO => self,
             kept => Self { max_event_age: self.max_event_age.min(kept), ..self },
@@ -258,7 +258,7 @@ impl Limits {
 /// How long events are kept.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Retention")]
-pub struct Retention {
+pub struct EventRetention {
     /// Age at which events are dropped, about a week later; what was counted of them stays. Older ones are refused. 0s keeps
     /// them for ever
     #[arg(long, env = "WEIR_EVENT_RETENTION", default_value = "0s", value_parser = duration)]
@@ -268,7 +268,7 @@ pub struct Retention {
 /// How the consumer writes to the database.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Writing")]
-pub struct Writing {
+pub struct Storing {
     #[command(flatten)]
     pub deduplication: Deduplication,
     /// Transactions that are written side by side

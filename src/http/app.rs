@@ -14,8 +14,8 @@ use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use super::{
     cors,
-    extract::{auth::Gate, body::BodyLimits, receiver::Receiver},
-    openapi::{self, known::Known},
+    extract::{auth::Authenticator, body::BodyLimits, receiver::Receiver},
+    openapi::{self, known::KnownPaths},
     respond::{
         problem::{Code, Problem},
         warnings,
@@ -57,8 +57,8 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
 }
 
-type Counts = (CountApi, PagesApi);
-type Operations = (EventsApi, UsersApi, MergesApi, Statistics, Counts, EarlierApi, OperationApi);
+type CountApis = (CountApi, PagesApi);
+type Operations = (EventsApi, UsersApi, MergesApi, Statistics, CountApis, EarlierApi, OperationApi);
 type Statistics =
     (ActiveUsersApi, TopEventsApi, TimeseriesApi, RetentionApi, FunnelApi, StickinessApi, LifecycleApi);
 
@@ -73,7 +73,7 @@ pub fn openapi() -> String {
 /// The whole interface. Must be called in a runtime.
 pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let Parts { pool, reader, stream, ingest, admission, http, metrics } = parts;
-    let gate = Gate::new(Keys::new(pool.clone()), &ingest.rates, &http);
+    let authenticator = Authenticator::new(Keys::new(pool.clone()), &ingest.rates, &http);
     let (deduplicator, event_types) = (ingest.deduplicator.clone(), ingest.event_types.clone());
     let limits = BodyLimits::new(&ingest.limits, &http);
     let receiver = Receiver { ingest, admission, limits };
@@ -97,7 +97,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let service = openapi::service(operations);
     let spec = service.spec();
     let document = openapi::complete(&spec);
-    let known = Arc::new(Known::from_document(&document));
+    let known = Arc::new(KnownPaths::from_document(&document));
     let json = serde_json::to_string_pretty(&document).expect("a document can be written");
     let yaml = serde_yaml_ng::to_string(&document).expect("a document can be written");
     let swagger = openapi::page(&service.swagger_ui_html(), &spec, document);
@@ -106,7 +106,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
         .at("/openapi.json", openapi::page::page("application/json", json))
         .at("/openapi.yaml", openapi::page::page("application/yaml", yaml))
         .nest("/", service)
-        .data(gate)
+        .data(authenticator)
         .around(move |endpoint, request| handle(endpoint, request, known.clone(), event_types.clone()))
 }
 
@@ -115,7 +115,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
 async fn handle<E: Endpoint>(
     endpoint: Arc<E>,
     mut request: Request,
-    known: Arc<Known>,
+    known: Arc<KnownPaths>,
     event_types: EventTypes,
 ) -> poem::Result<Response> {
     let begun = Instant::now();

@@ -28,17 +28,17 @@ const PAUSE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct EventTypes {
     pool: PgPool,
-    projects: Cache<ProjectId, Arc<RwLock<Known>>>,
+    projects: Cache<ProjectId, Arc<RwLock<KnownTypes>>>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownTypes {
     event_types: HashSet<Box<str>>,
-    paused: Option<(Pause, Instant)>,
+    paused: Option<(PauseReason, Instant)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pause {
+enum PauseReason {
     /// All types of the project are known, and there is room for no more.
     Full,
     /// The database did not answer.
@@ -88,8 +88,8 @@ impl EventTypes {
         };
         match paused {
             _ if unknown.is_empty() => return HashSet::new(),
-            Some((Pause::Full, _)) => return unknown.into_iter().map(Into::into).collect(),
-            Some((Pause::Away, _)) => return HashSet::new(),
+            Some((PauseReason::Full, _)) => return unknown.into_iter().map(Into::into).collect(),
+            Some((PauseReason::Away, _)) => return HashSet::new(),
             None => {}
         }
         let admitted = store::projects::event_types::admit(&self.pool, project_id, &unknown, limit);
@@ -103,13 +103,13 @@ impl EventTypes {
                     .filter(|one| !known.event_types.contains(**one))
                     .map(ToString::to_string)
                     .collect();
-                known.paused = (!beyond.is_empty()).then(|| (Pause::Full, Instant::now()));
+                known.paused = (!beyond.is_empty()).then(|| (PauseReason::Full, Instant::now()));
                 beyond
             }
             Err(error) => {
                 let error = telemetry::chain(&error);
                 warn!(error, "new event types are taken without asking whether there is room for them");
-                known.paused = Some((Pause::Away, Instant::now()));
+                known.paused = Some((PauseReason::Away, Instant::now()));
                 HashSet::new()
             }
         }

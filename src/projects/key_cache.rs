@@ -15,7 +15,7 @@ use crate::{
         key::{Key, KeyHash, KeyKind},
         project::Project,
     },
-    store::{self, StoreError, projects::keys::Held},
+    store::{self, StoreError, projects::keys::StoredKey},
     telemetry,
 };
 
@@ -34,7 +34,7 @@ const WAITING: usize = 10_000;
 
 /// The project of a key, and what the key may do.
 #[derive(Clone)]
-pub struct Holder {
+pub struct Principal {
     pub project: Arc<Project>,
     /// The key's number, by which lists and logs name it.
     pub key_id: i32,
@@ -48,14 +48,14 @@ pub struct Holder {
 /// different, costs the database a bounded number of queries and one connection.
 #[derive(Clone)]
 pub struct Keys {
-    known: Cache<KeyHash, (Holder, Instant)>,
+    known: Cache<KeyHash, (Principal, Instant)>,
     unknown: Cache<KeyHash, ()>,
     lookups: mpsc::Sender<Lookup>,
 }
 
 struct Lookup {
     hash: KeyHash,
-    answer: oneshot::Sender<Result<Option<Holder>, Arc<StoreError>>>,
+    answer: oneshot::Sender<Result<Option<Principal>, Arc<StoreError>>>,
 }
 
 impl Keys {
@@ -70,35 +70,37 @@ impl Keys {
         }
     }
 
-    /// The holder of a key, if it is known and not revoked. While the database is away, what was known of the key holds
+    /// The principal of a key, if it is known and not revoked. While the database is away, what was known of the key holds
     /// on.
-    pub async fn holder(&self, key: &Key) -> Result<Option<Holder>, Arc<StoreError>> {
+    pub async fn principal(&self, key: &Key) -> Result<Option<Principal>, Arc<StoreError>> {
         let hash = key.hash();
         let known = self.known.get(&hash);
         match &known {
-            Some((holder, looked_up)) if looked_up.elapsed() < FRESH => return Ok(Some(holder.clone())),
+            Some((principal, looked_up)) if looked_up.elapsed() < FRESH => {
+                return Ok(Some(principal.clone()));
+            }
             None if self.unknown.contains_key(&hash) => return Ok(None),
             _ => {}
         }
-        let holder = match (self.ask(hash).await, known) {
-            (Ok(holder), _) => holder,
-            (Err(error), Some((holder, _))) => {
+        let principal = match (self.ask(hash).await, known) {
+            (Ok(principal), _) => principal,
+            (Err(error), Some((principal, _))) => {
                 let error = telemetry::chain(&error);
                 warn!(error, "a key cannot be looked up; what was known of it holds on");
-                Some(holder)
+                Some(principal)
             }
             (Err(error), None) => return Err(error),
         };
-        if let Some(holder) = &holder {
-            self.known.insert(hash, (holder.clone(), Instant::now()));
+        if let Some(principal) = &principal {
+            self.known.insert(hash, (principal.clone(), Instant::now()));
         } else {
             self.known.invalidate(&hash);
             self.unknown.insert(hash, ());
         }
-        Ok(holder)
+        Ok(principal)
     }
 
-    async fn ask(&self, hash: KeyHash) -> Result<Option<Holder>, Arc<StoreError>> {
+    async fn ask(&self, hash: KeyHash) -> Result<Option<Principal>, Arc<StoreError>> {
         let timed_out = || Arc::new(StoreError::TimedOut);
         let (answer, answered) = oneshot::channel();
         self.lookups.try_send(Lookup { hash, answer }).map_err(|_| timed_out())?;
@@ -113,10 +115,10 @@ async fn look_up(pool: PgPool, mut waiting: mpsc::Receiver<Lookup>) {
         let hashes: Vec<KeyHash> = batch.iter().map(|lookup| lookup.hash).collect();
         let found = tokio::time::timeout(PATIENCE, store::projects::keys::lookup(&pool, &hashes)).await;
         let found = found.unwrap_or(Err(StoreError::TimedOut)).map_err(Arc::new).map(|found| {
-            let holder = |(hash, Held { project, key_id, kind })| {
-                (hash, Holder { project: Arc::new(project), key_id, kind })
+            let principal = |(hash, StoredKey { project, key_id, kind })| {
+                (hash, Principal { project: Arc::new(project), key_id, kind })
             };
-            found.into_iter().map(holder).collect::<std::collections::HashMap<_, _>>()
+            found.into_iter().map(principal).collect::<std::collections::HashMap<_, _>>()
         });
         for Lookup { hash, answer } in batch.drain(..) {
             // A request that has gone needs no answer.

@@ -15,7 +15,7 @@ use crate::{
         read::{
             active,
             snapshot::Reader,
-            source::{Part, Selection},
+            source::{QueryPart, Selection},
         },
     },
 };
@@ -29,7 +29,7 @@ pub struct Query {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Period {
+pub struct ActivePeriod {
     /// The first day.
     pub period: NaiveDate,
     pub active_users: u64,
@@ -38,12 +38,12 @@ pub struct Period {
 }
 
 impl Query {
-    pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Vec<Period>, StoreError> {
+    pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Vec<ActivePeriod>, StoreError> {
         let today = project.local_date(Utc::now());
         let DayRange { from, to } = self.days;
         let users = self.daily_users(reader, project).await?;
         let periods = stats::active_users::active_users(self.unit, from, to, &users);
-        let period = |(period, users): (NaiveDate, RoaringBitmap)| Period {
+        let period = |(period, users): (NaiveDate, RoaringBitmap)| ActivePeriod {
             period,
             active_users: users.len(),
             complete: self.unit.after(period, 1) <= today,
@@ -58,7 +58,7 @@ impl Query {
         project: &Project,
     ) -> Result<Vec<(NaiveDate, u64)>, StoreError> {
         let Plan { mut snapshot, sources: [source] } =
-            Plan::new(reader, project.id, [Part::of(&self.filter)], false).await?;
+            Plan::new(reader, project.id, [QueryPart::of(&self.filter)], false).await?;
         let selection = Selection { project, filter: &self.filter, source: &source, until: None };
         let counts: BTreeMap<_, _> = active::daily_active_users(&mut snapshot, &selection, self.days).await?;
         Ok(self.days.days().map(|day| (day, counts.get(&day).copied().unwrap_or(0))).collect())
@@ -74,7 +74,7 @@ impl Query {
     async fn daily_users(&self, reader: &Reader, project: &Project) -> Result<DailyUsers, StoreError> {
         let days = self.unit.whole(self.days);
         let Plan { mut snapshot, sources: [source] } =
-            Plan::new(reader, project.id, [Part::of(&self.filter)], false).await?;
+            Plan::new(reader, project.id, [QueryPart::of(&self.filter)], false).await?;
         let selection = Selection { project, filter: &self.filter, source: &source, until: None };
         active::daily_users(&mut snapshot, &selection, days).await
     }

@@ -9,7 +9,7 @@ use crate::{
         read::{
             active,
             snapshot::Reader,
-            source::{Part, Selection},
+            source::{QueryPart, Selection},
         },
     },
 };
@@ -27,7 +27,7 @@ impl Query {
         }
         let reads_events = !active::is_of_whole_days(project, self.time);
         let Plan { mut snapshot, sources: [source] } =
-            Plan::new(reader, project.id, [Part::of(&self.filter)], reads_events).await?;
+            Plan::new(reader, project.id, [QueryPart::of(&self.filter)], reads_events).await?;
         let selection = Selection { project, filter: &self.filter, source: &source, until: None };
         active::count(&mut snapshot, &selection, self.time).await
     }

@@ -44,7 +44,7 @@ pub struct Answer {
 
 /// Which users of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum StepEnd {
     /// Who got there.
     Reached,
     /// Who got there, and no further.
@@ -69,14 +69,14 @@ impl Query {
         reader: &Reader,
         project: &Project,
         step: usize,
-        who: Who,
+        who: StepEnd,
     ) -> Result<RoaringBitmap, StoreError> {
         let funnel = self.count(reader, project).await?;
         let steps = work::long(|| funnel.overall());
         let reached = |step: usize| steps.get(step).map(|step| step.users.clone()).unwrap_or_default();
         Ok(match who {
-            Who::Reached => reached(step),
-            Who::Dropped => reached(step) - reached(step + 1),
+            StepEnd::Reached => reached(step),
+            StepEnd::Dropped => reached(step) - reached(step + 1),
         })
     }
 

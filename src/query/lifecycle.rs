@@ -9,7 +9,7 @@ use crate::{
     model::{project::Project, range::DayRange},
     stats::{
         filter::Filter,
-        lifecycle::{Lifecycle, State, first_day, lifecycle},
+        lifecycle::{Lifecycle, LifecycleState, first_day, lifecycle},
         period::Unit,
     },
     store::{
@@ -17,7 +17,7 @@ use crate::{
         read::{
             active,
             snapshot::Reader,
-            source::{Part, Selection},
+            source::{QueryPart, Selection},
         },
     },
 };
@@ -31,18 +31,22 @@ pub struct Query {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Period {
+pub struct PeriodLifecycle {
     pub users: Lifecycle,
     /// Whether it is over.
     pub complete: bool,
 }
 
 impl Query {
-    pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Vec<Period>, StoreError> {
+    pub async fn answer(
+        &self,
+        reader: &Reader,
+        project: &Project,
+    ) -> Result<Vec<PeriodLifecycle>, StoreError> {
         let today = project.local_date(Utc::now());
         let DayRange { from, to } = self.days;
         let Plan { mut snapshot, sources: [source] } =
-            Plan::new(reader, project.id, [Part::of(&self.filter)], false).await?;
+            Plan::new(reader, project.id, [QueryPart::of(&self.filter)], false).await?;
         let selection = Selection { project, filter: &self.filter, source: &source, until: None };
         let first = first_day(self.unit, from);
         let before = active::users_before(&mut snapshot, &selection, first).await?;
@@ -50,7 +54,8 @@ impl Query {
         let users = active::daily_users(&mut snapshot, &selection, days).await?;
         drop(snapshot);
         let periods = work::long(|| lifecycle(self.unit, from, to, before, &users)).into_iter();
-        let period = |users: Lifecycle| Period { complete: self.unit.after(users.period, 1) <= today, users };
+        let period =
+            |users: Lifecycle| PeriodLifecycle { complete: self.unit.after(users.period, 1) <= today, users };
         Ok(periods.map(period).collect())
     }
 
@@ -59,7 +64,7 @@ impl Query {
         &self,
         reader: &Reader,
         project: &Project,
-        state: State,
+        state: LifecycleState,
     ) -> Result<RoaringBitmap, StoreError> {
         let periods = self.answer(reader, project).await?;
         Ok(periods.into_iter().next().map(|period| period.users.into_users(state)).unwrap_or_default())

@@ -11,7 +11,7 @@ use crate::{
             activity::EventTypeCount,
             pages::{self, PAGE_VIEW, PathViews, Views},
             snapshot::Reader,
-            source::{Part, Selection},
+            source::{QueryPart, Selection},
         },
     },
 };
@@ -35,7 +35,7 @@ pub struct Answer {
 impl Query {
     pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Answer, StoreError> {
         let filter = Filter::default().of_type(PAGE_VIEW);
-        let part = Part { filter: &filter, breakdown: Some(&Breakdown::EventType) };
+        let part = QueryPart { filter: &filter, breakdown: Some(&Breakdown::EventType) };
         // Paths are read from events: they may be longer than what activity knows values by.
         let Plan { mut snapshot, sources: [source] } = Plan::new(reader, project.id, [part], true).await?;
         let time = project.time_of(self.days);

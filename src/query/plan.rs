@@ -6,7 +6,7 @@ use crate::{
         StoreError,
         read::{
             snapshot::{Reader, Snapshot},
-            source::{Part, Source, sources},
+            source::{QueryPart, Source, sources},
         },
     },
 };
@@ -23,7 +23,7 @@ impl<const N: usize> Plan<N> {
     pub(super) async fn new(
         reader: &Reader,
         project_id: ProjectId,
-        parts: [Part<'_>; N],
+        parts: [QueryPart<'_>; N],
         reads_events: bool,
     ) -> Result<Self, StoreError> {
         if reads_events || parts.iter().any(|part| part.needs_events()) {
@@ -45,7 +45,7 @@ impl<const N: usize> Plan<N> {
     async fn of(
         mut snapshot: Snapshot,
         project_id: ProjectId,
-        parts: [Part<'_>; N],
+        parts: [QueryPart<'_>; N],
     ) -> Result<Self, StoreError> {
         let sources = sources(&mut snapshot, project_id, parts).await?;
         Ok(Self { snapshot, sources })

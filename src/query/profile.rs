@@ -27,7 +27,7 @@ pub struct Profile {
     /// Most events first, then by name.
     pub event_types: Vec<profile::OfType>,
     /// The newest events.
-    pub timeline: events::Page,
+    pub timeline: events::EventPage,
 }
 
 impl Query<'_> {

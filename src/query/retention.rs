@@ -12,7 +12,7 @@ use crate::{
         filter::Filter,
         label::Breakdown,
         retention::{
-            Column, Question, Retention,
+            Question, Retention, RetentionColumn,
             calendar::Calendar,
             cohorts::{self, Cohorts, members},
             elapsed::{Elapsed, Start, length},
@@ -24,7 +24,7 @@ use crate::{
             active,
             retention::{self, Both},
             snapshot::{Reader, Snapshot},
-            source::{Part, Selection, Source},
+            source::{QueryPart, Selection, Source},
         },
     },
 };
@@ -70,14 +70,14 @@ pub enum CohortKind {
 
 /// Which users of a cell's cohort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum CohortUsers {
     Returned,
     Missing,
     All,
 }
 
 /// What cells are counted from.
-enum Counted {
+enum CellUsers {
     Calendar {
         cohorts: Cohorts,
         returns: DailyUsers,
@@ -93,12 +93,12 @@ impl Query {
         let counted = self.count(reader, project).await?;
         let (question, as_of, today) = (&self.question, self.as_of, project.local_date(self.as_of));
         Ok(work::long(|| match counted {
-            Counted::Calendar { cohorts, returns, same_day } => {
+            CellUsers::Calendar { cohorts, returns, same_day } => {
                 let unit = question.unit;
                 Calendar { unit, today, returns: &returns, same_day: same_day.as_ref().unwrap_or(&returns) }
                     .answer(question, &cohorts)
             }
-            Counted::Elapsed(elapsed) => elapsed.answer(question, as_of),
+            CellUsers::Elapsed(elapsed) => elapsed.answer(question, as_of),
         }))
     }
 
@@ -107,25 +107,25 @@ impl Query {
         &self,
         reader: &Reader,
         project: &Project,
-        (cohort, column): (NaiveDate, Column),
-        who: Who,
+        (cohort, column): (NaiveDate, RetentionColumn),
+        who: CohortUsers,
     ) -> Result<RoaringBitmap, StoreError> {
         let counted = self.count(reader, project).await?;
         let (unit, today) = (self.question.unit, project.local_date(self.as_of));
         Ok(work::long(|| {
             let (members, returned) = match counted {
-                Counted::Calendar { cohorts, returns, same_day } => {
+                CellUsers::Calendar { cohorts, returns, same_day } => {
                     let joined = cohorts.get(&cohort).cloned().unwrap_or_default();
                     let same_day = same_day.as_ref().unwrap_or(&returns);
                     let calendar = Calendar { unit, today, returns: &returns, same_day };
                     (members(&joined), calendar.users(cohort, &joined, column))
                 }
-                Counted::Elapsed(elapsed) => elapsed.users(cohort, column),
+                CellUsers::Elapsed(elapsed) => elapsed.users(cohort, column),
             };
             match who {
-                Who::Returned => returned,
-                Who::Missing => members - returned,
-                Who::All => members,
+                CohortUsers::Returned => returned,
+                CohortUsers::Missing => members - returned,
+                CohortUsers::All => members,
             }
         }))
     }
@@ -162,12 +162,12 @@ impl Query {
         unit.last_day(last).min(latest)
     }
 
-    async fn count(&self, reader: &Reader, project: &Project) -> Result<Counted, StoreError> {
+    async fn count(&self, reader: &Reader, project: &Project) -> Result<CellUsers, StoreError> {
         let first_events = self.first_events();
-        let of_types = first_events
-            .as_ref()
-            .map_or(Part::of(&self.start), |(filter, breakdown)| Part { filter, breakdown: Some(breakdown) });
-        let parts = [Part::of(&self.start), Part::of(&self.back), of_types];
+        let of_types = first_events.as_ref().map_or(QueryPart::of(&self.start), |(filter, breakdown)| {
+            QueryPart { filter, breakdown: Some(breakdown) }
+        });
+        let parts = [QueryPart::of(&self.start), QueryPart::of(&self.back), of_types];
         let Plan { snapshot, sources: [start, back, of_types] } =
             Plan::new(reader, project.id, parts, self.reads_events()).await?;
         let until = self.until;
@@ -224,10 +224,10 @@ impl Reading<'_> {
         Ok(cohorts)
     }
 
-    async fn calendar(&mut self, starts: DailyUsers, cohorts: Cohorts) -> Result<Counted, StoreError> {
+    async fn calendar(&mut self, starts: DailyUsers, cohorts: Cohorts) -> Result<CellUsers, StoreError> {
         let query = self.query;
         if query.start == query.back {
-            return Ok(Counted::Calendar { cohorts, returns: starts, same_day: None });
+            return Ok(CellUsers::Calendar { cohorts, returns: starts, same_day: None });
         }
         let Question { from, to, .. } = query.question;
         let days = DayRange::new(from, query.last_day(self.project).max(from));
@@ -238,10 +238,10 @@ impl Reading<'_> {
         } else {
             None
         };
-        Ok(Counted::Calendar { cohorts, returns, same_day })
+        Ok(CellUsers::Calendar { cohorts, returns, same_day })
     }
 
-    async fn elapsed(&mut self, cohorts: Cohorts) -> Result<Counted, StoreError> {
+    async fn elapsed(&mut self, cohorts: Cohorts) -> Result<CellUsers, StoreError> {
         let (question, project) = (&self.query.question, self.project);
         let Question { unit, from, to, .. } = *question;
         let periods: Vec<NaiveDate> = cohorts.keys().copied().collect();
@@ -268,6 +268,6 @@ impl Reading<'_> {
             })
             .await?;
         }
-        Ok(Counted::Elapsed(elapsed))
+        Ok(CellUsers::Elapsed(elapsed))
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         read::{
             active,
             snapshot::Reader,
-            source::{Part, Selection},
+            source::{QueryPart, Selection},
         },
     },
 };
@@ -27,7 +27,7 @@ impl Query {
     /// The users who were active on exactly *n* days, for each *n* from 1 to all days of the range.
     pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Vec<RoaringBitmap>, StoreError> {
         let Plan { mut snapshot, sources: [source] } =
-            Plan::new(reader, project.id, [Part::of(&self.filter)], false).await?;
+            Plan::new(reader, project.id, [QueryPart::of(&self.filter)], false).await?;
         let selection = Selection { project, filter: &self.filter, source: &source, until: None };
         let users = active::daily_users(&mut snapshot, &selection, self.days).await?;
         drop(snapshot);

@@ -20,7 +20,7 @@ use crate::{
             activity::{self, Grain},
             occurrences,
             snapshot::Reader,
-            source::{Part, Source},
+            source::{QueryPart, Source},
         },
     },
 };
@@ -29,7 +29,7 @@ use crate::{
 pub struct Query {
     /// Weeks and months in which one of these days lies are whole.
     pub days: DayRange,
-    pub interval: Interval,
+    pub interval: PeriodLength,
     pub measure: Measure,
     pub filter: Filter,
     pub breakdown: Option<Breakdown>,
@@ -39,7 +39,7 @@ pub struct Query {
 
 /// The length of a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interval {
+pub enum PeriodLength {
     /// Of the wall clock: one that it skips is not there, one that it repeats is one.
     Hour,
     Whole(Unit),
@@ -102,11 +102,11 @@ impl Query {
         let Some((first, last)) = periods.first().zip(periods.last()) else { return Ok(BTreeMap::new()) };
         let (filter, breakdown) = (&self.filter, self.breakdown.as_ref());
         let Plan { mut snapshot, sources: [source] } =
-            Plan::new(reader, project.id, [Part { filter, breakdown }], false).await?;
+            Plan::new(reader, project.id, [QueryPart { filter, breakdown }], false).await?;
         if let Source::Activity(rows) = source {
             let (grain, end) = match self.interval {
-                Interval::Hour => (Grain::Hour, last.start + TimeDelta::hours(1)),
-                Interval::Whole(unit) => (Grain::Day, midnight(unit.after(last.start.date(), 1))),
+                PeriodLength::Hour => (Grain::Hour, last.start + TimeDelta::hours(1)),
+                PeriodLength::Whole(unit) => (Grain::Day, midnight(unit.after(last.start.date(), 1))),
             };
             let time = first.start..end;
             let found =
@@ -143,11 +143,11 @@ impl Query {
         };
         let DayRange { from, to } = self.days;
         match self.interval {
-            Interval::Whole(unit) => {
+            PeriodLength::Whole(unit) => {
                 let whole = |start| period(midnight(start), midnight(unit.after(start, 1)));
                 unit.periods(from, to).map(whole).collect()
             }
-            Interval::Hour => {
+            PeriodLength::Hour => {
                 let hour = TimeDelta::hours(1);
                 let hours = std::iter::successors(Some(midnight(from)), |start| Some(*start + hour));
                 let hours =
@@ -159,7 +159,7 @@ impl Query {
 
     /// Puts days together to periods; hours are as they are.
     fn in_periods(&self, days: ByPeriod) -> ByPeriod {
-        let Interval::Whole(unit) = self.interval else { return days };
+        let PeriodLength::Whole(unit) = self.interval else { return days };
         let mut periods = ByPeriod::new();
         for (day, happened) in days {
             periods.entry(midnight(unit.period_of(day.date()))).or_default().merge(&happened);

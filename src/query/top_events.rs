@@ -10,7 +10,7 @@ use crate::{
             active,
             activity::EventTypeCount,
             snapshot::Reader,
-            source::{Part, Selection},
+            source::{QueryPart, Selection},
         },
     },
 };
@@ -30,7 +30,7 @@ impl Query {
         reader: &Reader,
         project: &Project,
     ) -> Result<Vec<EventTypeCount>, StoreError> {
-        let part = Part { filter: &self.filter, breakdown: Some(&Breakdown::EventType) };
+        let part = QueryPart { filter: &self.filter, breakdown: Some(&Breakdown::EventType) };
         let Plan { mut snapshot, sources: [source] } = Plan::new(reader, project.id, [part], false).await?;
         let selection = Selection { project, filter: &self.filter, source: &source, until: None };
         active::top_events(&mut snapshot, &selection, self.days, self.limit).await

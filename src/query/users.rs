@@ -19,7 +19,7 @@ pub struct Query<'a> {
 
 /// A page of users, in the order in which weir first met them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct UserPage {
     pub user_ids: Vec<String>,
     /// Of all pages.
     pub total: u64,
@@ -28,13 +28,13 @@ pub struct Page {
 }
 
 impl Query<'_> {
-    pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<Page, StoreError> {
+    pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<UserPage, StoreError> {
         let mut rest = self.users.range(self.after.map_or(0, |after| after.saturating_add(1))..);
         let numbers: Vec<u32> = rest.by_ref().take(self.limit as usize).collect();
         let next = rest.next().and(numbers.last().copied());
         let numbers: Vec<i32> = numbers.into_iter().map(u32::cast_signed).collect();
         let mut snapshot = reader.snapshot().await?;
         let user_ids = dictionary::names(&mut snapshot, project.id, &numbers).await?;
-        Ok(Page { user_ids, total: self.users.len(), next })
+        Ok(UserPage { user_ids, total: self.users.len(), next })
     }
 }

@@ -27,7 +27,7 @@ pub struct Segment {
     pub subject: Subject,
     /// None of the values may hold, instead of one.
     pub negated: bool,
-    pub values: Vec<Value>,
+    pub values: Vec<PropertyValue>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Property(String);
 
 /// What a property may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum PropertyValue {
     /// Not there, or null.
     Missing,
     /// The text, and whatever it reads as.
@@ -73,14 +73,14 @@ pub struct Filter {
     pub except: BTreeSet<String>,
     /// Conditions on properties. Activity knows those that are promoted, one at a time; others are answered from the events
     /// themselves.
-    pub properties: Vec<(Property, Condition)>,
+    pub properties: Vec<(Property, PropertyCondition)>,
 }
 
 /// A condition on a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub struct PropertyCondition {
     pub negated: bool,
-    pub values: Vec<Value>,
+    pub values: Vec<PropertyValue>,
 }
 
 impl Property {
@@ -149,7 +149,9 @@ impl Segment {
             return Err(format!("expected at most {MOST} values"));
         }
         if subject == Subject::EventType
-            && values.iter().any(|value| matches!(value, Value::Compared(..) | Value::Missing))
+            && values
+                .iter()
+                .any(|value| matches!(value, PropertyValue::Compared(..) | PropertyValue::Missing))
         {
             return Err("an event type is a text: write \"null\" or \"<…\" in quotes".into());
         }
@@ -170,7 +172,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
     Some((subject, rest.strip_prefix(':')?))
 }
 
-fn values_of(mut text: &str) -> Result<Vec<Value>, String> {
+fn values_of(mut text: &str) -> Result<Vec<PropertyValue>, String> {
     let mut values = Vec::new();
     loop {
         let rest = if text.starts_with('"') {
@@ -185,7 +187,7 @@ fn values_of(mut text: &str) -> Result<Vec<Value>, String> {
             if value.contains('\0') {
                 return Err("U+0000 stands in no event".into());
             }
-            values.push(Value::Text(value));
+            values.push(PropertyValue::Text(value));
             rest
         } else {
             let end = text.find(',').unwrap_or(text.len());
@@ -199,7 +201,7 @@ fn values_of(mut text: &str) -> Result<Vec<Value>, String> {
     }
 }
 
-fn plain(text: &str) -> Result<Value, String> {
+fn plain(text: &str) -> Result<PropertyValue, String> {
     let compared = [
         (">=", Comparison::GreaterOrEqual),
         ("<=", Comparison::LessOrEqual),
@@ -209,13 +211,13 @@ fn plain(text: &str) -> Result<Value, String> {
     for (sign, comparison) in compared {
         if let Some(number) = text.strip_prefix(sign) {
             let number = Number::parse(number).ok_or_else(|| format!("expected a number after {sign}"))?;
-            return Ok(Value::Compared(comparison, number));
+            return Ok(PropertyValue::Compared(comparison, number));
         }
     }
     match text {
         "" => Err("expected a value: null means that there is none, \"\" is the empty text".into()),
-        "null" => Ok(Value::Missing),
-        text => Ok(Value::Plain(text.to_owned())),
+        "null" => Ok(PropertyValue::Missing),
+        text => Ok(PropertyValue::Plain(text.to_owned())),
     }
 }
 
@@ -236,13 +238,13 @@ impl Filter {
     pub fn and(mut self, segment: Segment) -> Self {
         match segment.subject {
             Subject::Property(property) => {
-                let condition = Condition { negated: segment.negated, values: segment.values };
+                let condition = PropertyCondition { negated: segment.negated, values: segment.values };
                 self.properties.push((property, condition));
             }
             Subject::EventType => {
                 let types = segment.values.into_iter().filter_map(|value| match value {
-                    Value::Plain(text) | Value::Text(text) => Some(text),
-                    Value::Missing | Value::Compared(..) => None,
+                    PropertyValue::Plain(text) | PropertyValue::Text(text) => Some(text),
+                    PropertyValue::Missing | PropertyValue::Compared(..) => None,
                 });
                 if segment.negated {
                     self.except.extend(types);
@@ -288,25 +290,25 @@ impl Filter {
 mod tests {
     use super::*;
 
-    fn values(text: &str) -> (bool, Vec<Value>) {
+    fn values(text: &str) -> (bool, Vec<PropertyValue>) {
         let segment = Segment::parse(&format!("properties.x:{text}")).expect(text);
         (segment.negated, segment.values)
     }
 
-    fn plain(text: &str) -> Value {
-        Value::Plain(text.into())
+    fn plain(text: &str) -> PropertyValue {
+        PropertyValue::Plain(text.into())
     }
 
     #[test]
     fn values_are_texts_numbers_and_what_is_missing() {
         assert_eq!(values("UA"), (false, vec![plain("UA")]));
         assert_eq!(values("UA,PL"), (false, vec![plain("UA"), plain("PL")]));
-        assert_eq!(values("!UA,null"), (true, vec![plain("UA"), Value::Missing]));
+        assert_eq!(values("!UA,null"), (true, vec![plain("UA"), PropertyValue::Missing]));
         assert_eq!(values("https://a:8"), (false, vec![plain("https://a:8")]));
-        let quoted = Value::Text("a,\"b".into());
-        assert_eq!(values(r#""a,\"b",null,"","!""#).1[..2], [quoted, Value::Missing]);
+        let quoted = PropertyValue::Text("a,\"b".into());
+        assert_eq!(values(r#""a,\"b",null,"","!""#).1[..2], [quoted, PropertyValue::Missing]);
         let ten = Number("1e1".into());
-        assert_eq!(values(">=1e1"), (false, vec![Value::Compared(Comparison::GreaterOrEqual, ten)]));
+        assert_eq!(values(">=1e1"), (false, vec![PropertyValue::Compared(Comparison::GreaterOrEqual, ten)]));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct StepEvent {
 
 /// How far a user got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path {
+pub struct Progress {
     /// The moments of the steps.
     pub times: Vec<DateTime<Utc>>,
     /// The value of the first event.
@@ -126,11 +126,11 @@ impl Reached {
 }
 
 /// A user's longest path.
-fn furthest(events: &mut [StepEvent], steps: usize, window: TimeDelta) -> Option<Path> {
+fn furthest(events: &mut [StepEvent], steps: usize, window: TimeDelta) -> Option<Progress> {
     events.sort_by(|a, b| (a.at, &a.value, a.steps).cmp(&(b.at, &b.value, b.steps)));
     // The latest path to each step. It has the latest beginning too, so no other has more time left.
-    let mut paths: Vec<Option<Path>> = vec![None; steps];
-    let mut longest: Option<Path> = None;
+    let mut paths: Vec<Option<Progress>> = vec![None; steps];
+    let mut longest: Option<Progress> = None;
     for moment in events.chunk_by(|a, b| a.at == b.at) {
         let ends = ends(moment, steps);
         // From the last step: an event is one step of a path, not two, and paths are extended that ended before this moment.
@@ -163,15 +163,15 @@ fn ends(moment: &[StepEvent], steps: usize) -> Vec<usize> {
 
 /// The path to the step before `range`, and the steps of the range at one moment; nothing, if there is no time for them.
 fn extended(
-    paths: &[Option<Path>],
+    paths: &[Option<Progress>],
     moment: &[StepEvent],
     range: RangeInclusive<usize>,
     window: TimeDelta,
-) -> Option<Path> {
+) -> Option<Progress> {
     let at = moment.first()?.at;
     let mut path = match range.start().checked_sub(1) {
         Some(before) => paths[before].clone().filter(|path| at - path.times[0] <= window)?,
-        None => Path {
+        None => Progress {
             times: Vec::with_capacity(range.end() + 1),
             value: entrance(moment, *range.end())?.value.clone(),
         },
@@ -338,7 +338,7 @@ mod tests {
                     (times.last().copied(), late, events[path[0]].value.clone())
                 };
                 let best = longest.min_by_key(|path| order(path)).expect("a path");
-                Path { times: times(best), value: events[best[0]].value.clone() }
+                Progress { times: times(best), value: events[best[0]].value.clone() }
             });
             assert_eq!(found, expected, "{steps} steps, {window}: {events:?}");
         }

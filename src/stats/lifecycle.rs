@@ -23,7 +23,7 @@ pub struct Lifecycle {
 
 /// What became of a user in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum LifecycleState {
     New,
     Returning,
     Resurrecting,
@@ -32,12 +32,12 @@ pub enum State {
 
 impl Lifecycle {
     /// The users of whom this became.
-    pub fn into_users(self, state: State) -> RoaringBitmap {
+    pub fn into_users(self, state: LifecycleState) -> RoaringBitmap {
         match state {
-            State::New => self.new,
-            State::Returning => self.returning,
-            State::Resurrecting => self.resurrecting,
-            State::Dormant => self.dormant,
+            LifecycleState::New => self.new,
+            LifecycleState::Returning => self.returning,
+            LifecycleState::Resurrecting => self.resurrecting,
+            LifecycleState::Dormant => self.dormant,
         }
     }
 }

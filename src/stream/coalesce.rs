@@ -19,10 +19,10 @@ use crate::model::project::ProjectId;
 const SHARED: usize = 256 << 10;
 
 /// What all get who share a message.
-pub(super) type Answer = Result<Published, Arc<NotPublished>>;
+pub(super) type SharedAck = Result<Published, Arc<NotPublished>>;
 
 /// One request's part of a message.
-pub(super) struct Part {
+pub(super) struct RequestPart {
     pub project_id: ProjectId,
     /// The same events make the same id, as long as nothing is lost.
     pub id: Uuid,
@@ -33,15 +33,15 @@ pub(super) struct Part {
 }
 
 /// A part, and who waits for what becomes of it.
-type Waiting = (Part, oneshot::Sender<Answer>);
+type WaitingPart = (RequestPart, oneshot::Sender<SharedAck>);
 
 /// The way of a lane's messages into the stream.
 #[derive(Clone)]
-pub(super) struct Lane {
-    waiting: mpsc::UnboundedSender<Waiting>,
+pub(super) struct LanePublisher {
+    waiting: mpsc::UnboundedSender<WaitingPart>,
 }
 
-impl Lane {
+impl LanePublisher {
     /// Must be called in a runtime.
     pub(super) fn new(outlet: Arc<Outlet>) -> Self {
         let (waiting, parts) = mpsc::unbounded_channel();
@@ -50,7 +50,7 @@ impl Lane {
     }
 
     /// Publishes a part in the next message. How many wait is bounded by the caller.
-    pub(super) async fn publish(&self, part: Part) -> Answer {
+    pub(super) async fn publish(&self, part: RequestPart) -> SharedAck {
         let (sender, answer) = oneshot::channel();
         // The other end lives as long as the runtime; at its end there is nobody to answer.
         let ended = || Arc::new(NotPublished::Ended);
@@ -60,7 +60,7 @@ impl Lane {
 }
 
 /// Publishes until nobody can bring parts any more.
-async fn publish_all(mut parts: mpsc::UnboundedReceiver<Waiting>, outlet: Arc<Outlet>) {
+async fn publish_all(mut parts: mpsc::UnboundedReceiver<WaitingPart>, outlet: Arc<Outlet>) {
     let mut next = None;
     loop {
         let Some(first) = (match next.take() {
@@ -85,7 +85,7 @@ async fn publish_all(mut parts: mpsc::UnboundedReceiver<Waiting>, outlet: Arc<Ou
 }
 
 /// Publishes one message with all parts that somebody still waits for.
-async fn publish(outlet: &Outlet, mut shared: Vec<Waiting>) {
+async fn publish(outlet: &Outlet, mut shared: Vec<WaitingPart>) {
     shared.retain(|(_, sender)| !sender.is_closed());
     if outlet.is_open() {
         for (_, sender) in shared.extract_if(.., |(part, _)| !part.is_probe) {

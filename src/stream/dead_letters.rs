@@ -17,7 +17,7 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::{
-    Names, Stream, identity, message,
+    Stream, StreamNames, identity, message,
     publish::{NotPublished, Published, Publisher},
     state::StateError,
 };
@@ -31,7 +31,7 @@ const SOURCE_SUBJECT: &str = "Weir-Source-Subject";
 
 /// The message of the stream of events from which a letter comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct OriginalMessage {
     pub sequence: u64,
     /// When the stream of events took it.
     pub time: DateTime<Utc>,
@@ -45,7 +45,7 @@ pub struct DeadLetter {
     pub reason: &'static str,
     /// What the failure said.
     pub error: String,
-    pub source: Source,
+    pub source: OriginalMessage,
     /// A message that holds only what failed, or the message as it was if it cannot be read.
     pub payload: Bytes,
 }
@@ -78,14 +78,14 @@ pub struct Letter {
     pub at: DateTime<Utc>,
     pub reason: String,
     pub error: String,
-    pub source: Source,
+    pub source: OriginalMessage,
     pub payload: Bytes,
 }
 
 impl Letter {
     fn from_message(message: StreamMessage) -> Self {
         let text = |name| header(&message.headers, name);
-        let source = Source {
+        let source = OriginalMessage {
             sequence: text(SOURCE_SEQUENCE).parse().unwrap_or(0),
             time: text(SOURCE_TIME).parse().unwrap_or(message.time),
             subject: text(SOURCE_SUBJECT),
@@ -146,7 +146,7 @@ pub enum NotGivenBack {
 /// The letters that there are.
 pub struct Letters {
     stream: jetstream::stream::Stream,
-    names: Names,
+    names: StreamNames,
     created: DateTime<Utc>,
     /// The number of the newest when this was opened: what dies again meanwhile is above.
     pub last: u64,

@@ -25,8 +25,8 @@ pub(super) struct Inbox {
     /// Answers come to `{prefix}.{number}`.
     prefix: String,
     next: AtomicU64,
-    waiting: Arc<Waiting>,
-    reader: OnceCell<Reader>,
+    waiting: Arc<Waiters>,
+    reader: OnceCell<Dispatcher>,
 }
 
 /// Why there is no answer.
@@ -41,30 +41,30 @@ pub enum NoReply {
 }
 
 #[derive(Default)]
-struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Message>>>);
+struct Waiters(Mutex<HashMap<u64, oneshot::Sender<Message>>>);
 
-impl Waiting {
+impl Waiters {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Takes itself out when it is not waited for any more.
-struct Entry<'w> {
+struct Waiter<'w> {
     number: u64,
-    waiting: &'w Waiting,
+    waiting: &'w Waiters,
 }
 
-impl Drop for Entry<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.waiting.lock().remove(&self.number);
     }
 }
 
 /// The task that hands answers out, for as long as somebody publishes.
-struct Reader(JoinHandle<()>);
+struct Dispatcher(JoinHandle<()>);
 
-impl Drop for Reader {
+impl Drop for Dispatcher {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -87,19 +87,19 @@ impl Inbox {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.waiting.lock().insert(number, sender);
-        let _entry = Entry { number, waiting: &self.waiting };
+        let _waiter = Waiter { number, waiting: &self.waiting };
         let reply = format!("{}.{number}", self.prefix);
         self.client.publish_with_reply_and_headers(subject, reply, headers, payload).await?;
         Ok(answer.await?)
     }
 
-    async fn subscribe(&self) -> Result<Reader, SubscribeError> {
+    async fn subscribe(&self) -> Result<Dispatcher, SubscribeError> {
         let answers = self.client.subscribe(format!("{}.*", self.prefix)).await?;
-        Ok(Reader(tokio::spawn(hand_out(answers, self.waiting.clone()))))
+        Ok(Dispatcher(tokio::spawn(hand_out(answers, self.waiting.clone()))))
     }
 }
 
-async fn hand_out(mut answers: Subscriber, waiting: Arc<Waiting>) {
+async fn hand_out(mut answers: Subscriber, waiting: Arc<Waiters>) {
     while let Some(answer) = answers.next().await {
         let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let sender = number.and_then(|number: u64| waiting.lock().remove(&number));

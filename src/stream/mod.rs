@@ -80,11 +80,11 @@ pub enum StreamError {
 
 /// Names of streams and subjects under one namespace.
 #[derive(Clone, Debug)]
-pub struct Names {
+pub struct StreamNames {
     namespace: String,
 }
 
-impl Names {
+impl StreamNames {
     pub fn new(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned() }
     }
@@ -139,15 +139,15 @@ pub(crate) fn lane_of(project_id: ProjectId) -> u32 {
 #[derive(Clone)]
 pub struct Stream {
     pub context: Context,
-    pub names: Names,
+    pub names: StreamNames,
     /// The streams and the consumer are known to be there.
     prepared: Arc<AtomicBool>,
-    changes: Arc<Changes>,
+    changes: Arc<StreamSignals>,
 }
 
 /// What happens to the connection and to the stream.
 #[derive(Default)]
-struct Changes {
+struct StreamSignals {
     /// There was a connection before.
     was_connected: AtomicBool,
     reconnected: Notify,
@@ -167,7 +167,7 @@ impl Stream {
     }
 
     async fn open(nats: &Nats, options: ConnectOptions) -> Result<Self, StreamError> {
-        let changes = Arc::<Changes>::default();
+        let changes = Arc::<StreamSignals>::default();
         let options = with_events(options, changes.clone());
         let servers: Vec<&str> = nats.nats_url.split(',').map(str::trim).collect();
         let context = jetstream::context::ContextBuilder::new()
@@ -175,7 +175,7 @@ impl Stream {
             // The publisher bounds what is in flight itself, and answers at once when there is no room.
             .backpressure_on_inflight(false)
             .build(options.connect(servers).await?);
-        Ok(Self { context, names: Names::new(&nats.namespace), prepared: Arc::default(), changes })
+        Ok(Self { context, names: StreamNames::new(&nats.namespace), prepared: Arc::default(), changes })
     }
 
     /// Creates the streams and the consumer, or brings them to these settings. Only the API does so: the settings have
@@ -354,7 +354,7 @@ pub async fn when_up<F: Future<Output = Result<(), StreamError>>>(
     }
 }
 
-fn with_events(options: ConnectOptions, changes: Arc<Changes>) -> ConnectOptions {
+fn with_events(options: ConnectOptions, changes: Arc<StreamSignals>) -> ConnectOptions {
     options
         .name("weir")
         // Commands that wait while the server does not read: they hold messages, of which nobody may want an answer any

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     LANES, Stream, breaker,
-    coalesce::{Lane, Part},
+    coalesce::{LanePublisher, RequestPart},
     outlet::Outlet,
 };
 use crate::{config::Publishing, model::project::ProjectId, telemetry::metrics};
@@ -20,7 +20,7 @@ pub use super::outlet::{NotPublished, Published};
 pub struct Publisher {
     outlet: Arc<Outlet>,
     /// By the number of the lane.
-    lanes: Arc<[Lane]>,
+    lanes: Arc<[LanePublisher]>,
     /// Bounds those who wait for the stream.
     waiting: Arc<Semaphore>,
     /// Of stream and database; empty until it is known.
@@ -31,7 +31,7 @@ impl Publisher {
     /// Must be called in a runtime.
     pub fn new(stream: Stream, config: &Publishing) -> Self {
         let outlet = Arc::new(Outlet::new(stream, config.publish_timeout));
-        let lanes = (0..LANES).map(|_| Lane::new(outlet.clone())).collect();
+        let lanes = (0..LANES).map(|_| LanePublisher::new(outlet.clone())).collect();
         let waiting = Arc::new(Semaphore::new(config.publish_in_flight.into()));
         Self { outlet, lanes, waiting, history: Arc::new(RwLock::new("".into())) }
     }
@@ -64,7 +64,7 @@ impl Publisher {
             Arc::new(error)
         })?;
         let id = project_id.message_id(&self.history(), event_ids);
-        let part = Part { project_id, id, payload, is_probe: permit.attempt.is_probe() };
+        let part = RequestPart { project_id, id, payload, is_probe: permit.attempt.is_probe() };
         let lane = &self.lanes[super::lane_of(project_id) as usize];
         let published = lane.publish(part).await;
         published.inspect_err(|error| metrics::publish_failed(error.reason()))

@@ -9,7 +9,7 @@ use super::{LANES, Stream, StreamError, identity};
 
 /// The streams at a moment.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct StreamState {
     /// When the stream of events was created: its messages are numbered from then on.
     pub created: DateTime<Utc>,
     /// The number of the newest message that it ever had.
@@ -45,7 +45,7 @@ pub enum StateError {
     Writer(#[from] StreamError),
 }
 
-impl State {
+impl StreamState {
     /// How old the oldest message of the stream of events is; zero if there is none.
     pub fn age(&self) -> Duration {
         self.oldest.and_then(|oldest| (Utc::now() - oldest).to_std().ok()).unwrap_or_default()
@@ -54,7 +54,7 @@ impl State {
 
 impl Stream {
     /// What the streams hold now.
-    pub async fn state(&self) -> Result<State, StateError> {
+    pub async fn state(&self) -> Result<StreamState, StateError> {
         // The writers first: what comes in between is then above, and not taken for settled.
         let (mut settled_up_to, mut in_hand, mut asking) = (None::<u64>, 0, 0);
         let last_before = self.events_info().await?.state.last_sequence;
@@ -70,7 +70,7 @@ impl Stream {
         }
         let events = self.events_info().await?;
         let dead = self.context.get_stream(self.names.dead_stream()).await?.get_info().await?.state;
-        Ok(State {
+        Ok(StreamState {
             created: identity::created(&events),
             last_sequence: events.state.last_sequence,
             messages: events.state.messages,

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use weir::{
-    config::{self, Database, Logs, Nats, Retention, WorkerHttp, Writing},
+    config::{self, Database, EventRetention, Logs, Nats, Storing, WorkerHttp},
     shutdown,
     store::{
         self,
@@ -29,8 +29,8 @@ use weir::{
 use self::{
     consumers::writer::Writer,
     jobs::{
-        AdoptRules, DeleteProjects, DeleteUsers, Expire, MergeUsers, Rebuild, Recount, WatchStreams, repeat,
-        roll_up, watch_clock,
+        AdoptRules, DeleteProjects, DeleteUsers, Expire, MergeUsers, Rebuild, RecountDays, WatchStreams,
+        repeat, roll_up, watch_clock,
     },
     trouble::Trouble,
     visible::Visible,
@@ -48,9 +48,9 @@ struct Options {
     #[command(flatten)]
     logs: Logs,
     #[command(flatten)]
-    writing: Writing,
+    writing: Storing,
     #[command(flatten)]
-    retention: Retention,
+    retention: EventRetention,
     #[command(flatten)]
     http: WorkerHttp,
     #[command(flatten)]
@@ -116,7 +116,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(repeat(MergeUsers::new(p()), e()));
     tasks.spawn(repeat(Rebuild(p()), e()));
     tasks.spawn(repeat(AdoptRules::new(p()), e()));
-    tasks.spawn(repeat(Recount::new(p()), e()));
+    tasks.spawn(repeat(RecountDays::new(p()), e()));
     tasks.spawn(repeat(WatchStreams { pool: p(), stream: stream.clone() }, e()));
     if let Some(expire) = Expire::new(p(), retention.event_retention) {
         tasks.spawn(repeat(expire, e()));

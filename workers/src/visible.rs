@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use weir::{
-    store::{migrate::Edition, upkeep::roll_up::horizon, write::Part},
+    store::{migrate::Edition, upkeep::roll_up::horizon, write::MessagePart},
     telemetry::metrics,
 };
 
@@ -34,9 +34,9 @@ impl Visible {
     }
 
     /// Parts were committed.
-    pub(crate) fn stored(&self, parts: &[Part<'_>]) {
+    pub(crate) fn stored(&self, parts: &[MessagePart<'_>]) {
         let horizon = horizon();
-        for Part { project, batch, .. } in parts {
+        for MessagePart { project, batch, .. } in parts {
             let is_late = |event| project.local_hour(batch.occurred_at(event)) < horizon;
             if self.edition == Edition::Community && batch.events.iter().any(is_late) {
                 self.remember([batch.received_at]);

@@ -21,7 +21,7 @@ use weir::{
     telemetry,
 };
 
-use self::selection::{Filter, Selection, matching, numbered};
+use self::selection::{LetterFilter, LetterSelection, matching, numbered};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -42,7 +42,7 @@ enum Command {
     /// List the letters, oldest first, and how many there are for each reason
     List {
         #[command(flatten)]
-        filter: Filter,
+        filter: LetterFilter,
         /// Letters at most
         #[arg(long, default_value_t = 50)]
         limit: usize,
@@ -56,11 +56,11 @@ enum Command {
         number: u64,
     },
     /// Give letters back to the stream of events. Safe to repeat and to interrupt: the store keeps each event once
-    Replay(Selection),
+    Replay(LetterSelection),
     /// Delete letters, and with them their events, for good
     Drop {
         #[command(flatten)]
-        selection: Selection,
+        selection: LetterSelection,
         /// Needed with --all
         #[arg(long)]
         yes: bool,
@@ -95,7 +95,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
 async fn list(
     letters: &Letters,
     pool: &PgPool,
-    filter: &Filter,
+    filter: &LetterFilter,
     limit: usize,
     json: bool,
 ) -> anyhow::Result<()> {
@@ -137,7 +137,7 @@ async fn replay(
     letters: &Letters,
     publisher: &Publisher,
     pool: &PgPool,
-    selection: &Selection,
+    selection: &LetterSelection,
 ) -> anyhow::Result<()> {
     let (mut replayed, mut events, mut left) = (0, 0, 0);
     selection
@@ -190,7 +190,7 @@ async fn give_back(
     }
 }
 
-async fn drop_letters(letters: &Letters, pool: &PgPool, selection: &Selection) -> anyhow::Result<()> {
+async fn drop_letters(letters: &Letters, pool: &PgPool, selection: &LetterSelection) -> anyhow::Result<()> {
     let (mut by_reason, mut events) = (BTreeMap::new(), 0);
     selection
         .each(letters, pool, async |letter, _| {

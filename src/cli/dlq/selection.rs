@@ -12,7 +12,7 @@ use weir::{
 };
 
 #[derive(Args)]
-pub(super) struct Filter {
+pub(super) struct LetterFilter {
     /// Only with this reason
     #[arg(long)]
     reason: Option<String>,
@@ -22,7 +22,7 @@ pub(super) struct Filter {
 }
 
 #[derive(Args)]
-pub(super) struct Selection {
+pub(super) struct LetterSelection {
     /// The letters' numbers, as the list shows them
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     numbers: Vec<u64>,
@@ -30,10 +30,10 @@ pub(super) struct Selection {
     #[arg(long)]
     pub(super) all: bool,
     #[command(flatten)]
-    filter: Filter,
+    filter: LetterFilter,
 }
 
-impl Selection {
+impl LetterSelection {
     /// Does something with each letter, one after the other. What is set aside meanwhile is not among them.
     pub(super) async fn each(
         &self,
@@ -80,7 +80,7 @@ pub(super) async fn numbered(letters: &Letters, number: u64) -> anyhow::Result<L
 pub(super) async fn matching(
     letters: &Letters,
     pool: &PgPool,
-    filter: &Filter,
+    filter: &LetterFilter,
     limit: usize,
 ) -> anyhow::Result<Vec<Letter>> {
     let filter = Matching::of(filter, pool).await?;
@@ -103,7 +103,7 @@ struct Matching<'f> {
 }
 
 impl<'f> Matching<'f> {
-    async fn of(filter: &'f Filter, pool: &PgPool) -> anyhow::Result<Self> {
+    async fn of(filter: &'f LetterFilter, pool: &PgPool) -> anyhow::Result<Self> {
         let project_id = match &filter.project {
             Some(project) => Some(project_id(pool, project).await?),
             None => None,

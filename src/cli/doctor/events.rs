@@ -8,10 +8,10 @@ use weir::{
     model::duration::{are, counted},
     store::{
         StoreError, projects,
-        upkeep::inspection::{self, Counts},
+        upkeep::inspection::{self, EventCounts},
         write::settled::{self, Loss},
     },
-    stream::state::State,
+    stream::state::StreamState,
 };
 
 use super::Findings;
@@ -22,7 +22,7 @@ const ROLL_UP: Duration = Duration::from_secs(5);
 /// What the stream has given away must have arrived in the database; and what former streams had.
 pub(super) async fn accepted_and_stored(
     pool: &PgPool,
-    state: &State,
+    state: &StreamState,
     acknowledge: bool,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
@@ -100,7 +100,7 @@ pub(super) async fn stored_and_counted(
             tokio::time::sleep(ROLL_UP).await;
             counts = ask().await?;
         }
-        let Counts { stored, counted } = counts;
+        let EventCounts { stored, counted } = counts;
         all += stored;
         if stored != counted {
             wrong.push(format!("{}: {stored} events, {counted} of them counted", project.name));

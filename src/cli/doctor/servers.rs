@@ -13,7 +13,7 @@ use weir::{
         self, migrate,
         upkeep::{clock::Skew, inspection},
     },
-    stream::{Stream, state::State},
+    stream::{Stream, state::StreamState},
     telemetry,
 };
 
@@ -84,7 +84,7 @@ pub(super) async fn redis(options: &Options, findings: &mut Findings) -> anyhow:
 }
 
 /// The state, and that of a moment before if it has to be looked at twice.
-pub(super) async fn stream_state(nats: &config::Nats) -> anyhow::Result<(State, State)> {
+pub(super) async fn stream_state(nats: &config::Nats) -> anyhow::Result<(StreamState, StreamState)> {
     let stream = Stream::connect(nats).await?;
     stream.attach().await?;
     let state = stream.state().await?;
@@ -96,8 +96,8 @@ pub(super) async fn stream_state(nats: &config::Nats) -> anyhow::Result<(State, 
     Ok((state, stream.state().await?))
 }
 
-pub(super) fn stream(state: &State, advances: bool, findings: &mut Findings) {
-    let State { messages, in_hand, asking, replicas, .. } = state;
+pub(super) fn stream(state: &StreamState, advances: bool, findings: &mut Findings) {
+    let StreamState { messages, in_hand, asking, replicas, .. } = state;
     let copies = if *replicas > 1 { format!("{replicas} copies of each") } else { "one copy of each".into() };
     let waiting = match *messages {
         0 => "every message is stored".into(),

@@ -106,7 +106,7 @@ pub(super) struct Options {
     #[command(flatten)]
     limits: config::Limits,
     #[command(flatten)]
-    retention: config::Retention,
+    retention: config::EventRetention,
     #[command(flatten)]
     database: config::Database,
     #[command(flatten)]

@@ -38,7 +38,7 @@ enum Command {
         #[arg(long, default_value = "monday", value_parser = weekday)]
         week_start: Weekday,
         #[command(flatten)]
-        changes: Changes,
+        changes: ProjectChanges,
     },
     /// Change a project's name or limits, within seconds and on every instance
     Set {
@@ -54,7 +54,7 @@ enum Command {
         #[arg(long, hide = true)]
         week_start: Option<String>,
         #[command(flatten)]
-        changes: Changes,
+        changes: ProjectChanges,
     },
     /// Delete a project for good: within seconds its keys, soon after its events and users
     Delete {
@@ -76,7 +76,7 @@ enum Command {
 
 /// What can be set for one project; `default` means what the configuration says.
 #[derive(Args)]
-struct Changes {
+struct ProjectChanges {
     /// Events a second, in the long run; or `default`
     #[arg(long)]
     rate_limit: Option<Own<Positive>>,
@@ -118,7 +118,7 @@ impl FromStr for Positive {
     }
 }
 
-impl Changes {
+impl ProjectChanges {
     fn are_none(&self) -> bool {
         let Self { rate_limit, rate_burst, max_event_types, origins } = self;
         rate_limit.is_none() && rate_burst.is_none() && max_event_types.is_none() && origins.is_none()

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use weir::{
     model::project::{Project, ProjectId},
     stats::filter::Property,
-    store::promotions::{self, State},
+    store::promotions::{self, PromotionState},
 };
 
 /// How often the database is asked how far it is.
@@ -51,9 +51,9 @@ async fn wait_until_ready(pool: &PgPool, project: &Project, property: &Property)
     loop {
         let all = promotions::of(&mut *pool.acquire().await?, project.id).await?;
         match all.into_iter().find(|promotion| promotion.property == *property).map(|found| found.state) {
-            Some(State::Rebuilding(percent)) => progress.set_position(percent.unsigned_abs()),
-            Some(State::Ready) => break,
-            Some(State::Stopped(reason)) => bail!("{property} was not promoted: {reason}; {REMEDY}"),
+            Some(PromotionState::Rebuilding(percent)) => progress.set_position(percent.unsigned_abs()),
+            Some(PromotionState::Ready) => break,
+            Some(PromotionState::Stopped(reason)) => bail!("{property} was not promoted: {reason}; {REMEDY}"),
             None => bail!("{property} was demoted meanwhile"),
         }
         tokio::time::sleep(PAUSE).await;
@@ -85,9 +85,9 @@ pub(super) async fn lines(pool: &PgPool, project_id: ProjectId) -> anyhow::Resul
     let promoted = promotions::of(&mut *pool.acquire().await?, project_id).await?;
     let line = |promotion: &promotions::Promotion| {
         let state = match &promotion.state {
-            State::Rebuilding(percent) => format!("being rebuilt, {percent} %"),
-            State::Ready => "ready".into(),
-            State::Stopped(reason) => format!("stopped: {reason}; {REMEDY}, and demote this one"),
+            PromotionState::Rebuilding(percent) => format!("being rebuilt, {percent} %"),
+            PromotionState::Ready => "ready".into(),
+            PromotionState::Stopped(reason) => format!("stopped: {reason}; {REMEDY}, and demote this one"),
         };
         format!("promoted {}: {state}", promotion.property)
     };

@@ -33,36 +33,36 @@ use crate::{
         problem::{Code, Problem},
         warnings,
     },
-    projects::key_cache::{Holder, Keys},
+    projects::key_cache::{Keys, Principal},
 };
 
 /// The parameter of a query that holds a key.
 const KEY_PARAMETER: &str = "key";
 
-/// What decides who is let in.
+/// Finds the project of a request by its key, and refuses requests whose key may not do what they ask for.
 #[derive(Clone)]
-pub struct Gate {
+pub struct Authenticator {
     keys: Keys,
     addresses: Addresses,
     client_address: ClientAddress,
     /// Of web pages, for projects that have none of their own.
     allowed_origins: Arc<Origins>,
-    /// When it was told that the proxy does not say who its clients are.
-    told: Arc<Mutex<Option<Instant>>>,
+    /// When the log last had that the proxy does not say who its clients are.
+    warned_at: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Gate {
+impl Authenticator {
     pub fn new(keys: Keys, rates: &config::Rates, http: &config::Http) -> Self {
         Self {
             keys,
             addresses: Addresses::new(Rate::of_addresses(rates)),
             client_address: http.client_address.clone(),
             allowed_origins: Arc::new(http.allowed_origins.clone()),
-            told: Arc::default(),
+            warned_at: Arc::default(),
         }
     }
 
-    async fn let_in<N: Needs>(&self, request: &Request) -> Result<Arc<Project>, Problem> {
+    async fn authenticate<N: Needs>(&self, request: &Request) -> Result<Arc<Project>, Problem> {
         self.addresses
             .take(self.address(request))
             .inspect_err(|_| metrics::rate_limit_exceeded("address"))?;
@@ -72,9 +72,9 @@ impl Gate {
                 "Send a key of your project in the header X-API-Key, or as `Authorization: Bearer KEY`.",
             )
         })?;
-        let Holder { project, key_id, kind } = self
+        let Principal { project, key_id, kind } = self
             .keys
-            .holder(&key)
+            .principal(&key)
             .await
             .map_err(Problem::key_not_looked_up)?
             .ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
@@ -117,11 +117,11 @@ impl Gate {
         Err(Problem::new(Code::OriginNotAllowed, detail))
     }
 
-    /// Tells that clients share one bucket, which their operator does not want.
-    fn not_understood(&self, name: &HeaderName, value: Option<&HeaderValue>) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= TOLD) {
-            *told = Some(Instant::now());
+    /// Warns that clients share one bucket, which their operator does not want.
+    fn warn_of_header(&self, name: &HeaderName, value: Option<&HeaderValue>) {
+        let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARNING) {
+            *warned_at = Some(Instant::now());
             warn!(
                 header = name.as_str(),
                 ?value,
@@ -130,29 +130,29 @@ impl Gate {
         }
     }
 
-    /// The address that a request comes from; the connection's, if the proxy tells none.
+    /// The address that a request comes from; the connection's, if the proxy says none.
     fn address(&self, request: &Request) -> IpAddr {
-        let told = match &self.client_address {
+        let client = match &self.client_address {
             ClientAddress::Connection => None,
             ClientAddress::Header(name) => {
                 // A client may have sent the header too: what the proxy adds, to its line or in another, stands last.
                 let last = request.headers().get_all(name).iter().next_back();
-                let told = last.and_then(|line| address_in(line.to_str().ok()?.rsplit(',').next()?.trim()));
-                if told.is_none() {
-                    self.not_understood(name, last);
+                let client = last.and_then(|line| address_in(line.to_str().ok()?.rsplit(',').next()?.trim()));
+                if client.is_none() {
+                    self.warn_of_header(name, last);
                 }
-                told
+                client
             }
         };
-        told.unwrap_or(match &request.remote_addr().0 {
+        client.unwrap_or(match &request.remote_addr().0 {
             Addr::SocketAddr(address) => address.ip(),
             _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         })
     }
 }
 
-/// Once in this time is told that a proxy does not say who its clients are.
-const TOLD: Duration = Duration::from_mins(1);
+/// Once in this time the log has that a proxy does not say who its clients are.
+const WARNING: Duration = Duration::from_mins(1);
 
 /// What an operation needs of a key.
 pub trait Needs {
@@ -267,8 +267,8 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let gate: &Gate = request.data().expect("the application has a gate");
-        let project = gate.let_in::<N>(request).await?;
+        let authenticator: &Authenticator = request.data().expect("the application has an authenticator");
+        let project = authenticator.authenticate::<N>(request).await?;
         warnings::note_project(project.id);
         Ok(Self { project, needs: PhantomData })
     }

@@ -35,9 +35,9 @@ macro_rules! parameters {
             }
 
             fn param_schema_ref() -> Option<poem_openapi::registry::MetaSchemaRef> {
-                use $crate::http::extract::group::Described;
+                use $crate::http::extract::group::ParameterSchema;
                 Some($crate::http::extract::group::schema(vec![$(
-                    Described::of::<$Type>(stringify!($name), concat!($($description, "\n"),+), &[$($example)?]),
+                    ParameterSchema::of::<$Type>(stringify!($name), concat!($($description, "\n"),+), &[$($example)?]),
                 )+]))
             }
 
@@ -57,13 +57,13 @@ macro_rules! parameters {
 pub(crate) use parameters;
 
 /// What the document says of a parameter.
-pub(crate) struct Described {
+pub(crate) struct ParameterSchema {
     name: &'static str,
     schema: MetaSchemaRef,
     required: bool,
 }
 
-impl Described {
+impl ParameterSchema {
     pub(crate) fn of<T: Type>(
         name: &'static str,
         description: &'static str,
@@ -75,7 +75,7 @@ impl Described {
     }
 }
 
-pub(crate) fn schema(parameters: Vec<Described>) -> MetaSchemaRef {
+pub(crate) fn schema(parameters: Vec<ParameterSchema>) -> MetaSchemaRef {
     let required = parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name);
     let schema = MetaSchema {
         required: required.collect(),

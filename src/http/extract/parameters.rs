@@ -26,7 +26,7 @@ pub const MAX_DAYS: u32 = 2_000;
 const MAX_SEGMENT: usize = 2_000;
 
 /// A value that a parameter can have.
-pub trait Value: Sized + Send + Sync {
+pub trait ParameterValue: Sized + Send + Sync {
     /// A name for the reason if a text is not such a value.
     const INVALID: &'static str;
     /// What is expected, after "expected ".
@@ -43,11 +43,11 @@ pub trait Value: Sized + Send + Sync {
 
 /// A parameter as it was sent: it always extracts, and [`Checks`] validates it together with the others. `REQUIRED` is what
 /// the OpenAPI document says of it.
-pub struct Param<T, const REQUIRED: bool = false>(Sent<T>);
+pub struct Param<T, const REQUIRED: bool = false>(SentValue<T>);
 
 pub type Required<T> = Param<T, true>;
 
-enum Sent<T> {
+enum SentValue<T> {
     Absent,
     Valid(T),
     Invalid(String),
@@ -58,24 +58,24 @@ enum Sent<T> {
 
 impl<T, const REQUIRED: bool> Param<T, REQUIRED> {
     pub fn example(text: &'static str) -> Self {
-        Self(Sent::Example(text))
+        Self(SentValue::Example(text))
     }
 
     fn is_absent(&self) -> bool {
-        matches!(self.0, Sent::Absent | Sent::Example(_))
+        matches!(self.0, SentValue::Absent | SentValue::Example(_))
     }
 }
 
-impl<T: Value, const REQUIRED: bool> ToJSON for Param<T, REQUIRED> {
+impl<T: ParameterValue, const REQUIRED: bool> ToJSON for Param<T, REQUIRED> {
     fn to_json(&self) -> Option<serde_json::Value> {
         match self.0 {
-            Sent::Example(text) => Some(text.into()),
+            SentValue::Example(text) => Some(text.into()),
             _ => None,
         }
     }
 }
 
-impl<T: Value, const REQUIRED: bool> Type for Param<T, REQUIRED> {
+impl<T: ParameterValue, const REQUIRED: bool> Type for Param<T, REQUIRED> {
     const IS_REQUIRED: bool = REQUIRED;
     type RawValueType = Self;
     type RawElementValueType = Self;
@@ -97,17 +97,17 @@ impl<T: Value, const REQUIRED: bool> Type for Param<T, REQUIRED> {
     }
 }
 
-impl<T: Value, const REQUIRED: bool> ParseFromParameter for Param<T, REQUIRED> {
+impl<T: ParameterValue, const REQUIRED: bool> ParseFromParameter for Param<T, REQUIRED> {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
-        Ok(Self(T::parse(text).map_or_else(|| Sent::Invalid(text.to_owned()), Sent::Valid)))
+        Ok(Self(T::parse(text).map_or_else(|| SentValue::Invalid(text.to_owned()), SentValue::Valid)))
     }
 
     fn parse_from_parameters<I: IntoIterator<Item = A>, A: AsRef<str>>(texts: I) -> ParseResult<Self> {
         let mut texts = texts.into_iter();
         match (texts.next(), texts.next()) {
-            (None, _) => Ok(Self(Sent::Absent)),
+            (None, _) => Ok(Self(SentValue::Absent)),
             (Some(text), None) => Self::parse_from_parameter(text.as_ref()),
-            (Some(_), Some(_)) => Ok(Self(Sent::Repeated)),
+            (Some(_), Some(_)) => Ok(Self(SentValue::Repeated)),
         }
     }
 }
@@ -124,25 +124,33 @@ impl Checks {
     }
 
     /// A parameter that must be there. Nothing, if it is not or is not valid: [`Checks::finish`] tells.
-    pub fn required<T: Value, const R: bool>(&mut self, name: &str, param: Param<T, R>) -> Option<T> {
-        if matches!(param.0, Sent::Absent) {
+    pub fn required<T: ParameterValue, const R: bool>(
+        &mut self,
+        name: &str,
+        param: Param<T, R>,
+    ) -> Option<T> {
+        if matches!(param.0, SentValue::Absent) {
             self.refuse(name, "missing", format!("expected {}", T::expected()));
         }
         self.optional(name, param)
     }
 
-    pub fn optional<T: Value, const R: bool>(&mut self, name: &str, param: Param<T, R>) -> Option<T> {
+    pub fn optional<T: ParameterValue, const R: bool>(
+        &mut self,
+        name: &str,
+        param: Param<T, R>,
+    ) -> Option<T> {
         match param.0 {
-            Sent::Absent | Sent::Example(_) => None,
-            Sent::Valid(value) => {
+            SentValue::Absent | SentValue::Example(_) => None,
+            SentValue::Valid(value) => {
                 value.note(name);
                 Some(value)
             }
-            Sent::Repeated => {
+            SentValue::Repeated => {
                 self.refuse(name, "repeated", "expected one value, got several".into());
                 None
             }
-            Sent::Invalid(text) => {
+            SentValue::Invalid(text) => {
                 self.refuse(name, T::INVALID, T::wrong(&text));
                 None
             }
@@ -179,13 +187,13 @@ impl Checks {
     pub fn text(&mut self, name: &str, Text(text): Text) -> Option<String> {
         self.optional::<String, true>(
             name,
-            Param(String::parse(&text).map_or(Sent::Invalid(text), Sent::Valid)),
+            Param(String::parse(&text).map_or(SentValue::Invalid(text), SentValue::Valid)),
         )
     }
 
     /// A day that came in a body.
     pub fn date(&mut self, name: &str, Date(text): Date) -> Option<NaiveDate> {
-        let param = NaiveDate::parse(&text).map_or(Sent::Invalid(text), Sent::Valid);
+        let param = NaiveDate::parse(&text).map_or(SentValue::Invalid(text), SentValue::Valid);
         self.optional::<NaiveDate, true>(name, Param(param))
     }
 
@@ -217,7 +225,7 @@ fn told(errors: &[FieldError]) -> String {
     }
 }
 
-impl Value for NaiveDate {
+impl ParameterValue for NaiveDate {
     const INVALID: &'static str = "invalid_date";
 
     fn expected() -> String {
@@ -236,7 +244,7 @@ impl Value for NaiveDate {
     }
 }
 
-impl Value for DateTime<Utc> {
+impl ParameterValue for DateTime<Utc> {
     const INVALID: &'static str = "invalid_time";
 
     fn expected() -> String {
@@ -257,7 +265,7 @@ impl Value for DateTime<Utc> {
     }
 }
 
-impl Value for String {
+impl ParameterValue for String {
     const INVALID: &'static str = "invalid_text";
 
     fn expected() -> String {
@@ -283,7 +291,7 @@ impl Value for String {
 #[derive(Clone, Copy, Debug)]
 pub struct UpTo<const MAX: u32>(pub u32);
 
-impl<const MAX: u32> Value for UpTo<MAX> {
+impl<const MAX: u32> ParameterValue for UpTo<MAX> {
     const INVALID: &'static str = "out_of_range";
 
     fn expected() -> String {
@@ -307,7 +315,7 @@ impl<const MAX: u32> Value for UpTo<MAX> {
 #[derive(Clone, Copy, Debug)]
 pub struct Whole<const MAX: u32>(pub u32);
 
-impl<const MAX: u32> Value for Whole<MAX> {
+impl<const MAX: u32> ParameterValue for Whole<MAX> {
     const INVALID: &'static str = "out_of_range";
 
     fn expected() -> String {

@@ -15,18 +15,18 @@ const MOST_TOLD: usize = 20;
 const OTHER_METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// The operations of the document.
-pub struct Known {
-    paths: BTreeMap<String, Path>,
+pub struct KnownPaths {
+    paths: BTreeMap<String, KnownPath>,
 }
 
-struct Path {
+struct KnownPath {
     /// The names of the query's parameters, by method.
     parameters: Vec<(Method, Vec<String>)>,
     /// The value of the header `Allow`.
     methods: String,
 }
 
-impl Known {
+impl KnownPaths {
     /// # Panics
     /// If `document` is not an OpenAPI document.
     pub fn from_document(document: &Value) -> Self {
@@ -41,7 +41,7 @@ impl Known {
                     (method, parameters(operation, schemes))
                 })
                 .collect();
-            (path.clone(), Path { methods: allowed(&parameters), parameters })
+            (path.clone(), KnownPath { methods: allowed(&parameters), parameters })
         };
         Self { paths: paths.iter().map(path).collect() }
     }
@@ -63,7 +63,7 @@ impl Known {
         self.find(path).map_or(OTHER_METHODS, |(_, path)| &path.methods)
     }
 
-    fn find(&self, path: &str) -> Option<(&str, &Path)> {
+    fn find(&self, path: &str) -> Option<(&str, &KnownPath)> {
         let found =
             self.paths.get_key_value(path).or_else(|| self.paths.iter().find(|(one, _)| fits(path, one)));
         found.map(|(path, operations)| (path.as_str(), operations))

@@ -48,7 +48,7 @@ pub fn service<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {
 
 /// The document of operations that need not be there.
 pub fn describe<T: OpenApi>() -> Value {
-    complete(&service(Described::<T>(PhantomData)).spec())
+    complete(&service(DescribedOnly::<T>(PhantomData)).spec())
 }
 
 /// The whole document.
@@ -264,9 +264,9 @@ fn usual(name: String) -> String {
 }
 
 /// Operations that are only described: their document needs no servers.
-struct Described<T>(PhantomData<fn() -> T>);
+struct DescribedOnly<T>(PhantomData<fn() -> T>);
 
-impl<T: OpenApi> OpenApi for Described<T> {
+impl<T: OpenApi> OpenApi for DescribedOnly<T> {
     fn meta() -> Vec<MetaApi> {
         T::meta()
     }

@@ -15,7 +15,7 @@ use poem::{
 use sha2::{Digest, Sha256};
 
 /// A text, as it is and compressed.
-struct Page {
+struct StaticPage {
     content_type: &'static str,
     text: Bytes,
     compressed: Bytes,
@@ -24,11 +24,11 @@ struct Page {
 
 /// Answers with a text.
 pub(crate) fn page(content_type: &'static str, text: String) -> impl Endpoint {
-    let page = Arc::new(Page::new(content_type, text));
+    let page = Arc::new(StaticPage::new(content_type, text));
     get(make_sync(move |request| page.answer(&request)))
 }
 
-impl Page {
+impl StaticPage {
     fn new(content_type: &'static str, text: String) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(text.as_bytes()).expect("memory takes all");

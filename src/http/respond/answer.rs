@@ -16,9 +16,9 @@ use serde_json::value::RawValue;
 use super::problem::Problem;
 
 /// JSON, written by serde; poem-openapi's `Json` builds a tree of values first.
-pub(crate) struct Answer<T>(pub T);
+pub(crate) struct JsonAnswer<T>(pub T);
 
-impl<T: Type> Payload for Answer<T> {
+impl<T: Type> Payload for JsonAnswer<T> {
     const CONTENT_TYPE: &'static str = <Json<T> as Payload>::CONTENT_TYPE;
 
     fn schema_ref() -> MetaSchemaRef {
@@ -30,7 +30,7 @@ impl<T: Type> Payload for Answer<T> {
     }
 }
 
-impl<T: Serialize + Send> IntoResponse for Answer<T> {
+impl<T: Serialize + Send> IntoResponse for JsonAnswer<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
             Ok(json) => Response::builder().content_type("application/json; charset=utf-8").body(json),
@@ -39,7 +39,7 @@ impl<T: Serialize + Send> IntoResponse for Answer<T> {
     }
 }
 
-impl<T: Type + Serialize> ApiResponse for Answer<T> {
+impl<T: Type + Serialize> ApiResponse for JsonAnswer<T> {
     fn meta() -> MetaResponses {
         let content = vec![MetaMediaType { content_type: Self::CONTENT_TYPE, schema: Self::schema_ref() }];
         let response =
@@ -85,7 +85,7 @@ impl Type for Properties {
     }
 }
 
-/// Asked for by poem-openapi's `Object`, like the next; [`Answer`] needs neither.
+/// Asked for by poem-openapi's `Object`, like the next; [`JsonAnswer`] needs neither.
 impl ToJSON for Properties {
     fn to_json(&self) -> Option<serde_json::Value> {
         serde_json::from_str(self.0.get()).ok()

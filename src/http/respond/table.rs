@@ -38,7 +38,7 @@ const NOTHING: &str = "\0";
 
 /// What a client accepts, and what it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Format {
+pub(crate) struct AnswerFormat {
     form: Form,
     /// `If-None-Match`: tags of answers that need not be sent again.
     known: Option<String>,
@@ -53,7 +53,7 @@ enum Form {
 }
 
 /// An answer that is also a table.
-pub(crate) trait Table {
+pub(crate) trait Tabular {
     fn header(&self) -> Vec<String>;
     /// Each as long as the header.
     fn rows(&self) -> Vec<Vec<String>>;
@@ -68,9 +68,9 @@ pub(crate) trait Table {
 }
 
 /// An answer in the form in which the client wants it.
-pub(crate) struct Told<T> {
+pub(crate) struct FormattedAnswer<T> {
     pub answer: T,
-    pub format: Format,
+    pub format: AnswerFormat,
 }
 
 /// A field of a table. What is not there is empty, and the empty text stands in quotes.
@@ -78,7 +78,7 @@ pub(crate) fn field(value: Option<impl ToString>) -> String {
     value.map_or_else(|| NOTHING.into(), |value| value.to_string())
 }
 
-impl<'a> FromRequest<'a> for Format {
+impl<'a> FromRequest<'a> for AnswerFormat {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let Accept(types) = Accept::from_request(request, body).await?;
         let accepted = || {
@@ -123,7 +123,7 @@ fn sent(query: &str) -> Result<Option<Form>, Problem> {
     }
 }
 
-impl Format {
+impl AnswerFormat {
     /// Whether the client has the answer of this tag.
     fn has(&self, tag: &str) -> bool {
         let known = self.known.as_deref().unwrap_or_default();
@@ -131,7 +131,7 @@ impl Format {
     }
 }
 
-impl<T: Table + ToJSON + Send> IntoResponse for Told<T> {
+impl<T: Tabular + ToJSON + Send> IntoResponse for FormattedAnswer<T> {
     /// The tag is made of the answer itself, so it is never that of another; a client asks each time whether it still holds.
     fn into_response(self) -> Response {
         let Self { answer, format } = self;
@@ -166,7 +166,7 @@ impl<T: Table + ToJSON + Send> IntoResponse for Told<T> {
 }
 
 /// A table as RFC 4180 writes it, with line feeds.
-fn text(table: &impl Table) -> String {
+fn text(table: &impl Tabular) -> String {
     let rows = table.rows().into_iter().map(|row| row.into_iter().map(harmless).collect());
     let mut text = String::new();
     for row in std::iter::once(table.header()).chain(rows) {
@@ -193,7 +193,7 @@ fn harmless(field: String) -> String {
     if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{field}") } else { field }
 }
 
-impl<T: Type> ApiResponse for Told<T> {
+impl<T: Type> ApiResponse for FormattedAnswer<T> {
     fn meta() -> MetaResponses {
         let json = MetaMediaType { content_type: Json::<T>::CONTENT_TYPE, schema: Json::<T>::schema_ref() };
         let table = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));

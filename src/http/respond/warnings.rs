@@ -23,24 +23,24 @@ pub(crate) const MOST: usize = 20;
 const PARAMETERS: [&str; 4] = ["event_type", "event_name", "start_event", "return_event"];
 
 tokio::task_local! {
-    static ASKED: RefCell<Asked>;
+    static NOTES: RefCell<QueryNotes>;
 }
 
 /// What a request asks about.
 #[derive(Default)]
-struct Asked {
+struct QueryNotes {
     project_id: Option<ProjectId>,
     event_types: BTreeSet<String>,
 }
 
 /// Notes whose the question is.
 pub(crate) fn note_project(project_id: ProjectId) {
-    ASKED.try_with(|asked| asked.borrow_mut().project_id = Some(project_id)).ok();
+    NOTES.try_with(|asked| asked.borrow_mut().project_id = Some(project_id)).ok();
 }
 
 /// Notes event types of a question.
 pub(crate) fn note_event_types<'a>(event_types: impl IntoIterator<Item = &'a String>) {
-    ASKED.try_with(|asked| asked.borrow_mut().event_types.extend(event_types.into_iter().cloned())).ok();
+    NOTES.try_with(|asked| asked.borrow_mut().event_types.extend(event_types.into_iter().cloned())).ok();
 }
 
 /// Notes the value of a parameter or of a field of a body (`steps[0].event_type`), if that names an event type.
@@ -58,9 +58,9 @@ pub(crate) async fn with_warnings<E>(
 ) -> Result<Response, E> {
     let answered = async {
         let answer = answer.await;
-        (answer, ASKED.with(RefCell::take))
+        (answer, NOTES.with(RefCell::take))
     };
-    let (answer, asked) = ASKED.scope(RefCell::default(), answered).await;
+    let (answer, asked) = NOTES.scope(RefCell::default(), answered).await;
     match (answer, asked.project_id) {
         (Ok(response), Some(project_id))
             if response.status().is_success() && !asked.event_types.is_empty() =>

@@ -19,7 +19,7 @@ use crate::http::{
     },
     openapi::Tag,
     respond::{
-        answer::{Answer, Properties},
+        answer::{JsonAnswer, Properties},
         instant::Instant,
         problem::{Asking, Refusal, Sending},
     },
@@ -144,7 +144,7 @@ impl EarlierApi {
         user_id: Query<Required<String>>,
         /// Most events; default 20.
         limit: Query<Param<UpTo<1000>>>,
-    ) -> Result<Answer<IntakeTimeline>, Refusal<Asking>> {
+    ) -> Result<JsonAnswer<IntakeTimeline>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let user_id = checks.required("user_id", user_id.0);
         let limit = checks.optional("limit", limit.0).map_or(20, |limit| limit.0);
@@ -164,7 +164,7 @@ impl EarlierApi {
                 })
             })
             .collect::<Result<_, Refusal<Asking>>>()?;
-        Ok(Answer(IntakeTimeline { count: events::count(events.len()), events, user_id }))
+        Ok(JsonAnswer(IntakeTimeline { count: events::count(events.len()), events, user_id }))
     }
 
     /// Send a website's event

@@ -17,12 +17,12 @@ use crate::http::{
     extract::{
         auth::{Caller, Read, Write},
         body::EventsBody,
-        parameters::{Checks, Param, Required, UpTo, Value},
+        parameters::{Checks, Param, ParameterValue, Required, UpTo},
         receiver::Receiver,
     },
     openapi::Tag,
     respond::{
-        answer::{Answer, Properties},
+        answer::{JsonAnswer, Properties},
         instant::Instant,
         problem::{Asking, Code, FieldError, Problem, Refusal, Sending},
     },
@@ -30,7 +30,7 @@ use crate::http::{
 use crate::{
     ingest::{receipt::Receipt, wire},
     model::request_id::RequestId,
-    store::read::events::{self, Page, Place, StoredEvent},
+    store::read::events::{self, EventPage, StoredEvent, TimelinePosition},
 };
 
 /// Characters of a place in a timeline: a time and an id, in base64.
@@ -166,8 +166,8 @@ impl EventsApi {
         /// Most events in a page; default 20.
         limit: Query<Param<UpTo<1000>>>,
         /// `next` of the page before.
-        cursor: Query<Param<Place>>,
-    ) -> Result<Answer<Timeline>, Refusal<Asking>> {
+        cursor: Query<Param<TimelinePosition>>,
+    ) -> Result<JsonAnswer<Timeline>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let user_id = checks.required("user_id", user_id.0);
         let limit = checks.optional("limit", limit.0).map_or(20, |limit| limit.0);
@@ -175,12 +175,12 @@ impl EventsApi {
         let user_id = checks.finish(user_id)?;
 
         let page = events::of_user(&self.pool, caller.project.id, &user_id, after, limit).await?;
-        Ok(Answer(Timeline::new(page)?))
+        Ok(JsonAnswer(Timeline::new(page)?))
     }
 }
 
 impl Timeline {
-    pub(crate) fn new(page: Page) -> Result<Self, Problem> {
+    pub(crate) fn new(page: EventPage) -> Result<Self, Problem> {
         let last = page.events.last().filter(|_| page.more);
         let next = last.map(|last| cursor_of(last.occurred_at, last.event_id));
         let event = |event: StoredEvent| {
@@ -250,7 +250,7 @@ fn cursor_of(occurred_at: DateTime<Utc>, event_id: Uuid) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("{time} {event_id}"))
 }
 
-impl Value for Place {
+impl ParameterValue for TimelinePosition {
     const INVALID: &'static str = "invalid_cursor";
 
     fn expected() -> String {
@@ -279,8 +279,8 @@ mod tests {
     #[test]
     fn a_cursor_is_the_place_it_was_made_of() {
         let occurred_at = DateTime::from_timestamp_micros(1_700_000_000_000_001).expect("a time");
-        let place = Place { occurred_at, event_id: Uuid::from_u128(17) };
-        assert_eq!(Place::parse(&cursor_of(place.occurred_at, place.event_id)), Some(place));
-        assert_eq!(Place::parse("bm90IGEgcGxhY2U"), None);
+        let place = TimelinePosition { occurred_at, event_id: Uuid::from_u128(17) };
+        assert_eq!(TimelinePosition::parse(&cursor_of(place.occurred_at, place.event_id)), Some(place));
+        assert_eq!(TimelinePosition::parse("bm90IGEgcGxhY2U"), None);
     }
 }

@@ -26,12 +26,13 @@ struct Health {
 #[derive(Object)]
 struct Readiness {
     status: ReadyStatus,
-    checks: Checks,
+    checks: HealthChecks,
 }
 
 /// Whether each part can be reached.
 #[derive(Object)]
-struct Checks {
+#[oai(rename = "Checks")]
+struct HealthChecks {
     #[oai(skip_serializing_if_is_none)]
     database: Option<CheckStatus>,
     nats: CheckStatus,
@@ -99,7 +100,7 @@ impl OperationApi {
     }
 
     async fn readiness(&self, database: Option<CheckStatus>) -> ReadyResponse {
-        let checks = Checks {
+        let checks = HealthChecks {
             database,
             nats: check(self.stream.has_room().await),
             redis: check(self.deduplicator.is_up().await),

@@ -14,7 +14,7 @@ use crate::http::{
     },
     openapi::Tag,
     respond::{
-        answer::Answer,
+        answer::JsonAnswer,
         instant::Instant,
         problem::{Code, Finding, Managing, Problem, Refusal},
     },
@@ -92,7 +92,7 @@ impl UsersApi {
         /// The user's id or an alias, escaped as in any address.
         #[oai(example = "example_user")]
         user_id: Path<Required<String>>,
-    ) -> Result<Answer<UserProfile>, Refusal<Finding>> {
+    ) -> Result<JsonAnswer<UserProfile>, Refusal<Finding>> {
         let mut checks = Checks::default();
         let user_id = checks.required("user_id", user_id.0);
         let user_id = checks.finish(user_id)?;
@@ -107,7 +107,7 @@ impl UsersApi {
             last_seen: Instant(of_type.last_seen),
         });
         let event_types: Vec<UserEventType> = event_types.collect();
-        Ok(Answer(UserProfile {
+        Ok(JsonAnswer(UserProfile {
             first_seen: Instant(profile.first_seen),
             last_seen: Instant(profile.last_seen),
             events: event_types.iter().map(|of_type| of_type.events).sum(),

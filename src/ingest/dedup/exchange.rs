@@ -344,7 +344,7 @@ fn read(
     checks: &[Check],
     values: &mut impl Iterator<Item = Value>,
 ) -> Result<Answered, ParsingError> {
-    let mut buckets = next::<Vec<shared::Answer>>(values)?.into_iter();
+    let mut buckets = next::<Vec<shared::BucketReply>>(values)?.into_iter();
     let verdicts =
         checks.iter().map(|_| buckets.next().map(|bucket| shared::verdict(rate, bucket))).collect();
     if all_ids(checks).next().is_none() {

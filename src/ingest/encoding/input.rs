@@ -27,7 +27,7 @@ pub(super) struct Input {
 }
 
 /// A decoder, whose output is counted for its input.
-pub(super) struct Counted<R> {
+pub(super) struct CountedDecoder<R> {
     pub(super) decoder: R,
     pub(super) written: Arc<AtomicUsize>,
 }
@@ -66,7 +66,7 @@ impl Read for Input {
     }
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountedDecoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.decoder.read(buffer)?;
         self.written.fetch_add(read, Ordering::Relaxed);

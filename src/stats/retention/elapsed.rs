@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use roaring::RoaringBitmap;
 
-use super::{Cell, Cohort, Column, Question, Retention};
+use super::{Cell, Cohort, Question, Retention, RetentionColumn};
 use crate::stats::period::Unit;
 
 /// A user's beginning in a cohort.
@@ -80,7 +80,7 @@ impl Elapsed {
     /// The whole table, of what came before `as_of`.
     pub fn answer(&self, question: &Question, as_of: DateTime<Utc>) -> Retention {
         let row = |(&cohort, returns): (&NaiveDate, &Returns)| {
-            let cell = |column: &Column| {
+            let cell = |column: &RetentionColumn| {
                 let age =
                     i32::try_from(column.complete_with() + 1).map_or(TimeDelta::MAX, |k| self.length * k);
                 let complete = returns
@@ -94,14 +94,14 @@ impl Elapsed {
     }
 
     /// The users of a cohort, and those of them whom a column counts.
-    pub fn users(&self, cohort: NaiveDate, column: Column) -> (RoaringBitmap, RoaringBitmap) {
+    pub fn users(&self, cohort: NaiveDate, column: RetentionColumn) -> (RoaringBitmap, RoaringBitmap) {
         let returns = self.cohorts.get(&cohort);
         returns.map(|returns| (returns.members.clone(), returns.of(column))).unwrap_or_default()
     }
 }
 
 impl Returns {
-    fn of(&self, column: Column) -> RoaringBitmap {
+    fn of(&self, column: RetentionColumn) -> RoaringBitmap {
         let held = self.by_period.iter().filter(|(k, _)| column.holds(**k));
         held.fold(RoaringBitmap::new(), |all, (_, users)| all | users)
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc, Weekday};
 use roaring::RoaringBitmap;
 
 use super::{
-    Column, Question, Retention,
+    Question, Retention, RetentionColumn,
     calendar::Calendar,
     cohorts::{self, Cohorts},
     elapsed::{Elapsed, Start},
@@ -127,7 +127,7 @@ impl Story {
     }
 }
 
-fn question(unit: Unit, from: &str, to: &str, columns: Vec<Column>) -> Question {
+fn question(unit: Unit, from: &str, to: &str, columns: Vec<RetentionColumn>) -> Question {
     Question { unit, from: date(from), to: date(to), columns }
 }
 
@@ -164,7 +164,8 @@ fn signup_to_open(zone: &str) -> Story {
 
 #[test]
 fn n_day_calendar_utc() {
-    let retention = signup_to_open("UTC").first_time(&question(Unit::Day, "03-02", "03-03", Column::on(4)));
+    let retention =
+        signup_to_open("UTC").first_time(&question(Unit::Day, "03-02", "03-03", RetentionColumn::on(4)));
     assert_eq!(table(&retention), ["03-02 3: 0 2 0 1 0*", "03-03 2: 0 1 0 1* 0*"]);
     // Day 3 is one of three: with the open cell it would be two of five.
     assert_eq!(overall(&retention), ["0/5", "3/5", "0/5", "1/3", "0/0"]);
@@ -172,15 +173,20 @@ fn n_day_calendar_utc() {
 
 #[test]
 fn unbounded_calendar_utc() {
-    let retention =
-        signup_to_open("UTC").first_time(&question(Unit::Day, "03-02", "03-03", Column::on_or_after(4)));
+    let retention = signup_to_open("UTC").first_time(&question(
+        Unit::Day,
+        "03-02",
+        "03-03",
+        RetentionColumn::on_or_after(4),
+    ));
     assert_eq!(table(&retention), ["03-02 3: 2 2 1 1 0*", "03-03 2: 2 2 1 1* 0*"]);
     assert_eq!(overall(&retention)[1..4], ["4/5", "2/5", "1/3"]);
 }
 
 #[test]
 fn elapsed_days() {
-    let retention = signup_to_open("UTC").elapsed(&question(Unit::Day, "03-02", "03-03", Column::on(3)));
+    let retention =
+        signup_to_open("UTC").elapsed(&question(Unit::Day, "03-02", "03-03", RetentionColumn::on(3)));
     // Of 03-02, A came after 23 and 73 hours and B after 20 minutes. B is three days old only at 03-06 23:50.
     assert_eq!(table(&retention), ["03-02 3: 2 0 0 1*", "03-03 2: 0 1 1* 0*"]);
     assert_eq!(overall(&retention)[1], "1/5");
@@ -188,8 +194,8 @@ fn elapsed_days() {
 
 #[test]
 fn brackets_calendar() {
-    let columns = Column::brackets(&[1, 2, 4]);
-    assert_eq!(columns[2], Column { first: 3, last: Some(6) });
+    let columns = RetentionColumn::brackets(&[1, 2, 4]);
+    assert_eq!(columns[2], RetentionColumn { first: 3, last: Some(6) });
     let retention = signup_to_open("UTC").first_time(&question(Unit::Day, "03-02", "03-03", columns));
     assert_eq!(table(&retention), ["03-02 3: 0 2 1*", "03-03 2: 0 1 1*"]);
     assert_eq!(overall(&retention)[1], "3/5");
@@ -198,7 +204,7 @@ fn brackets_calendar() {
 #[test]
 fn time_zone_america_new_york() {
     let story = signup_to_open("America/New_York");
-    let retention = story.first_time(&question(Unit::Day, "03-02", "03-02", Column::on(1)));
+    let retention = story.first_time(&question(Unit::Day, "03-02", "03-02", RetentionColumn::on(1)));
     // B signs up at 18:50 and opens at 19:10 of the same local day.
     assert_eq!(table(&retention), ["03-02 3: 1 1"]);
 }
@@ -207,7 +213,7 @@ fn time_zone_america_new_york() {
 fn daylight_saving_by_calendar_and_by_elapsed_time() {
     // Signup 03-07 12:00 EST, open 03-08 12:30 EDT: 23.5 hours.
     let story = Story::new("America/New_York", "04-01 00:00", &[(A, "03-07 17:00")], &[(A, "03-08 16:30")]);
-    let question = question(Unit::Day, "03-07", "03-07", Column::on(1));
+    let question = question(Unit::Day, "03-07", "03-07", RetentionColumn::on(1));
     assert_eq!(table(&story.first_time(&question)), ["03-07 1: 0 1"]);
     assert_eq!(table(&story.elapsed(&question)), ["03-07 1: 1 0"]);
 }
@@ -216,14 +222,14 @@ fn daylight_saving_by_calendar_and_by_elapsed_time() {
 fn a_day_of_23_hours_is_one_day() {
     // From local midnight to local midnight: 03-08 05:00 UTC to 03-09 04:00 UTC.
     let story = Story::new("America/New_York", "04-01 00:00", &[(A, "03-08 05:00")], &[(A, "03-09 04:00")]);
-    let retention = story.first_time(&question(Unit::Day, "03-08", "03-08", Column::on(1)));
+    let retention = story.first_time(&question(Unit::Day, "03-08", "03-08", RetentionColumn::on(1)));
     assert_eq!(table(&retention), ["03-08 1: 0 1"]);
 }
 
 #[test]
 fn weeks_by_their_first_day_and_by_elapsed_time() {
     let story = Story::new("UTC", "04-01 00:00", &[(A, "03-07 12:00")], &[(A, "03-08 12:00")]);
-    let weeks = |unit| question(unit, "03-07", "03-07", Column::on(1));
+    let weeks = |unit| question(unit, "03-07", "03-07", RetentionColumn::on(1));
     assert_eq!(table(&story.first_time(&weeks(SUNDAY))), ["03-01 1: 0 1"]);
     assert_eq!(table(&story.first_time(&weeks(MONDAY))), ["03-02 1: 1 0"]);
     assert_eq!(table(&story.elapsed(&weeks(SUNDAY))), ["03-01 1: 1 0"]);
@@ -231,7 +237,7 @@ fn weeks_by_their_first_day_and_by_elapsed_time() {
 
 #[test]
 fn months_by_calendar_and_by_elapsed_time() {
-    let months = |from| question(Unit::Month, from, from, Column::on(1));
+    let months = |from| question(Unit::Month, from, from, RetentionColumn::on(1));
     let story = Story::new("UTC", "06-01 00:00", &[(A, "02-25 12:00")], &[(A, "03-03 12:00")]);
     assert_eq!(table(&story.first_time(&months("02-25"))), ["02-01 1: 0 1"]);
     assert_eq!(table(&story.elapsed(&months("02-25"))), ["02-01 1: 1 0"]);
@@ -245,7 +251,7 @@ const G: [(u32, &str); 3] = [(7, "03-02 12:00"), (7, "03-03 12:00"), (7, "03-05 
 #[test]
 fn recurring_and_first_time_cohorts() {
     let story = Story::of_one_kind("04-01 00:00", &G);
-    let question = question(Unit::Day, "03-02", "03-05", Column::on(3));
+    let question = question(Unit::Day, "03-02", "03-05", RetentionColumn::on(3));
     assert_eq!(
         table(&story.first_time(&question)),
         ["03-02 1: 1 1 0 1", "03-03 0: 0 0 0 0", "03-04 0: 0 0 0 0", "03-05 0: 0 0 0 0"]
@@ -261,7 +267,7 @@ fn who_started_long_before_the_range_is_in_no_first_time_cohort() {
     let mut events = vec![(7, "01-10 12:00")];
     events.extend(G);
     let story = Story::of_one_kind("04-01 00:00", &events);
-    let retention = story.first_time(&question(Unit::Day, "03-02", "03-05", Column::on(0)));
+    let retention = story.first_time(&question(Unit::Day, "03-02", "03-05", RetentionColumn::on(0)));
     assert!(retention.cohorts.iter().all(|cohort| cohort.size == 0), "{retention:?}");
 }
 
@@ -269,7 +275,7 @@ fn who_started_long_before_the_range_is_in_no_first_time_cohort() {
 fn a_level_filter_tells_first_time_from_first_ever() {
     // Plays level 1 on 03-02 and level 5 for the first time on 03-05; the filter takes level 5.
     let story = Story::of_one_kind("04-01 00:00", &[(7, "03-05 12:00")]);
-    let question = question(Unit::Day, "03-02", "03-05", Column::on(0));
+    let question = question(Unit::Day, "03-02", "03-05", RetentionColumn::on(0));
     let sizes = |retention: Retention| retention.cohorts.iter().map(|row| row.size).collect::<Vec<_>>();
     assert_eq!(sizes(story.first_time(&question)), [0, 0, 0, 1]);
     // The first play ever does not pass the filter, so nobody is left.
@@ -300,7 +306,7 @@ fn a_range_that_begins_within_a_week_takes_only_who_came_first_from_then_on() {
         "04-01 00:00",
         &[(1, "03-02 12:00"), (1, "03-04 12:00"), (2, "03-04 12:00"), (1, "03-09 12:00"), (2, "03-09 12:00")],
     );
-    let retention = story.first_time(&question(MONDAY, "03-04", "03-04", Column::on(1)));
+    let retention = story.first_time(&question(MONDAY, "03-04", "03-04", RetentionColumn::on(1)));
     assert_eq!(table(&retention), ["03-02 1: 1 1"]);
 }
 
@@ -313,8 +319,8 @@ fn a_return_before_the_start_is_none_on_the_same_day_too() {
         &[(1, "03-03 10:30"), (2, "03-03 10:30"), (3, "03-03 10:30"), (4, "03-03 10:30")],
         &[(1, "03-03 10:29"), (2, "03-03 10:31"), (3, "03-03 10:00"), (3, "03-03 23:00"), (4, "03-05 00:00")],
     );
-    let days = story.first_time(&question(Unit::Day, "03-03", "03-03", Column::on(0)));
+    let days = story.first_time(&question(Unit::Day, "03-03", "03-03", RetentionColumn::on(0)));
     assert_eq!(table(&days), ["03-03 4: 2"]);
-    let weeks = story.first_time(&question(MONDAY, "03-03", "03-03", Column::on(0)));
+    let weeks = story.first_time(&question(MONDAY, "03-03", "03-03", RetentionColumn::on(0)));
     assert_eq!(table(&weeks), ["03-02 4: 3"]);
 }

@@ -12,7 +12,7 @@ use crate::stats::DailyUsers;
 
 /// What hours tell.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ByHours {
+pub struct FirstEverByHours {
     /// Whose first event lies on the day and passes.
     pub passed: DailyUsers,
     /// Whose first event lies in the hour, in which some of theirs pass and some do not.
@@ -21,8 +21,8 @@ pub struct ByHours {
 
 /// Looks at the users of each hour with events that pass, and with such that do not. Whoever is in `before` had events of
 /// either kind before the first of these hours.
-pub fn by_hours(before: RoaringBitmap, passing: &HourlyUsers, failing: &HourlyUsers) -> ByHours {
-    let (mut found, mut seen, nobody) = (ByHours::default(), before, RoaringBitmap::new());
+pub fn by_hours(before: RoaringBitmap, passing: &HourlyUsers, failing: &HourlyUsers) -> FirstEverByHours {
+    let (mut found, mut seen, nobody) = (FirstEverByHours::default(), before, RoaringBitmap::new());
     let hours: BTreeSet<_> = passing.keys().chain(failing.keys()).collect();
     for hour in hours {
         let passing = passing.get(hour).unwrap_or(&nobody);

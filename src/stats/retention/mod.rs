@@ -34,12 +34,12 @@ pub struct Question {
     /// The first and the last day on which a user's start may lie.
     pub from: NaiveDate,
     pub to: NaiveDate,
-    pub columns: Vec<Column>,
+    pub columns: Vec<RetentionColumn>,
 }
 
 /// The periods whose returns a column counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct RetentionColumn {
     pub first: u32,
     /// Without a last one: up to `as_of`.
     pub last: Option<u32>,
@@ -80,7 +80,7 @@ pub struct Retention {
     pub overall: Vec<Overall>,
 }
 
-impl Column {
+impl RetentionColumn {
     /// Periods 0 to `windows`, each by itself.
     pub fn on(windows: u32) -> Vec<Self> {
         (0..=windows).map(|k| Self { first: k, last: Some(k) }).collect()
@@ -115,7 +115,7 @@ impl Column {
 impl Question {
     /// The last period that a column names.
     pub fn last_period(&self) -> u32 {
-        self.columns.iter().map(Column::complete_with).max().unwrap_or(0)
+        self.columns.iter().map(RetentionColumn::complete_with).max().unwrap_or(0)
     }
 
     /// The number of cells in the answer.

@@ -15,7 +15,7 @@ pub type HourlyUsers = BTreeMap<NaiveDateTime, RoaringBitmap>;
 
 /// What hours tell.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ByHours {
+pub struct SameDayByHours {
     /// Who came back on the day.
     pub returned: DailyUsers,
     /// Who started for the first time on that day in this hour, and came back in it, and not later on that day: the order
@@ -24,8 +24,8 @@ pub struct ByHours {
 }
 
 /// Looks at every day by its hours.
-pub fn by_hours(starts: &HourlyUsers, returns: &HourlyUsers) -> ByHours {
-    let mut found = ByHours::default();
+pub fn by_hours(starts: &HourlyUsers, returns: &HourlyUsers) -> SameDayByHours {
+    let mut found = SameDayByHours::default();
     let mut hours = starts.iter().peekable();
     while let Some((first_hour, _)) = hours.peek() {
         let day = first_hour.date();

@@ -79,14 +79,14 @@ pub async fn revoke(pool: &PgPool, project_id: ProjectId, key_id: i32) -> Result
 
 /// A key that is known and not revoked.
 #[derive(Debug)]
-pub struct Held {
+pub struct StoredKey {
     pub project: Project,
     pub key_id: i32,
     pub kind: KeyKind,
 }
 
 /// Of each of these keys that is known and not revoked: its project and its kind.
-pub async fn lookup(pool: &PgPool, hashes: &[KeyHash]) -> Result<HashMap<KeyHash, Held>, StoreError> {
+pub async fn lookup(pool: &PgPool, hashes: &[KeyHash]) -> Result<HashMap<KeyHash, StoredKey>, StoreError> {
     let statement = format!(
         "select key_id, key_hash, kind, {} from api_keys join projects using (project_id)
          where key_hash = any($1) and revoked_at is null and deleted_at is null",
@@ -94,7 +94,7 @@ pub async fn lookup(pool: &PgPool, hashes: &[KeyHash]) -> Result<HashMap<KeyHash
     );
     let hashes: Vec<&[u8]> = hashes.iter().map(KeyHash::as_bytes).collect();
     let rows = sqlx::query(AssertSqlSafe(statement)).bind(hashes).fetch_all(pool).await?;
-    let mut holders = HashMap::with_capacity(rows.len());
+    let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
         let (hash, kind): (Vec<u8>, String) = (row.try_get("key_hash")?, row.try_get("kind")?);
         // The columns are checked to hold these.
@@ -102,7 +102,7 @@ pub async fn lookup(pool: &PgPool, hashes: &[KeyHash]) -> Result<HashMap<KeyHash
             match projects::from_row(row) {
                 Ok(project) => {
                     let key_id = row.try_get("key_id")?;
-                    holders.insert(hash, Held { project, key_id, kind });
+                    found.insert(hash, StoredKey { project, key_id, kind });
                 }
                 // A newer weir made it: its keys are refused, those of others are not.
                 Err(error @ StoreError::Timezone { .. }) => {
@@ -112,5 +112,5 @@ pub async fn lookup(pool: &PgPool, hashes: &[KeyHash]) -> Result<HashMap<KeyHash
             }
         }
     }
-    Ok(holders)
+    Ok(found)
 }

@@ -24,11 +24,11 @@ pub const LONGEST_VALUE: u16 = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promotion {
     pub property: Property,
-    pub state: State,
+    pub state: PromotionState,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum PromotionState {
     /// History is being rebuilt; of its days so many percent are.
     Rebuilding(i64),
     /// Questions are answered from activity.
@@ -63,7 +63,7 @@ pub async fn promote(pool: &PgPool, project_id: ProjectId, property: &Property) 
     projects::lock(&mut transaction, project_id).await?;
     let promoted = of(&mut transaction, project_id).await?;
     match promoted.iter().find(|promotion| promotion.property == *property) {
-        Some(Promotion { state: State::Stopped(_), .. }) => {}
+        Some(Promotion { state: PromotionState::Stopped(_), .. }) => {}
         Some(_) => return Ok(()),
         None if promoted.len() >= MOST => return Err(NotPromoted::TooMany),
         None => {}
@@ -114,19 +114,20 @@ pub async fn has_values(
 
 /// The promoted properties of a project, by name.
 pub async fn of(connection: &mut PgConnection, project_id: ProjectId) -> Result<Vec<Promotion>, StoreError> {
-    type Row = (String, Option<NaiveDate>, Option<NaiveDate>, Option<NaiveDate>, bool, Option<String>);
-    let rows: Vec<Row> = sqlx::query_as(
+    type PromotionRow =
+        (String, Option<NaiveDate>, Option<NaiveDate>, Option<NaiveDate>, bool, Option<String>);
+    let rows: Vec<PromotionRow> = sqlx::query_as(
         "select property, first_day, last_day, rebuilt_to, ready_at is not null, stopped
          from promoted_properties where project_id = $1 order by property",
     )
     .bind(project_id.get())
     .fetch_all(connection)
     .await?;
-    let promotion = |(name, first, last, rebuilt_to, ready, stopped): Row| {
+    let promotion = |(name, first, last, rebuilt_to, ready, stopped): PromotionRow| {
         let state = match stopped {
-            Some(reason) => State::Stopped(reason),
-            None if ready => State::Ready,
-            None => State::Rebuilding(percent(first.zip(last), rebuilt_to)),
+            Some(reason) => PromotionState::Stopped(reason),
+            None if ready => PromotionState::Ready,
+            None => PromotionState::Rebuilding(percent(first.zip(last), rebuilt_to)),
         };
         Promotion { property: Property::from_stored(name), state }
     };

@@ -33,7 +33,7 @@ pub struct EventTypeCount {
 
 /// Of one hour or day, and of one event type or value.
 #[derive(sqlx::FromRow)]
-struct PeriodRow {
+struct ActivityPeriodRow {
     event_type: String,
     value_no: i32,
     period: NaiveDateTime,
@@ -207,9 +207,11 @@ pub async fn happened(
          from {relation}
          where {among} and {period} >= {begin} and {period} < {end}"
     );
-    let mut found = work::in_slices(binds.query::<PeriodRow>(statement)?.fetch(connection));
+    let mut found = work::in_slices(binds.query::<ActivityPeriodRow>(statement)?.fetch(connection));
     let mut values: BTreeMap<_, ByPeriod> = BTreeMap::new();
-    while let Some(PeriodRow { event_type, value_no, period, events, users }) = found.try_next().await? {
+    while let Some(ActivityPeriodRow { event_type, value_no, period, events, users }) =
+        found.try_next().await?
+    {
         let value = match breakdown {
             None => Label::NONE,
             Some(Breakdown::EventType) => Label::Value(Some(event_type)),

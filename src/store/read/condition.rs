@@ -13,7 +13,7 @@ use sqlx::{
 use crate::store::StoreError;
 use crate::{
     model::project::ProjectId,
-    stats::filter::{self, Comparison, Filter, Property, Value},
+    stats::filter::{self, Comparison, Filter, Property, PropertyValue},
 };
 
 /// The values of a statement. Each gives the placeholder that stands for it in the text, so nobody counts them.
@@ -116,12 +116,12 @@ impl Condition {
 }
 
 /// In lax mode, which is jsonpath's own: a list holds if an element does, and what is not there compares with nothing.
-fn path(property: &Property, condition: &filter::Condition) -> String {
+fn path(property: &Property, condition: &filter::PropertyCondition) -> String {
     let (accessors, absent) = accessors(property.name());
     let mut alternatives = Vec::new();
     for value in &condition.values {
         match value {
-            Value::Missing => alternatives.push(absent.clone()),
+            PropertyValue::Missing => alternatives.push(absent.clone()),
             value => alternatives.extend(accessors.iter().map(|accessor| compare(accessor, value))),
         }
     }
@@ -152,11 +152,11 @@ pub(crate) fn through_lists(property: &Property) -> Option<String> {
     accessors.get(1).map(|way| format!("{way} ? (@ != null)"))
 }
 
-fn compare(accessor: &str, value: &Value) -> String {
+fn compare(accessor: &str, value: &PropertyValue) -> String {
     match value {
-        Value::Missing => format!("{accessor} == null"),
-        Value::Text(text) => format!("{accessor} == {}", quoted(text)),
-        Value::Plain(text) => {
+        PropertyValue::Missing => format!("{accessor} == null"),
+        PropertyValue::Text(text) => format!("{accessor} == {}", quoted(text)),
+        PropertyValue::Plain(text) => {
             let mut same = format!("{accessor} == {}", quoted(text));
             if matches!(text.as_str(), "true" | "false") {
                 write!(same, " || {accessor} == {text}").expect("a text takes all");
@@ -165,7 +165,7 @@ fn compare(accessor: &str, value: &Value) -> String {
             }
             same
         }
-        Value::Compared(comparison, number) => {
+        PropertyValue::Compared(comparison, number) => {
             let sign = match comparison {
                 Comparison::Less => "<",
                 Comparison::LessOrEqual => "<=",

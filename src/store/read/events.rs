@@ -24,14 +24,14 @@ pub struct StoredEvent {
 
 /// A place in a user's timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TimelinePosition {
     pub occurred_at: DateTime<Utc>,
     pub event_id: Uuid,
 }
 
 /// Events of a user, newest first.
 #[derive(Debug)]
-pub struct Page {
+pub struct EventPage {
     pub events: Vec<StoredEvent>,
     /// There are more behind these.
     pub more: bool,
@@ -93,10 +93,11 @@ pub async fn of_user(
     connection: impl PgExecutor<'_>,
     project_id: ProjectId,
     user_id: &str,
-    after: Option<Place>,
+    after: Option<TimelinePosition>,
     limit: u32,
-) -> Result<Page, StoreError> {
-    let after = after.unwrap_or(Place { occurred_at: DateTime::<Utc>::MAX_UTC, event_id: Uuid::max() });
+) -> Result<EventPage, StoreError> {
+    let after =
+        after.unwrap_or(TimelinePosition { occurred_at: DateTime::<Utc>::MAX_UTC, event_id: Uuid::max() });
     let latest = DateTime::from_timestamp(253_402_300_799, 0).expect("the year 9999");
     let mut rows = work::in_slices(sqlx::query_as::<_, StoredEvent>(
         "with person as materialized (
@@ -120,10 +121,10 @@ pub async fn of_user(
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(event) = rows.try_next().await? {
         if events.len() == limit as usize || bytes > PAGE_BYTES {
-            return Ok(Page { events, more: true });
+            return Ok(EventPage { events, more: true });
         }
         bytes += event.properties.len();
         events.push(event);
     }
-    Ok(Page { events, more: false })
+    Ok(EventPage { events, more: false })
 }

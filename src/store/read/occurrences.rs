@@ -27,7 +27,7 @@ use crate::{
 
 /// What happened in a period.
 #[derive(sqlx::FromRow)]
-struct PeriodRow {
+struct EventPeriodRow {
     period: i32,
     events: i64,
     users: Option<Vec<u8>>,
@@ -39,7 +39,7 @@ struct ValueRow {
     /// As `told_value` gives it.
     told: Option<Vec<String>>,
     #[sqlx(flatten)]
-    happened: PeriodRow,
+    happened: EventPeriodRow,
 }
 
 /// Whether the planner may sort, from now on in this transaction. The groups of periods and values are few, which it cannot
@@ -62,7 +62,7 @@ pub async fn by_period(
     let matching = binds.events(project_id, (starts.first().copied(), Some(end)), &Condition::of(filter));
     let starts = binds.add(starts);
     allow_sorting(connection, false).await?;
-    let rows: Vec<PeriodRow> = work::all(
+    let rows: Vec<EventPeriodRow> = work::all(
         binds
             .query(format!(
                 "select width_bucket(occurred_at, {starts}::timestamptz[]) - 1 as period, count(*) as events,
@@ -206,7 +206,7 @@ pub async fn users_before(
     users.map_or_else(|| Ok(RoaringBitmap::new()), |users| bitmap(&users))
 }
 
-impl PeriodRow {
+impl EventPeriodRow {
     fn index(&self) -> usize {
         usize::try_from(self.period).unwrap_or(0)
     }

@@ -40,7 +40,7 @@ impl Both<'_> {
 
 /// Users of a period, by its index.
 #[derive(sqlx::FromRow)]
-struct PeriodUsers {
+struct PeriodUsersRow {
     period: i32,
     users: Vec<u8>,
 }
@@ -92,7 +92,7 @@ pub async fn same_day(
     let within = binds.events(project.id, (Some(time.begin), Some(time.end)), &Condition::default());
     let (starts, returns) = both.conditions(&mut binds);
     let bounds = binds.add(bounds);
-    let rows: Vec<PeriodUsers> = work::all(
+    let rows: Vec<PeriodUsersRow> = work::all(
         binds
             .query(format!(
                 "select period, rb_build_agg(user_no)::bytea as users
@@ -204,7 +204,7 @@ pub async fn first_ever(
         before |= activity::users_before(connection, project.id, &failing, days.from).await?;
         let passing = active::hourly_users(connection, selection, passing, days).await?;
         let failing = active::hourly_users(connection, selection, &failing, days).await?;
-        let first_ever::ByHours { passed: mut users, open } =
+        let first_ever::FirstEverByHours { passed: mut users, open } =
             first_ever::by_hours(before, &passing, &failing);
         if !open.is_empty() {
             for (day, first) in first_within_the_hour(connection, selection, &open).await? {

@@ -22,7 +22,7 @@ pub(crate) const ALL_VALUES: i32 = 0;
 
 /// What a part of a query must know of events.
 #[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
+pub struct QueryPart<'a> {
     pub filter: &'a Filter,
     pub breakdown: Option<&'a Breakdown>,
 }
@@ -64,7 +64,7 @@ enum Needed<'a> {
     Events,
 }
 
-impl<'a> Part<'a> {
+impl<'a> QueryPart<'a> {
     /// All events that pass the filter together.
     pub const fn of(filter: &'a Filter) -> Self {
         Self { filter, breakdown: None }
@@ -132,15 +132,15 @@ impl ActivityRows {
 pub async fn sources<const N: usize>(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    parts: [Part<'_>; N],
+    parts: [QueryPart<'_>; N],
 ) -> Result<[Source; N], StoreError> {
     let wanted = parts.map(|part| match part.needed() {
         Needed::Property(property) => {
-            Some(Wanted { property: property.name(), path: Condition::of(part.filter).properties })
+            Some(WantedValues { property: property.name(), path: Condition::of(part.filter).properties })
         }
         Needed::Types | Needed::Events => None,
     });
-    let mut unique: Vec<&Wanted> = Vec::new();
+    let mut unique: Vec<&WantedValues> = Vec::new();
     for wanted in wanted.iter().flatten() {
         if !unique.contains(&wanted) {
             unique.push(wanted);
@@ -164,7 +164,7 @@ pub async fn sources<const N: usize>(
 
 /// The values of a property that pass a condition.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted<'a> {
+struct WantedValues<'a> {
     property: &'a str,
     /// A jsonpath; nothing: all values.
     path: Option<String>,
@@ -182,7 +182,7 @@ struct PassingValue {
 async fn passing_values(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    wanted: &[&Wanted<'_>],
+    wanted: &[&WantedValues<'_>],
 ) -> Result<BTreeMap<usize, BTreeMap<i32, Label>>, StoreError> {
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
@@ -230,7 +230,7 @@ mod tests {
     use crate::stats::filter::Segment;
 
     fn needed<'a>(filter: &'a Filter, breakdown: Option<&'a Breakdown>) -> Needed<'a> {
-        Part { filter, breakdown }.needed()
+        QueryPart { filter, breakdown }.needed()
     }
 
     #[test]

@@ -52,13 +52,13 @@ pub async fn events_of(pool: &PgPool, project_id: ProjectId) -> Result<i64, Stor
 
 /// Events of a project, as they are stored and as statistics count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct EventCounts {
     pub stored: i64,
     pub counted: i64,
 }
 
 /// The events of a project's days from `from` on. Both numbers are of the same moment.
-pub async fn counts(pool: &PgPool, project: &Project, from: NaiveDate) -> Result<Counts, StoreError> {
+pub async fn counts(pool: &PgPool, project: &Project, from: NaiveDate) -> Result<EventCounts, StoreError> {
     let mut connection = pool.acquire().await?;
     let mut moment = connection.begin_with("begin isolation level repeatable read, read only").await?;
     let stored = stored(&mut moment, project, from).await?;
@@ -70,7 +70,7 @@ pub async fn counts(pool: &PgPool, project: &Project, from: NaiveDate) -> Result
     .bind(from.and_time(NaiveTime::MIN))
     .fetch_one(&mut *moment)
     .await?;
-    Ok(Counts { stored, counted })
+    Ok(EventCounts { stored, counted })
 }
 
 async fn stored(

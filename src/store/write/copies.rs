@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::rows::Row;
+use super::rows::EventRow;
 use crate::{
     model::{event::Copies, project::ProjectId},
     store::StoreError,
@@ -24,13 +24,13 @@ type Id = (ProjectId, Uuid);
 /// unknown must go alone in their lane.
 pub(super) async fn take_out(
     transaction: &mut PgConnection,
-    rows: &mut Vec<Row<'_>>,
+    rows: &mut Vec<EventRow<'_>>,
     window: TimeDelta,
 ) -> Result<(), StoreError> {
     // Rows are sorted by id and time.
     rows.dedup_by_key(|row| row.id());
     let doubts = Doubts::of(transaction, rows).await?;
-    let doubtful: Vec<&Row<'_>> = rows.iter().filter(|row| doubts.applies_to(row)).collect();
+    let doubtful: Vec<&EventRow<'_>> = rows.iter().filter(|row| doubts.applies_to(row)).collect();
     if doubtful.is_empty() {
         return Ok(());
     }
@@ -48,7 +48,7 @@ struct Doubts {
 }
 
 impl Doubts {
-    async fn of(transaction: &mut PgConnection, rows: &[Row<'_>]) -> Result<Self, StoreError> {
+    async fn of(transaction: &mut PgConnection, rows: &[EventRow<'_>]) -> Result<Self, StoreError> {
         let mut projects: Vec<i32> = rows.iter().map(|row| row.project.id.get()).collect();
         projects.dedup();
         let found: Vec<(i32, Option<DateTime<Utc>>, bool)> = sqlx::query_as(
@@ -82,7 +82,7 @@ impl Doubts {
         Ok(Self { unfiltered_until, contested: id_set(contested) })
     }
 
-    fn applies_to(&self, row: &Row<'_>) -> bool {
+    fn applies_to(&self, row: &EventRow<'_>) -> bool {
         row.copies != Copies::None
             || self.unfiltered_until.get(&row.project.id).is_some_and(|until| row.received_at <= *until)
             || self.contested.contains(&row.id())
@@ -92,7 +92,7 @@ impl Doubts {
 /// The ids of these rows of which an event is stored that was received within `window`.
 async fn stored(
     transaction: &mut PgConnection,
-    rows: &[&Row<'_>],
+    rows: &[&EventRow<'_>],
     window: TimeDelta,
 ) -> Result<HashSet<Id>, StoreError> {
     let oldest = rows.iter().map(|row| row.received_at).min().unwrap_or_default();
@@ -111,7 +111,7 @@ async fn stored(
 }
 
 /// A copy of these may be stored later whose writer has no doubt.
-async fn note_contested(transaction: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), StoreError> {
+async fn note_contested(transaction: &mut PgConnection, rows: &[EventRow<'_>]) -> Result<(), StoreError> {
     let contested = || rows.iter().filter(|row| row.copies == Copies::Beside);
     let Some(newest) = contested().map(|row| row.received_at).max() else { return Ok(()) };
     let (project_ids, event_ids) = ids(contested());
@@ -131,7 +131,7 @@ async fn note_contested(transaction: &mut PgConnection, rows: &[Row<'_>]) -> Res
 /// The filter knows nothing of these, and will say of a copy within `window` that there is no other.
 async fn note_unfiltered(
     transaction: &mut PgConnection,
-    rows: &[Row<'_>],
+    rows: &[EventRow<'_>],
     window: TimeDelta,
 ) -> Result<(), StoreError> {
     let mut until: BTreeMap<i32, DateTime<Utc>> = BTreeMap::new();
@@ -157,7 +157,7 @@ async fn note_unfiltered(
     Ok(())
 }
 
-fn ids<'r, 'a: 'r>(rows: impl Iterator<Item = &'r Row<'a>>) -> (Vec<i32>, Vec<Uuid>) {
+fn ids<'r, 'a: 'r>(rows: impl Iterator<Item = &'r EventRow<'a>>) -> (Vec<i32>, Vec<Uuid>) {
     rows.map(|row| (row.project.id.get(), row.event.event_id)).unzip()
 }
 

@@ -18,11 +18,11 @@ use crate::{
 /// Deltas that are being summed up.
 #[derive(Default)]
 pub struct Deltas<'a> {
-    of: BTreeMap<Key<'a>, (RoaringBitmap, i64)>,
+    of: BTreeMap<DeltaKey<'a>, (RoaringBitmap, i64)>,
 }
 
 /// Project, event type, number of a value, hour.
-type Key<'a> = (ProjectId, &'a str, i32, NaiveDateTime);
+type DeltaKey<'a> = (ProjectId, &'a str, i32, NaiveDateTime);
 
 impl<'a> Deltas<'a> {
     /// An event of an hour, its values of promoted properties, and its user.

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgDatabaseError};
 use super::{
     NotWritten,
     copy::CopyRows,
-    rows::{Identity, Row},
+    rows::{EventRow, Identity},
 };
 use crate::model::project::ProjectId;
 
@@ -15,7 +15,7 @@ use crate::model::project::ProjectId;
 pub(super) async fn copy(
     connection: &mut PgConnection,
     table: &str,
-    rows: &[Row<'_>],
+    rows: &[EventRow<'_>],
 ) -> Result<(), NotWritten> {
     let mut bytes = CopyRows::new(7);
     for row in rows {
@@ -60,7 +60,7 @@ fn line_of(context: &str) -> Option<usize> {
 /// Copies through a staging table; the identities of the rows that were new.
 pub(super) async fn copy_staged(
     connection: &mut PgConnection,
-    rows: &[Row<'_>],
+    rows: &[EventRow<'_>],
 ) -> Result<HashSet<Identity>, NotWritten> {
     sqlx::query("create temporary table staging (like events) on commit drop")
         .execute(&mut *connection)

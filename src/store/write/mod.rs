@@ -19,7 +19,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 
 use self::{
     deltas::Deltas,
-    rows::{Row, Rows},
+    rows::{EventRow, Rows},
 };
 use super::{
     BEGIN, ErrorKind, StoreError,
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Events to be written, all of one message or a part of it.
 #[derive(Clone, Debug)]
-pub struct Part<'a> {
+pub struct MessagePart<'a> {
     pub project: Arc<Project>,
     pub batch: Batch<'a>,
     /// The number of the message in the stream.
@@ -113,7 +113,7 @@ pub async fn write(
     dictionaries: &Dictionaries,
     window: TimeDelta,
     stream: DateTime<Utc>,
-    parts: &[Part<'_>],
+    parts: &[MessagePart<'_>],
 ) -> Result<Written, NotWritten> {
     let mut connection = pool.acquire().await?;
     // Events that make weir panic must not end the worker, which would meet them again.
@@ -135,7 +135,7 @@ async fn write_on(
     Dictionaries { users, promotions }: &Dictionaries,
     window: TimeDelta,
     stream: DateTime<Utc>,
-    parts: &[Part<'_>],
+    parts: &[MessagePart<'_>],
 ) -> Result<Written, NotWritten> {
     let mut way = Way::Straight;
     loop {
@@ -180,7 +180,7 @@ async fn store(
     Rows { mut rows, of_deleted_users }: Rows<'_>,
     window: TimeDelta,
     (generations, promoted): ((Generation, Generation), &Promoted),
-    (stream, parts): (DateTime<Utc>, &[Part<'_>]),
+    (stream, parts): (DateTime<Utc>, &[MessagePart<'_>]),
     way: Way,
 ) -> Result<Stored, NotWritten> {
     let received: usize = parts.iter().map(|part| part.batch.events.len()).sum();
@@ -224,7 +224,7 @@ async fn store(
 }
 
 /// What rows do to activity.
-fn deltas<'a>(rows: &'a [Row<'a>], promoted: &Promoted) -> Deltas<'a> {
+fn deltas<'a>(rows: &'a [EventRow<'a>], promoted: &Promoted) -> Deltas<'a> {
     let mut deltas = Deltas::default();
     for row in rows {
         let hour = promoted.zone(row.project).hour(row.occurred_at);

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
-use super::rows::Row;
+use super::rows::EventRow;
 use crate::{
     model::project::ProjectId,
     store::{
@@ -22,7 +22,7 @@ use crate::{
 pub(super) async fn number_values(
     connection: &mut PgConnection,
     promoted: &Generation,
-    rows: &mut [Row<'_>],
+    rows: &mut [EventRow<'_>],
 ) -> Result<(), StoreError> {
     let mut values: BTreeMap<(ProjectId, &str), HashMap<&str, Vec<usize>>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
@@ -50,19 +50,19 @@ pub(super) async fn number_values(
 
 /// The values of the properties of these names, as they were written.
 fn values_of<'a>(properties: &'a str, names: &[Box<str>]) -> Vec<&'a str> {
-    let wanted = Wanted { names, values: vec![MISSING; names.len()] };
+    let wanted = WantedMembers { names, values: vec![MISSING; names.len()] };
     // What cannot be read here the database refuses too, and then nothing of it counts.
     wanted
         .deserialize(&mut serde_json::Deserializer::from_str(properties))
         .unwrap_or_else(|_| vec![MISSING; names.len()])
 }
 
-struct Wanted<'n, 'a> {
+struct WantedMembers<'n, 'a> {
     names: &'n [Box<str>],
     values: Vec<&'a str>,
 }
 
-impl<'a> DeserializeSeed<'a> for Wanted<'_, 'a> {
+impl<'a> DeserializeSeed<'a> for WantedMembers<'_, 'a> {
     type Value = Vec<&'a str>;
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -70,7 +70,7 @@ impl<'a> DeserializeSeed<'a> for Wanted<'_, 'a> {
     }
 }
 
-impl<'a> Visitor<'a> for Wanted<'_, 'a> {
+impl<'a> Visitor<'a> for WantedMembers<'_, 'a> {
     type Value = Vec<&'a str>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,7 +79,7 @@ impl<'a> Visitor<'a> for Wanted<'_, 'a> {
 
     /// Of several values under one name the last is taken, as jsonb does.
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(MemberName(name)) = map.next_key()? {
             match self.names.iter().position(|wanted| **wanted == *name) {
                 Some(index) => self.values[index] = map.next_value::<&RawValue>()?.get(),
                 None => drop(map.next_value::<IgnoredAny>()?),
@@ -90,7 +90,7 @@ impl<'a> Visitor<'a> for Wanted<'_, 'a> {
 }
 
 #[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Datelike, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{NotWritten, Part};
+use super::{MessagePart, NotWritten};
 use crate::{
     model::{
         event::{Copies, Event},
@@ -22,7 +22,7 @@ use crate::{
 const YEARS: RangeInclusive<i32> = 1..=9998;
 
 /// One event as it will be stored.
-pub(super) struct Row<'a> {
+pub(super) struct EventRow<'a> {
     pub project: &'a Project,
     pub event: &'a Event<'a>,
     pub occurred_at: DateTime<Utc>,
@@ -38,7 +38,7 @@ pub(super) struct Row<'a> {
 /// What the unique index compares.
 pub(super) type Identity = (ProjectId, Uuid, DateTime<Utc>);
 
-impl Row<'_> {
+impl EventRow<'_> {
     pub fn identity(&self) -> Identity {
         (self.project.id, self.event.event_id, self.occurred_at)
     }
@@ -52,7 +52,7 @@ impl Row<'_> {
 pub(super) struct Rows<'a> {
     /// In the order of their identities: writers with the same events mostly meet them in the same order then. Where they
     /// deadlock nevertheless, one of them tries again.
-    pub rows: Vec<Row<'a>>,
+    pub rows: Vec<EventRow<'a>>,
     /// Events that are not among them, because their users were deleted after they were received.
     pub of_deleted_users: usize,
 }
@@ -61,10 +61,10 @@ pub(super) struct Rows<'a> {
 pub(super) async fn of<'a>(
     connection: &mut PgConnection,
     users: &Users,
-    parts: &'a [Part<'a>],
+    parts: &'a [MessagePart<'a>],
 ) -> Result<Rows<'a>, NotWritten> {
     let mut user_ids: HashMap<ProjectId, HashSet<&str>> = HashMap::new();
-    for Part { project, batch, .. } in parts {
+    for MessagePart { project, batch, .. } in parts {
         let ids = batch.events.iter().filter_map(|event| event.user_id.as_deref());
         user_ids.entry(project.id).or_default().extend(ids);
     }
@@ -74,7 +74,7 @@ pub(super) async fn of<'a>(
     }
 
     let (mut rows, mut of_deleted_users) = (Vec::new(), 0);
-    for (part_index, Part { project, batch, .. }) in parts.iter().enumerate() {
+    for (part_index, MessagePart { project, batch, .. }) in parts.iter().enumerate() {
         let users = &known[&project.id];
         for (index, event) in batch.events.iter().enumerate() {
             let user = event.user_id.as_deref().and_then(|user_id| users.get(user_id));
@@ -89,7 +89,7 @@ pub(super) async fn of<'a>(
                     culprit: Some((part_index, index)),
                 });
             }
-            rows.push(Row {
+            rows.push(EventRow {
                 project,
                 event,
                 occurred_at,
@@ -101,6 +101,6 @@ pub(super) async fn of<'a>(
             });
         }
     }
-    rows.sort_by_key(Row::identity);
+    rows.sort_by_key(EventRow::identity);
     Ok(Rows { rows, of_deleted_users })
 }

@@ -22,7 +22,7 @@ pub(crate) use self::{
     merges::MergeUsers,
     promotions::Rebuild,
     streams::WatchStreams,
-    time_zones::{AdoptRules, Recount},
+    time_zones::{AdoptRules, RecountDays},
 };
 
 /// Between two runs of a job that people wait for, and until the next look when nothing waits.

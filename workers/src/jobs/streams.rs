@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tracing::warn;
 use weir::{
     store::{StoreError, projects, users, write::settled},
-    stream::{Stream, state::State},
+    stream::{Stream, state::StreamState},
     telemetry::{self, metrics},
 };
 
@@ -58,7 +58,7 @@ impl WatchStreams {
         }
     }
 
-    async fn forget_deleted(&self, state: &State) -> Result<(), StoreError> {
+    async fn forget_deleted(&self, state: &StreamState) -> Result<(), StoreError> {
         let now = Utc::now();
         let oldest = state.oldest.unwrap_or(now).min(state.oldest_dead.unwrap_or(now)) - SKEW;
         users::deletions::forget(&self.pool, oldest).await?;

@@ -55,19 +55,19 @@ impl Job for AdoptRules {
 }
 
 /// Counts days anew whose project's time zone has got other rules.
-pub(crate) struct Recount {
+pub(crate) struct RecountDays {
     pool: PgPool,
     /// Days that were left after the last run.
     left: i64,
 }
 
-impl Recount {
+impl RecountDays {
     pub(crate) fn new(pool: PgPool) -> Self {
         Self { pool, left: 0 }
     }
 }
 
-impl Job for Recount {
+impl Job for RecountDays {
     const NOT_DONE: &'static str = "days are not counted anew yet";
 
     fn pause(&self) -> Duration {

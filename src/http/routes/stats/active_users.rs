@@ -18,7 +18,7 @@ use crate::{
         openapi::Tag,
         respond::{
             problem::{Asking, Refusal},
-            table::{Format, Table, Told},
+            table::{AnswerFormat, FormattedAnswer, Tabular},
         },
     },
     query::active_users,
@@ -70,10 +70,10 @@ impl ActiveUsersApi {
     async fn dau(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         days: DayParameters,
         segment: SegmentParameter,
-    ) -> Result<Told<DailyActiveUsers>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<DailyActiveUsers>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = days.check(&mut checks);
         let filter = segment.check(&mut checks);
@@ -82,7 +82,7 @@ impl ActiveUsersApi {
         let days = days.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let data = days.into_iter().map(|(date, active_users)| DayUsers { date, active_users });
         let answer = DailyActiveUsers { timezone: timezone(&caller.project), data: data.collect() };
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 
     /// Active users
@@ -93,11 +93,11 @@ impl ActiveUsersApi {
     async fn active_users(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         days: PeriodParameters,
         interval: IntervalParameter,
         segment: SegmentParameter,
-    ) -> Result<Told<ActiveUsers>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<ActiveUsers>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = days.check(&mut checks);
         let unit = interval.check(&mut checks, &caller.project);
@@ -111,7 +111,7 @@ impl ActiveUsersApi {
             complete: of.complete,
         });
         let answer = ActiveUsers { timezone: timezone(&caller.project), data: data.collect() };
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 
     /// Active users, by name
@@ -122,11 +122,11 @@ impl ActiveUsersApi {
     async fn list(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         days: DayParameters,
         segment: SegmentParameter,
         page: PageParameters,
-    ) -> Result<Told<UserList>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<UserList>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = days.check(&mut checks);
         let filter = segment.check(&mut checks);
@@ -135,7 +135,7 @@ impl ActiveUsersApi {
         let users = query.users(&self.reader, &caller.project).await;
         let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 }
 
@@ -143,7 +143,7 @@ fn cost(query: &active_users::Query) -> Cost {
     Cost::of_days(query.days).with_filter("segment", &query.filter)
 }
 
-impl Table for DailyActiveUsers {
+impl Tabular for DailyActiveUsers {
     fn header(&self) -> Vec<String> {
         ["date", "active_users"].map(Into::into).into()
     }
@@ -153,7 +153,7 @@ impl Table for DailyActiveUsers {
     }
 }
 
-impl Table for ActiveUsers {
+impl Tabular for ActiveUsers {
     fn header(&self) -> Vec<String> {
         ["period", "active_users", "complete"].map(Into::into).into()
     }

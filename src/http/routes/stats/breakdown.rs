@@ -3,11 +3,11 @@
 use poem_openapi::registry::MetaSchema;
 
 use crate::{
-    http::extract::parameters::Value,
+    http::extract::parameters::ParameterValue,
     stats::{filter::Property, label::Breakdown},
 };
 
-impl Value for Breakdown {
+impl ParameterValue for Breakdown {
     const INVALID: &'static str = "invalid_breakdown";
 
     fn expected() -> String {

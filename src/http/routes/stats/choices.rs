@@ -3,13 +3,13 @@
 use poem_openapi::registry::MetaSchema;
 
 use crate::{
-    http::extract::parameters::Value,
+    http::extract::parameters::ParameterValue,
     model::project::Project,
     query::{
         retention::{self, CohortKind, Window},
         timeseries,
     },
-    stats::{lifecycle::State, period::Unit, timeseries::Measure},
+    stats::{lifecycle::LifecycleState, period::Unit, timeseries::Measure},
 };
 
 /// One of a few words.
@@ -24,7 +24,7 @@ pub(crate) trait Choice: Copy + Send + Sync + 'static {
     }
 }
 
-impl<T: Choice> Value for T {
+impl<T: Choice> ParameterValue for T {
     const INVALID: &'static str = "invalid_choice";
 
     fn expected() -> String {
@@ -85,10 +85,10 @@ impl Choice for FineInterval {
 }
 
 impl FineInterval {
-    pub(crate) fn of(self, project: &Project) -> timeseries::Interval {
+    pub(crate) fn of(self, project: &Project) -> timeseries::PeriodLength {
         match self {
-            Self::Hour => timeseries::Interval::Hour,
-            Self::Whole(interval) => timeseries::Interval::Whole(interval.unit(project)),
+            Self::Hour => timeseries::PeriodLength::Hour,
+            Self::Whole(interval) => timeseries::PeriodLength::Whole(interval.unit(project)),
         }
     }
 }
@@ -140,7 +140,7 @@ impl Choice for CohortKind {
         &[("first_time", Self::FirstTime), ("first_ever", Self::FirstEver), ("recurring", Self::Recurring)];
 }
 
-impl Choice for State {
+impl Choice for LifecycleState {
     const ALL: &'static [(&'static str, Self)] = &[
         ("new", Self::New),
         ("returning", Self::Returning),
@@ -149,7 +149,7 @@ impl Choice for State {
     ];
 }
 
-impl Choice for retention::Who {
+impl Choice for retention::CohortUsers {
     const ALL: &'static [(&'static str, Self)] =
         &[("returned", Self::Returned), ("missing", Self::Missing), ("all", Self::All)];
 }

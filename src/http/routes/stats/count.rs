@@ -13,7 +13,7 @@ use crate::{
         openapi::Tag,
         respond::{
             problem::{Asking, Refusal},
-            table::{Format, Table, Told, field},
+            table::{AnswerFormat, FormattedAnswer, Tabular, field},
         },
     },
     model::range::{DayRange, TimeRange},
@@ -45,7 +45,7 @@ impl CountApi {
     async fn count(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         /// Required, under this name or as `event_name`.
         #[oai(example = "example_event_type")]
         event_type: Query<Param<String>>,
@@ -59,7 +59,7 @@ impl CountApi {
         to: Query<Required<DateTime<Utc>>>,
         /// Only events for which this holds, such as `properties.country:UA,PL`.
         segment: Query<Segments>,
-    ) -> Result<Told<EventCount>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<EventCount>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let event_name = checks.optional("event_name", event_name.0);
         let event_type = match &event_name {
@@ -79,7 +79,7 @@ impl CountApi {
         let query = count::Query { time: TimeRange::new(begin, end), filter: filter.of_type(&name) };
         let count = query.answer(&self.reader, &caller.project).await;
         let count = count.map_err(|error| cost(&query).problem(error, &self.reader))?;
-        Ok(Told { answer: EventCount { event_type, event_name, count }, format })
+        Ok(FormattedAnswer { answer: EventCount { event_type, event_name, count }, format })
     }
 }
 
@@ -87,7 +87,7 @@ fn cost(query: &count::Query) -> Cost {
     Cost::of_days(DayRange::new(query.time.begin.date_naive(), query.time.end.date_naive()))
 }
 
-impl Table for EventCount {
+impl Tabular for EventCount {
     fn header(&self) -> Vec<String> {
         let name = if self.event_name.is_some() { "event_name" } else { "event_type" };
         [name, "count"].map(Into::into).into()

@@ -6,24 +6,24 @@ use poem_openapi::{Enum, Object, OpenApi, types::Example};
 use super::{
     narrow::Cost,
     rate, timezone,
-    users::{Page, UserList},
+    users::{PageRequest, UserList},
 };
 use crate::{
     http::{
         extract::{
             auth::{Caller, Read},
             json_body::JsonBody,
-            parameters::{Checks, Value, days},
+            parameters::{Checks, ParameterValue, days},
             text::{Date, Text},
         },
         openapi::Tag,
         respond::{
             problem::{AskingInBody, Problem, Refusal},
-            table::{Format, Table, Told, field},
+            table::{AnswerFormat, FormattedAnswer, Tabular, field},
         },
     },
     model::range::DayRange,
-    query::funnel::{self, Who},
+    query::funnel::{self, StepEnd},
     stats::{
         funnel::{MOST_STEPS, Reached},
         label::{Breakdown, Label},
@@ -162,7 +162,7 @@ struct StepUsers {
 }
 
 /// A question whose parts are valid.
-pub(crate) struct Asked {
+pub(crate) struct ValidFunnel {
     query: funnel::Query,
     /// Of the steps.
     event_types: Vec<String>,
@@ -179,10 +179,10 @@ impl FunnelApi {
     async fn funnel(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         question: JsonBody<FunnelQuestion>,
-    ) -> Result<Told<FunnelAnswer>, Refusal<AskingInBody>> {
-        let Asked { query, event_types } = question.0.judge(Checks::default(), "")?;
+    ) -> Result<FormattedAnswer<FunnelAnswer>, Refusal<AskingInBody>> {
+        let ValidFunnel { query, event_types } = question.0.judge(Checks::default(), "")?;
         let funnel = query.answer(&self.reader, &caller.project).await;
         let funnel = funnel.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let by_value =
@@ -193,7 +193,7 @@ impl FunnelApi {
             steps: told(&event_types, funnel.steps),
             breakdown: funnel.by_value.map(by_value),
         };
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 
     /// Funnel, by name
@@ -203,12 +203,12 @@ impl FunnelApi {
     async fn list(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         question: JsonBody<FunnelUsersQuestion>,
-    ) -> Result<Told<UserList>, Refusal<AskingInBody>> {
+    ) -> Result<FormattedAnswer<UserList>, Refusal<AskingInBody>> {
         let FunnelUsersQuestion { funnel, step, who, cursor, limit } = question.0;
         let mut checks = Checks::default();
-        let page = Page::of_body(&mut checks, cursor.as_ref().map(|cursor| cursor.0.as_str()), limit);
+        let page = PageRequest::of_body(&mut checks, cursor.as_ref().map(|cursor| cursor.0.as_str()), limit);
         let index = (step as usize).checked_sub(1).filter(|index| *index < funnel.steps.len());
         if index.is_none() {
             checks.refuse(
@@ -218,20 +218,20 @@ impl FunnelApi {
             );
         }
         let who = match who {
-            FunnelUsers::Reached => Who::Reached,
-            FunnelUsers::Dropped => Who::Dropped,
+            FunnelUsers::Reached => StepEnd::Reached,
+            FunnelUsers::Dropped => StepEnd::Dropped,
         };
-        let Asked { query, .. } = funnel.judge(checks, "funnel.")?;
+        let ValidFunnel { query, .. } = funnel.judge(checks, "funnel.")?;
         let users = query.users(&self.reader, &caller.project, index.unwrap_or_default(), who).await;
         let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 }
 
 impl FunnelQuestion {
     /// `within` is the place of the funnel in the body.
-    fn judge(self, mut checks: Checks, within: &str) -> Result<Asked, Problem> {
+    fn judge(self, mut checks: Checks, within: &str) -> Result<ValidFunnel, Problem> {
         let place = |field: &str| format!("{within}{field}");
         let range = checks.date(&place("from"), self.from).zip(checks.date(&place("to"), self.to));
         let range = range.map(|(from, to)| DayRange::new(from, to));
@@ -282,7 +282,7 @@ impl FunnelQuestion {
         let (window, days) = checks.finish(window.zip(range))?;
         let breakdown = breakdown.flatten();
         let query = funnel::Query { days, steps, window, breakdown, limit: limit as usize };
-        Ok(Asked { query, event_types })
+        Ok(ValidFunnel { query, event_types })
     }
 }
 
@@ -325,7 +325,7 @@ fn seconds(time: TimeDelta) -> f64 {
     milliseconds / 1_000.0
 }
 
-impl Table for FunnelAnswer {
+impl Tabular for FunnelAnswer {
     fn header(&self) -> Vec<String> {
         ["value", "step", "event_type", "users", "rate", "step_rate", "median_seconds", "other"]
             .map(Into::into)

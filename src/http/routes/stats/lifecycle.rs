@@ -19,12 +19,12 @@ use crate::{
         openapi::Tag,
         respond::{
             problem::{Asking, Refusal},
-            table::{Format, Table, Told},
+            table::{AnswerFormat, FormattedAnswer, Tabular},
         },
     },
     model::range::DayRange,
     query::lifecycle,
-    stats::lifecycle::State,
+    stats::lifecycle::LifecycleState,
     store::read::snapshot::Reader,
 };
 
@@ -67,11 +67,11 @@ impl LifecycleApi {
     async fn lifecycle(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         days: PeriodParameters,
         interval: IntervalParameter,
         segment: SegmentParameter,
-    ) -> Result<Told<Lifecycles>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<Lifecycles>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = days.check(&mut checks);
         let unit = interval.check(&mut checks, &caller.project);
@@ -79,16 +79,17 @@ impl LifecycleApi {
         let query = lifecycle::Query { days: checks.finish(range)?, unit, filter };
         let periods = query.answer(&self.reader, &caller.project).await;
         let periods = periods.map_err(|error| cost(&query).problem(error, &self.reader))?;
-        let data = periods.into_iter().map(|lifecycle::Period { users, complete }| LifecyclePeriod {
-            period: users.period,
-            new: users.new.len(),
-            returning: users.returning.len(),
-            resurrecting: users.resurrecting.len(),
-            dormant: users.dormant.len(),
-            complete,
-        });
+        let data =
+            periods.into_iter().map(|lifecycle::PeriodLifecycle { users, complete }| LifecyclePeriod {
+                period: users.period,
+                new: users.new.len(),
+                returning: users.returning.len(),
+                resurrecting: users.resurrecting.len(),
+                dormant: users.dormant.len(),
+                complete,
+            });
         let answer = Lifecycles { timezone: timezone(&caller.project), data: data.collect() };
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 
     /// Lifecycle, by name
@@ -99,17 +100,17 @@ impl LifecycleApi {
     async fn list(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         /// A day of the period.
         #[oai(example = "example_day")]
         period: Query<Required<NaiveDate>>,
         /// Which users.
         #[oai(example = "example_state")]
-        state: Query<Param<State, true>>,
+        state: Query<Param<LifecycleState, true>>,
         interval: IntervalParameter,
         segment: SegmentParameter,
         page: PageParameters,
-    ) -> Result<Told<UserList>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<UserList>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let period = checks.required("period", period.0);
         let state = checks.required("state", state.0);
@@ -121,7 +122,7 @@ impl LifecycleApi {
         let users = query.users(&self.reader, &caller.project, state).await;
         let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 }
 
@@ -129,11 +130,11 @@ fn cost(query: &lifecycle::Query) -> Cost {
     Cost::of_days(query.days).with_filter("segment", &query.filter)
 }
 
-fn example_state() -> Param<State, true> {
+fn example_state() -> Param<LifecycleState, true> {
     Param::example("new")
 }
 
-impl Table for Lifecycles {
+impl Tabular for Lifecycles {
     fn header(&self) -> Vec<String> {
         ["period", "new", "returning", "resurrecting", "dormant", "complete"].map(Into::into).into()
     }

@@ -13,7 +13,7 @@ use crate::{
         openapi::Tag,
         respond::{
             problem::{Asking, Problem, Refusal},
-            table::{Format, Table, Told, field},
+            table::{AnswerFormat, FormattedAnswer, Tabular, field},
         },
     },
     model::{project::Project, range::DayRange},
@@ -63,7 +63,7 @@ impl PagesApi {
     async fn pages(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         /// The day.
         #[oai(example = "example_date::<false>")]
         date: Query<Param<NaiveDate>>,
@@ -73,7 +73,7 @@ impl PagesApi {
         to: Query<Param<NaiveDate>>,
         /// Most paths; default 10.
         limit: Query<Param<UpTo<1000>>>,
-    ) -> Result<Told<Pages>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<Pages>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0);
         let asked = day_or_range(&mut checks, "date", date.0, from.0, to.0);
@@ -85,7 +85,7 @@ impl PagesApi {
         let views = self.views(&caller.project, &query).await?;
         let range = date.is_none().then_some(query.days);
         let (from, to) = (range.map(|days| days.from), range.map(|days| days.to));
-        Ok(Told { answer: Pages { date, from, to, ..answer(&caller.project, views) }, format })
+        Ok(FormattedAnswer { answer: Pages { date, from, to, ..answer(&caller.project, views) }, format })
     }
 
     /// A site's day
@@ -95,14 +95,14 @@ impl PagesApi {
     async fn site(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         /// The site.
         #[oai(example = "example_site")]
         site_id: Query<Required<String>>,
         /// The day.
         #[oai(example = "example_date::<true>")]
         date: Query<Required<NaiveDate>>,
-    ) -> Result<Told<Pages>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<Pages>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let site_id = checks.required("site_id", site_id.0);
         let date = checks.required("date", date.0);
@@ -110,7 +110,7 @@ impl PagesApi {
         let query = pages::Query { days: DayRange::new(date, date), site_id: Some(site_id), limit: 10 };
         let views = self.views(&caller.project, &query).await?;
         let answer = Pages { site_id: query.site_id, date: Some(date), ..answer(&caller.project, views) };
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 
     async fn views(&self, project: &Project, query: &pages::Query) -> Result<Answer, Problem> {
@@ -134,7 +134,7 @@ fn answer(project: &Project, views: Answer) -> Pages {
 }
 
 /// The paths; the first row, without one, is all of them.
-impl Table for Pages {
+impl Tabular for Pages {
     fn header(&self) -> Vec<String> {
         ["path", "views", "unique_users"].map(Into::into).into()
     }

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 
 use super::{
     choices::Interval,
-    users::{Cursor, MAX_LIMIT, Page},
+    users::{Cursor, MAX_LIMIT, PageRequest},
 };
 use crate::{
     http::extract::{
@@ -84,7 +84,7 @@ impl SegmentParameter {
 }
 
 impl PageParameters {
-    pub(crate) fn check(self, checks: &mut Checks) -> Page {
-        Page::of(checks, self.cursor, self.limit)
+    pub(crate) fn check(self, checks: &mut Checks) -> PageRequest {
+        PageRequest::of(checks, self.cursor, self.limit)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         openapi::Tag,
         respond::{
             problem::{Asking, Refusal},
-            table::{Format, Table, Told},
+            table::{AnswerFormat, FormattedAnswer, Tabular},
         },
     },
     query::stickiness,
@@ -53,10 +53,10 @@ impl StickinessApi {
     async fn stickiness(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         days: DayParameters,
         segment: SegmentParameter,
-    ) -> Result<Told<Stickiness>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<Stickiness>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = days.check(&mut checks);
         let filter = segment.check(&mut checks);
@@ -64,7 +64,7 @@ impl StickinessApi {
         let groups = query.answer(&self.reader, &caller.project).await;
         let groups = groups.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let data = (1..).zip(groups).map(|(days, users)| ActiveDays { days, users: users.len() }).collect();
-        Ok(Told { answer: Stickiness { timezone: timezone(&caller.project), data }, format })
+        Ok(FormattedAnswer { answer: Stickiness { timezone: timezone(&caller.project), data }, format })
     }
 
     /// Stickiness, by name
@@ -74,14 +74,14 @@ impl StickinessApi {
     async fn list(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         range: DayParameters,
         /// The number of days.
         #[oai(example = "example_days")]
         days: Query<Param<UpTo<MAX_DAYS>, true>>,
         segment: SegmentParameter,
         page: PageParameters,
-    ) -> Result<Told<UserList>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<UserList>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = range.check(&mut checks);
         let days = checks.required("days", days.0).map(|days| days.0);
@@ -92,7 +92,7 @@ impl StickinessApi {
         let users = query.users(&self.reader, &caller.project, days).await;
         let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 }
 
@@ -104,7 +104,7 @@ fn example_days() -> Param<UpTo<MAX_DAYS>, true> {
     Param::example("1")
 }
 
-impl Table for Stickiness {
+impl Tabular for Stickiness {
     fn header(&self) -> Vec<String> {
         ["days", "users"].map(Into::into).into()
     }

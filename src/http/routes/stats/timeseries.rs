@@ -17,7 +17,7 @@ use crate::{
         openapi::Tag,
         respond::{
             problem::{Asking, Refusal},
-            table::{Format, Table, Told, field},
+            table::{AnswerFormat, FormattedAnswer, Tabular, field},
         },
     },
     query::timeseries,
@@ -75,7 +75,7 @@ impl TimeseriesApi {
     async fn timeseries(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         days: DayParameters,
         /// The length of a period; default day. Weeks begin on the project's first day of the week.
         interval: Query<Param<FineInterval>>,
@@ -86,7 +86,7 @@ impl TimeseriesApi {
         /// Most series with a value of their own; default 10.
         limit: Query<Param<UpTo<100>>>,
         segment: SegmentParameter,
-    ) -> Result<Told<Timeseries>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<Timeseries>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = days.check(&mut checks);
         let interval = checks.optional("interval", interval.0).unwrap_or(FineInterval::Whole(Interval::Day));
@@ -124,7 +124,7 @@ impl TimeseriesApi {
             measure: measure.word().into(),
             series: series.collect(),
         };
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 }
 
@@ -143,7 +143,7 @@ fn cost(query: &timeseries::Query) -> Cost {
     Cost::of_days(query.days).with_filter("segment", &query.filter).with_breakdown(property)
 }
 
-impl Table for Timeseries {
+impl Tabular for Timeseries {
     fn header(&self) -> Vec<String> {
         ["value", "period", "count", "complete", "other"].map(Into::into).into()
     }

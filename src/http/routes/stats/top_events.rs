@@ -12,7 +12,7 @@ use crate::{
         openapi::Tag,
         respond::{
             problem::{Asking, Refusal},
-            table::{Format, Table, Told},
+            table::{AnswerFormat, FormattedAnswer, Tabular},
         },
     },
     query::top_events,
@@ -48,13 +48,13 @@ impl TopEventsApi {
     async fn top_events(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         days: DayParameters,
         /// Most event types; default 10.
         limit: Query<Param<UpTo<1000>>>,
         /// Only events for which this holds, such as `event_type:!page_view` or `properties.country:UA,PL`.
         segment: Query<Segments>,
-    ) -> Result<Told<TopEvents>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<TopEvents>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let range = days.check(&mut checks);
         let limit = checks.optional("limit", limit.0).map_or(10, |limit| limit.0);
@@ -69,11 +69,11 @@ impl TopEventsApi {
             users: top.users,
         };
         let data = top.into_iter().map(row).collect();
-        Ok(Told { answer: TopEvents { timezone: timezone(&caller.project), data }, format })
+        Ok(FormattedAnswer { answer: TopEvents { timezone: timezone(&caller.project), data }, format })
     }
 }
 
-impl Table for TopEvents {
+impl Tabular for TopEvents {
     fn header(&self) -> Vec<String> {
         ["event_type", "events", "users"].map(Into::into).into()
     }

@@ -3,10 +3,10 @@
 use poem_openapi::{Object, registry::MetaSchema};
 use roaring::RoaringBitmap;
 
-use crate::http::respond::table::Table;
+use crate::http::respond::table::Tabular;
 use crate::{
     http::{
-        extract::parameters::{Checks, Param, UpTo, Value},
+        extract::parameters::{Checks, Param, ParameterValue, UpTo},
         respond::problem::Problem,
     },
     model::project::Project,
@@ -37,7 +37,7 @@ struct ListedUser {
 
 /// Which page is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Page {
+pub(crate) struct PageRequest {
     /// Users with higher numbers.
     after: Option<u32>,
     limit: u32,
@@ -47,7 +47,7 @@ pub(crate) struct Page {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor(u32);
 
-impl Value for Cursor {
+impl ParameterValue for Cursor {
     const INVALID: &'static str = "invalid_cursor";
 
     fn expected() -> String {
@@ -63,7 +63,7 @@ impl Value for Cursor {
     }
 }
 
-impl Page {
+impl PageRequest {
     pub(crate) fn of(checks: &mut Checks, cursor: Param<Cursor>, limit: Param<UpTo<MAX_LIMIT>>) -> Self {
         let after = checks.optional("cursor", cursor).map(|cursor| cursor.0);
         let limit = checks.optional("limit", limit).map_or(DEFAULT_LIMIT, |limit| limit.0);
@@ -103,7 +103,7 @@ impl Page {
     }
 }
 
-impl Table for UserList {
+impl Tabular for UserList {
     fn header(&self) -> Vec<String> {
         vec!["user_id".into()]
     }

@@ -10,12 +10,12 @@ use weir::{
     model::event::Batch,
     store::{
         StoreError,
-        write::{self, NotWritten, Part},
+        write::{self, MessagePart, NotWritten},
     },
     telemetry::metrics::{self, CaughtBy},
 };
 
-use super::{Aside, Ended, Pause, Writer, parts::Refused, sequence};
+use super::{Aside, Backoff, Ended, Writer, parts::RefusedPart, sequence};
 
 /// How often a transaction is tried whose failure is neither a refusal nor a matter of operation.
 const TRIES: u32 = 5;
@@ -24,7 +24,7 @@ const TOGETHER: usize = 500;
 
 /// Parts of one transaction.
 struct Work<'m> {
-    parts: Vec<Part<'m>>,
+    parts: Vec<MessagePart<'m>>,
     tries: u32,
 }
 
@@ -34,12 +34,12 @@ impl Writer {
         &self,
         stream: DateTime<Utc>,
         messages: &[Message],
-        parts: Vec<Part<'_>>,
+        parts: Vec<MessagePart<'_>>,
         aside: &mut Aside,
         ending: &CancellationToken,
     ) -> Result<(), Ended> {
         let mut waiting = cut(parts, self.events);
-        let mut pause = Pause::default();
+        let mut pause = Backoff::default();
         let mut anything_stored = false;
         while let Some(Work { parts, tries }) = waiting.pop() {
             let begun = Instant::now();
@@ -51,7 +51,7 @@ impl Writer {
                         count(written);
                         self.visible.stored(&parts);
                         parts.iter().for_each(log_stored);
-                        pause = Pause::default();
+                        pause = Backoff::default();
                         anything_stored = true;
                         continue;
                     }
@@ -80,7 +80,8 @@ impl Writer {
                 Ok(part) => {
                     let message = messages.iter().find(|message| sequence(message) == part.sequence);
                     let message = message.expect("a part is of one of the messages");
-                    self.set_aside(message, Refused::new(reason(&error), &error, &part.batch), aside).await;
+                    self.set_aside(message, RefusedPart::new(reason(&error), &error, &part.batch), aside)
+                        .await;
                 }
             }
         }
@@ -105,7 +106,7 @@ fn count(written: write::Written) {
     metrics::events_dropped("expired", written.expired);
 }
 
-fn log_stored(part: &Part<'_>) {
+fn log_stored(part: &MessagePart<'_>) {
     let batch = &part.batch;
     let age = (Utc::now() - batch.received_at).to_std().unwrap_or_default();
     metrics::ingest_to_stored(age);
@@ -114,7 +115,7 @@ fn log_stored(part: &Part<'_>) {
 }
 
 /// Cuts parts into transactions of about so many events. The last comes first, since work is taken from the end.
-fn cut(parts: Vec<Part<'_>>, events: usize) -> Vec<Work<'_>> {
+fn cut(parts: Vec<MessagePart<'_>>, events: usize) -> Vec<Work<'_>> {
     let mut works: Vec<Work<'_>> = Vec::new();
     let mut room = 0;
     for part in parts.into_iter().rev() {
@@ -134,12 +135,12 @@ fn cut(parts: Vec<Part<'_>>, events: usize) -> Vec<Work<'_>> {
 }
 
 /// The part, if it is one with a single event.
-fn alone(mut parts: Vec<Part<'_>>) -> Result<Part<'_>, Vec<Part<'_>>> {
+fn alone(mut parts: Vec<MessagePart<'_>>) -> Result<MessagePart<'_>, Vec<MessagePart<'_>>> {
     if parts.len() == 1 && parts[0].batch.events.len() <= 1 { Ok(parts.remove(0)) } else { Err(parts) }
 }
 
 /// Two pieces of about the same size.
-fn halves(mut parts: Vec<Part<'_>>) -> Vec<Vec<Part<'_>>> {
+fn halves(mut parts: Vec<MessagePart<'_>>) -> Vec<Vec<MessagePart<'_>>> {
     if parts.len() > 1 {
         let second = parts.split_off(parts.len() / 2);
         return vec![second, parts];
@@ -150,7 +151,7 @@ fn halves(mut parts: Vec<Part<'_>>) -> Vec<Vec<Part<'_>>> {
 }
 
 /// The event at `place`, and what remains in small pieces.
-fn without(mut parts: Vec<Part<'_>>, (part, event): (usize, usize)) -> Vec<Vec<Part<'_>>> {
+fn without(mut parts: Vec<MessagePart<'_>>, (part, event): (usize, usize)) -> Vec<Vec<MessagePart<'_>>> {
     let after = split_off(&mut parts[part], event + 1);
     let culprit = split_off(&mut parts[part], event);
     parts.push(after);
@@ -161,7 +162,7 @@ fn without(mut parts: Vec<Part<'_>>, (part, event): (usize, usize)) -> Vec<Vec<P
 }
 
 /// Takes the events from `at` on out of a part.
-fn split_off<'m>(part: &mut Part<'m>, at: usize) -> Part<'m> {
+fn split_off<'m>(part: &mut MessagePart<'m>, at: usize) -> MessagePart<'m> {
     let events = part.batch.events.split_off(at);
     let batch = Batch {
         project_id: part.batch.project_id,
@@ -170,5 +171,5 @@ fn split_off<'m>(part: &mut Part<'m>, at: usize) -> Part<'m> {
         copies: part.batch.copies,
         events,
     };
-    Part { project: part.project.clone(), batch, sequence: part.sequence }
+    MessagePart { project: part.project.clone(), batch, sequence: part.sequence }
 }

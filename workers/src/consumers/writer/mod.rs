@@ -23,7 +23,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use weir::{
-    config::Writing,
+    config::Storing,
     store::{StoreError, write::Dictionaries},
     stream::Stream,
     telemetry::{self, metrics},
@@ -73,7 +73,7 @@ impl Writer {
         pool: PgPool,
         visible: Visible,
         trouble: Trouble,
-        writing: &Writing,
+        writing: &Storing,
     ) -> Self {
         Self {
             stream,
@@ -113,7 +113,7 @@ impl Writer {
         let created = self.stream.created().await?;
         let writers = self.stream.writer(lane).await?;
         let ack_wait = writers.cached_info().config.ack_wait;
-        let mut lane = Lane {
+        let mut lane = LaneConsumer {
             writers,
             progress: ack_wait / 4,
             many: (self.events / FIRST_GUESS).clamp(1, MESSAGES),
@@ -206,7 +206,7 @@ struct Aside {
 }
 
 /// A lane of the stream, as one worker reads it.
-struct Lane {
+struct LaneConsumer {
     writers: Writers,
     /// How often the stream is told that messages are being worked on.
     progress: Duration,
@@ -216,7 +216,7 @@ struct Lane {
     backlog: bool,
 }
 
-impl Lane {
+impl LaneConsumer {
     /// Waits for a message.
     async fn first(&self) -> anyhow::Result<Option<Message>> {
         let mut one =
@@ -275,15 +275,15 @@ async fn keep<T>(messages: &[Message], progress: Duration, work: impl Future<Out
 }
 
 /// The pause before the next try, longer each time.
-struct Pause(Duration);
+struct Backoff(Duration);
 
-impl Default for Pause {
+impl Default for Backoff {
     fn default() -> Self {
         Self(FIRST_PAUSE)
     }
 }
 
-impl Pause {
+impl Backoff {
     async fn later(
         &mut self,
         trouble: &Trouble,

@@ -14,19 +14,19 @@ use weir::{
     },
     store::{
         StoreError, projects,
-        write::{Part, settled},
+        write::{MessagePart, settled},
     },
     stream::{
-        dead_letters::{self, DeadLetter, Source},
+        dead_letters::{self, DeadLetter, OriginalMessage},
         message::{self, DecodeError},
     },
     telemetry::{self, metrics},
 };
 
-use super::{Aside, Ended, LONGEST_PAUSE, Pause, Writer, sequence};
+use super::{Aside, Backoff, Ended, LONGEST_PAUSE, Writer, sequence};
 
 /// What is set aside, and why.
-pub(super) struct Refused<'a> {
+pub(super) struct RefusedPart<'a> {
     /// A stable name; metrics count by it.
     pub reason: &'static str,
     pub error: String,
@@ -37,7 +37,7 @@ pub(super) struct Refused<'a> {
     pub events: usize,
 }
 
-impl<'a> Refused<'a> {
+impl<'a> RefusedPart<'a> {
     pub(super) fn new(reason: &'static str, error: &StoreError, batch: &'a Batch<'_>) -> Self {
         Self {
             reason,
@@ -60,7 +60,7 @@ impl Writer {
         messages: &'m [Message],
         aside: &mut Aside,
         ending: &CancellationToken,
-    ) -> Result<Vec<Part<'m>>, Ended> {
+    ) -> Result<Vec<MessagePart<'m>>, Ended> {
         let mut parts = Vec::with_capacity(messages.len());
         let mut projects = HashMap::new();
         for message in messages {
@@ -68,17 +68,17 @@ impl Writer {
                 Ok(batches) => batches,
                 Err(error) => {
                     let payload = message.payload.clone();
-                    self.set_aside(message, Refused::unreadable(&error, payload), aside).await;
+                    self.set_aside(message, RefusedPart::unreadable(&error, payload), aside).await;
                     continue;
                 }
             };
             for batch in batches {
                 match self.project(batch.project_id, &mut projects, ending).await? {
-                    Ok(project) => parts.push(Part { project, batch, sequence: sequence(message) }),
+                    Ok(project) => parts.push(MessagePart { project, batch, sequence: sequence(message) }),
                     Err(error) => {
                         let reason =
                             if matches!(error, StoreError::NoProject(_)) { "no_project" } else { "timezone" };
-                        self.set_aside(message, Refused::new(reason, &error, &batch), aside).await;
+                        self.set_aside(message, RefusedPart::new(reason, &error, &batch), aside).await;
                     }
                 }
             }
@@ -93,7 +93,7 @@ impl Writer {
         projects: &mut HashMap<ProjectId, Arc<Project>>,
         ending: &CancellationToken,
     ) -> Result<Result<Arc<Project>, StoreError>, Ended> {
-        let mut pause = Pause::default();
+        let mut pause = Backoff::default();
         loop {
             if let Some(project) = projects.get(&project_id) {
                 return Ok(Ok(project.clone()));
@@ -110,14 +110,14 @@ impl Writer {
     }
 
     /// Sets a message or a part of it aside. If that fails, the message must come again: the rest flows on.
-    pub(super) async fn set_aside(&self, message: &Message, refused: Refused<'_>, aside: &mut Aside) {
+    pub(super) async fn set_aside(&self, message: &Message, refused: RefusedPart<'_>, aside: &mut Aside) {
         let source_sequence = sequence(message);
-        let source = Source {
+        let source = OriginalMessage {
             sequence: source_sequence,
             time: message.info().map_or_else(|_| Utc::now(), |info| info.published),
             subject: message.subject.to_string(),
         };
-        let Refused { reason, error, payload, request_id, events } = refused;
+        let RefusedPart { reason, error, payload, request_id, events } = refused;
         let letter = DeadLetter { reason, error: error.clone(), source, payload };
         match dead_letters::bury(&self.stream, letter).await {
             Ok(()) => {
@@ -146,7 +146,7 @@ impl Writer {
         sequences: Vec<u64>,
         ending: &CancellationToken,
     ) -> Result<(), Ended> {
-        let mut pause = Pause::default();
+        let mut pause = Backoff::default();
         while !sequences.is_empty() {
             match settled::add_set_aside(&self.pool, stream, sequences.iter().copied()).await {
                 Ok(()) => break,

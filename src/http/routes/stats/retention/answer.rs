@@ -7,7 +7,7 @@ use crate::{
     http::{
         respond::{
             instant::Instant,
-            table::{Table, field},
+            table::{Tabular, field},
         },
         routes::stats::{
             choices::{Choice, Mean},
@@ -15,10 +15,10 @@ use crate::{
         },
     },
     model::project::Project,
-    stats::retention::{Column, Retention},
+    stats::retention::{Retention, RetentionColumn},
 };
 
-use super::parameters::Asked;
+use super::parameters::ValidRetention;
 
 #[derive(Object)]
 pub(crate) struct RetentionTable {
@@ -72,7 +72,7 @@ struct OverallCell {
 }
 
 impl RetentionTable {
-    pub(crate) fn new(project: &Project, asked: &Asked, answer: Retention) -> Self {
+    pub(crate) fn new(project: &Project, asked: &ValidRetention, answer: Retention) -> Self {
         let columns = &asked.query.question.columns;
         let cohorts = answer.cohorts.into_iter().map(|cohort| CohortRow {
             cohort: cohort.cohort,
@@ -108,11 +108,11 @@ impl RetentionTable {
     }
 }
 
-fn last_period(asked: &Asked, column: &Column) -> Option<u32> {
+fn last_period(asked: &ValidRetention, column: &RetentionColumn) -> Option<u32> {
     column.last.filter(|_| asked.brackets)
 }
 
-impl Table for RetentionTable {
+impl Tabular for RetentionTable {
     fn header(&self) -> Vec<String> {
         ["cohort", "size", "period", "last_period", "users", "rate", "complete"].map(Into::into).into()
     }

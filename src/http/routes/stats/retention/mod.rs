@@ -8,7 +8,7 @@ use poem_openapi::{OpenApi, param::Query};
 
 use self::{
     answer::RetentionTable,
-    parameters::{Asked, RetentionParameters},
+    parameters::{RetentionParameters, ValidRetention},
 };
 use super::{example_day, narrow::Cost, parameters::PageParameters, users::UserList};
 use crate::{
@@ -20,12 +20,12 @@ use crate::{
         openapi::Tag,
         respond::{
             problem::{Asking, Refusal},
-            table::{Format, Told},
+            table::{AnswerFormat, FormattedAnswer},
         },
     },
     model::range::DayRange,
-    query::retention::{Who, Window},
-    stats::retention::{Column, Question},
+    query::retention::{CohortUsers, Window},
+    stats::retention::{Question, RetentionColumn},
     store::read::snapshot::Reader,
 };
 
@@ -44,15 +44,15 @@ impl RetentionApi {
     async fn retention(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         parameters: RetentionParameters,
-    ) -> Result<Told<RetentionTable>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<RetentionTable>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let asked = parameters.judge(&mut checks, &caller.project);
         let asked = checks.finish(asked)?;
         let answer = asked.query.answer(&self.reader, &caller.project).await;
         let answer = answer.map_err(|error| asked.cost().problem(error, &self.reader))?;
-        Ok(Told { answer: RetentionTable::new(&caller.project, &asked, answer), format })
+        Ok(FormattedAnswer { answer: RetentionTable::new(&caller.project, &asked, answer), format })
     }
 
     /// Retention, by name
@@ -63,21 +63,21 @@ impl RetentionApi {
     async fn list(
         &self,
         caller: Caller<Read>,
-        format: Format,
+        format: AnswerFormat,
         /// A day of the cohort's period.
         #[oai(example = "example_day")]
         cohort_date: Query<Required<NaiveDate>>,
         /// The cell's `period`; default 0.
         period: Query<Param<Whole<1000>>>,
         /// Who: `returned` (default), `missing` or `all`.
-        who: Query<Param<Who>>,
+        who: Query<Param<CohortUsers>>,
         page: PageParameters,
         parameters: RetentionParameters,
-    ) -> Result<Told<UserList>, Refusal<Asking>> {
+    ) -> Result<FormattedAnswer<UserList>, Refusal<Asking>> {
         let mut checks = Checks::default();
         let cohort_date = checks.required("cohort_date", cohort_date.0);
         let period = checks.optional("period", period.0).map_or(0, |period| period.0);
-        let who = checks.optional("who", who.0).unwrap_or(Who::Returned);
+        let who = checks.optional("who", who.0).unwrap_or(CohortUsers::Returned);
         let page = page.check(&mut checks);
         let asked = parameters.judge(&mut checks, &caller.project);
         // Which cells there are is known if everything else is.
@@ -88,13 +88,18 @@ impl RetentionApi {
         let users = asked.query.users(&self.reader, &caller.project, cell, who).await;
         let users = users.map_err(|error| asked.cost().problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
-        Ok(Told { answer, format })
+        Ok(FormattedAnswer { answer, format })
     }
 }
 
-impl Asked {
+impl ValidRetention {
     /// The cohort and the column of a cell, if the table has it.
-    fn cell(&self, checks: &mut Checks, date: NaiveDate, period: u32) -> Option<(NaiveDate, Column)> {
+    fn cell(
+        &self,
+        checks: &mut Checks,
+        date: NaiveDate,
+        period: u32,
+    ) -> Option<(NaiveDate, RetentionColumn)> {
         let Question { unit, from, to, columns } = &self.query.question;
         let cohort = unit.period_of(date);
         if !(unit.period_of(*from)..=*to).contains(&cohort) {

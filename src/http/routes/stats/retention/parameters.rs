@@ -7,7 +7,7 @@ use crate::{
     http::{
         extract::{
             group::parameters,
-            parameters::{AskedDays, Checks, Param, Segments, UpTo, Value, day_or_range},
+            parameters::{AskedDays, Checks, Param, ParameterValue, Segments, UpTo, day_or_range},
         },
         routes::stats::choices::{Criteria, Mean, WindowType},
     },
@@ -15,7 +15,7 @@ use crate::{
     query::retention::{self, CohortKind, Window},
     stats::{
         filter::Filter,
-        retention::{Column, Question},
+        retention::{Question, RetentionColumn},
     },
 };
 
@@ -28,7 +28,7 @@ const MAX_PERIODS: u32 = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Brackets(Vec<u32>);
 
-impl Value for Brackets {
+impl ParameterValue for Brackets {
     const INVALID: &'static str = "invalid_brackets";
 
     fn expected() -> String {
@@ -93,7 +93,7 @@ parameters! {
 
 /// The query, and how its answer is shown.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ValidRetention {
     pub query: retention::Query,
     pub window_type: WindowType,
     pub mean: Mean,
@@ -103,7 +103,7 @@ pub(crate) struct Asked {
 
 impl RetentionParameters {
     /// Nothing, if `checks` know why.
-    pub(crate) fn judge(self, checks: &mut Checks, project: &Project) -> Option<Asked> {
+    pub(crate) fn judge(self, checks: &mut Checks, project: &Project) -> Option<ValidRetention> {
         let now = Utc::now().trunc_subsecs(3);
         let until = checks.optional("as_of", self.as_of).map(|as_of| as_of.min(now));
         let window_type = checks.optional("window_type", self.window_type).unwrap_or(WindowType::Daily);
@@ -115,15 +115,15 @@ impl RetentionParameters {
         let are_brackets = brackets.is_some();
         let columns = match brackets {
             None => match sent_criteria.unwrap_or(Criteria::On) {
-                Criteria::On => Column::on(windows),
-                Criteria::OnOrAfter => Column::on_or_after(windows),
+                Criteria::On => RetentionColumn::on(windows),
+                Criteria::OnOrAfter => RetentionColumn::on_or_after(windows),
             },
             Some(Brackets(lengths)) => {
                 if sent_windows.is_some() || sent_criteria == Some(Criteria::OnOrAfter) {
                     let message = "expected either brackets, or windows and criteria".into();
                     checks.refuse("brackets", "not_both", message);
                 }
-                Column::brackets(&lengths)
+                RetentionColumn::brackets(&lengths)
             }
         };
         let asked = day_or_range(checks, "start_date", self.start_date, self.from, self.to);
@@ -160,7 +160,7 @@ impl RetentionParameters {
             as_of: until.unwrap_or(now),
             until,
         };
-        Some(Asked { query, window_type, mean, brackets: are_brackets })
+        Some(ValidRetention { query, window_type, mean, brackets: are_brackets })
     }
 }
 
