@@ -47,7 +47,7 @@ pub(super) struct Options {
     #[command(flatten)]
     load: config::Load,
     #[command(flatten)]
-    questions: config::Questions,
+    queries: config::Queries,
     #[command(flatten)]
     database: config::Database,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; set WEIR_HTTP_ADDR to an address that is free")
     })?;
-    // Connections of their own: keys and signs of life never wait for questions.
+    // Connections of their own: keys and health checks never wait for questions.
     let pool =
         store::connect(&config::Database { database_connections: BESIDE, ..options.database.clone() })?;
     match migrate::check(&pool).await {
@@ -105,7 +105,7 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
     };
     let admission = Admission::new(&options.load);
     let http = options.http;
-    let reader = Reader::new(store::connect(&options.database)?, pool.clone(), &options.questions);
+    let reader = Reader::new(store::connect(&options.database)?, pool.clone(), &options.queries);
     let watch = HistoryWatch {
         stream: stream.clone(),
         pool: pool.clone(),

@@ -192,20 +192,20 @@ pub struct Load {
     pub queue_timeout: Duration,
 }
 
-/// What questions may cost.
+/// What queries may cost.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Questions")]
-pub struct Questions {
+#[command(next_help_heading = "Queries")]
+pub struct Queries {
     /// How long the database may work on a question; one that takes longer is answered with what to narrow
-    #[arg(long, env = "WEIR_QUESTION_TIMEOUT", default_value = "10s", value_parser = duration)]
-    pub question_timeout: Duration,
+    #[arg(long, env = "WEIR_QUERY_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub query_timeout: Duration,
     /// Questions that read events, not activity alone, at a time; a project has at most half of them, and others wait.
     /// Each takes a connection to the database
-    #[arg(long, env = "WEIR_EVENT_QUESTIONS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=100))]
-    pub event_questions: u16,
+    #[arg(long, env = "WEIR_EVENT_QUERIES", default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=100))]
+    pub event_queries: u16,
 }
 
-/// Where the worker shows its signs of life.
+/// Where the worker answers health checks.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct WorkerHttp {

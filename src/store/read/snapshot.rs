@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::store::{StoreError, to_its_end};
 use crate::{
-    config::Questions,
+    config::Queries,
     limits::fair_semaphore::{FairSemaphore, Permit},
     model::project::ProjectId,
 };
@@ -44,9 +44,9 @@ struct Open {
 }
 
 impl Reader {
-    pub fn new(pool: PgPool, beside: PgPool, config: &Questions) -> Self {
-        let timeout = config.question_timeout;
-        Self { pool, beside, timeout, events: FairSemaphore::new(config.event_questions.into()) }
+    pub fn new(pool: PgPool, beside: PgPool, config: &Queries) -> Self {
+        let timeout = config.query_timeout;
+        Self { pool, beside, timeout, events: FairSemaphore::new(config.event_queries.into()) }
     }
 
     /// How long the database may work on a question.

@@ -167,7 +167,7 @@ async fn segments_ask_about_some_events_only() {
 
 #[tokio::test]
 async fn a_question_that_costs_too_much_is_told_what_to_narrow_and_holds_up_no_other() {
-    let weir = Weir::start_with(&[("WEIR_QUESTION_TIMEOUT", "300ms")]).await;
+    let weir = Weir::start_with(&[("WEIR_QUERY_TIMEOUT", "300ms")]).await;
     let project = clicks(&weir).await;
     // Whoever reads events now, waits until its time is over.
     let mut blocking = sqlx::PgConnection::connect(&weir.database_url()).await.unwrap();
@@ -198,7 +198,7 @@ async fn a_question_that_costs_too_much_is_told_what_to_narrow_and_holds_up_no_o
 
 #[tokio::test]
 async fn questions_that_are_abandoned_are_cancelled_and_keep_their_turns_until_then() {
-    let weir = Weir::start_with(&[("WEIR_QUESTION_TIMEOUT", "10m"), ("WEIR_EVENT_QUESTIONS", "2")]).await;
+    let weir = Weir::start_with(&[("WEIR_QUERY_TIMEOUT", "10m"), ("WEIR_EVENT_QUERIES", "2")]).await;
     let (project, other) = (clicks(&weir).await, weir.project("other", "UTC").await);
     let mut blocking = sqlx::PgConnection::connect(&weir.database_url()).await.unwrap();
     let mut blocked = blocking.begin().await.unwrap();
@@ -222,7 +222,7 @@ async fn questions_that_are_abandoned_are_cancelled_and_keep_their_turns_until_t
     }
     let waiting = weir.get(&project, path).timeout(Duration::from_secs(1)).send();
     assert!(waiting.await.is_err_and(|error| error.is_timeout()));
-    // Neither keys nor signs of life nor other projects' questions wait for them.
+    // Neither keys nor health checks nor other projects' questions wait for them.
     assert_eq!(weir.http.get(weir.url("/ready")).send().await.unwrap().status(), 200);
     weir.ask(&other, "/stats/dau?from=2024-03-01&to=2024-03-31").await;
 

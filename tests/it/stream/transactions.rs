@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use sqlx::postgres::PgPoolOptions;
 use weir::{
-    config::{Database, Questions},
+    config::{Database, Queries},
     store::{
         self,
         projects::{self, event_types},
@@ -54,7 +54,7 @@ async fn what_was_begun_goes_to_its_end_without_who_asked() {
 async fn a_question_whose_client_is_gone_leaves_no_transaction_behind() {
     let weir = Weir::start().await;
     let pool = PgPoolOptions::new().max_connections(1).connect(&weir.database_url()).await.unwrap();
-    let limits = Questions { question_timeout: Duration::from_mins(1), event_questions: 2 };
+    let limits = Queries { query_timeout: Duration::from_mins(1), event_queries: 2 };
     let reader = Reader::new(pool.clone(), pool.clone(), &limits);
     for polls in 1..=12 {
         let mut asking = Box::pin(reader.snapshot());
