@@ -32,11 +32,11 @@ const LONGEST_REMEMBERED: usize = 400;
 /// The promoted properties of all projects, remembered, with the numbers of their values.
 #[derive(Clone)]
 pub struct Promotions {
-    current: Arc<RwLock<Arc<Generation>>>,
+    current: Arc<RwLock<Arc<Promoted>>>,
 }
 
 /// What is promoted until something else is.
-pub(in crate::store) struct Generation {
+pub(in crate::store) struct Promoted {
     pub number: incarnation::Generation,
     properties: HashMap<ProjectId, Vec<Box<str>>>,
     zones: HashMap<Box<str>, Zone>,
@@ -47,7 +47,7 @@ impl Default for Promotions {
     /// Nothing is known yet.
     fn default() -> Self {
         Self {
-            current: Arc::new(RwLock::new(Arc::new(Generation::new(
+            current: Arc::new(RwLock::new(Arc::new(Promoted::new(
                 (None, 0),
                 HashMap::new(),
                 HashMap::new(),
@@ -59,7 +59,7 @@ impl Default for Promotions {
 impl Promotions {
     /// Whoever uses what it says must make sure, in the transaction in which it is used, that this is still the generation
     /// of the database.
-    pub(in crate::store) fn current(&self) -> Arc<Generation> {
+    pub(in crate::store) fn current(&self) -> Arc<Promoted> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -84,13 +84,13 @@ impl Promotions {
                 properties.entry(ProjectId::from_stored(project_id)).or_default().push(property.into());
             }
         }
-        let generation = Arc::new(Generation::new((Some(incarnation), number), properties, zones));
+        let generation = Arc::new(Promoted::new((Some(incarnation), number), properties, zones));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = generation;
         Ok(())
     }
 }
 
-impl Generation {
+impl Promoted {
     fn new(
         number: incarnation::Generation,
         properties: HashMap<ProjectId, Vec<Box<str>>>,

@@ -24,7 +24,7 @@ use self::{
 use super::{
     BEGIN, ErrorKind, StoreError,
     incarnation::{Generation, Incarnation},
-    promotions::known::{Generation as Promoted, Promotions},
+    promotions::known::{Promoted, Promotions},
     users::dictionary::Users,
 };
 use crate::{

@@ -14,14 +14,14 @@ use crate::{
     model::project::ProjectId,
     store::{
         StoreError,
-        promotions::known::{Generation, MISSING},
+        promotions::known::{MISSING, Promoted},
     },
 };
 
 /// Gives rows the numbers of their values. Of projects without promotions nothing is read.
 pub(super) async fn number_values(
     connection: &mut PgConnection,
-    promoted: &Generation,
+    promoted: &Promoted,
     rows: &mut [EventRow<'_>],
 ) -> Result<(), StoreError> {
     let mut values: BTreeMap<(ProjectId, &str), HashMap<&str, Vec<usize>>> = BTreeMap::new();
