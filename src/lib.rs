@@ -20,9 +20,9 @@
 //!    read and decompressed ([`ingest::encoding`]) as far as there is memory for it, and waits for a permit
 //!    ([`limits::admission`]).
 //! 2. [`ingest::wire`] takes the body apart in one pass, without copying, whatever its shape; [`ingest::validate`]
-//!    judges each event on its own, so a bad one costs its neighbours nothing. What passes can be stored.
+//!    validates each event on its own, so a bad one costs its neighbours nothing. What passes can be stored.
 //! 3. [`ingest`] then **checks, publishes, marks**: in one round trip to Redis the project's bucket gives tokens
-//!    for the events ([`limits::rate`]), and [`ingest::dedup`] tells the ids that it has seen, which are
+//!    for the events ([`limits::rate`]), and [`ingest::dedup`] finds the ids that it has seen, which are
 //!    duplicates; the rest goes in a message ([`stream::message`]), which requests that arrive together share, to
 //!    JetStream ([`stream::publish`]); only after the stream's ack are the ids marked, and the client reads 202.
 //!    Marked earlier, an event whose publish fails would be lost: its retry would look like a duplicate.
@@ -40,7 +40,7 @@
 //!    ([`store::read::activity`]), or where these do not know the answer reads events, at a bounded cost
 //!    ([`store::read::occurrences`]), and is answered by pure functions ([`stats`]).
 //!
-//! Redis is a filter and never the truth; without it everything works, at more cost. The stream is the buffer: without
+//! Redis is never the truth; without it everything works, at more cost. The stream is the buffer: without
 //! the database events are taken, and stored when it is back.
 //!
 //! [`config`] is every option, [`telemetry::metrics`] every metric, `http::respond::problem` every error answer.

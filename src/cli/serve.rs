@@ -153,7 +153,7 @@ impl HistoryWatch {
                     self.stream.mark_gone(); // nobody may send anything, who would find it
                     HISTORY
                 }
-                // It may be another when it is back. What keeps it from being seen is told elsewhere.
+                // It may be another when it is back. What keeps it from being seen is logged elsewhere.
                 Err(_) => UNSEEN,
             };
         }

@@ -24,7 +24,7 @@ pub(super) fn stream_bytes(text: &str) -> Result<ByteSize, String> {
     }
 }
 
-/// A worker tells four times as often that it works on a message.
+/// A worker reports four times as often that it works on a message.
 pub(super) fn ack_wait(text: &str) -> Result<Duration, String> {
     let shortest = Duration::from_secs(1);
     match duration(text)? {

@@ -1,5 +1,5 @@
 //! `Idempotency-Key`: a request that comes again under its key is the same request, as
-//! draft-ietf-httpapi-idempotency-key-header has it. What else comes under the key is told so while the first body is
+//! draft-ietf-httpapi-idempotency-key-header has it. What else comes under the key is refused while the first body is
 //! remembered, and later has ids of its own, so it is never taken for the first.
 
 use std::borrow::Cow;

@@ -8,7 +8,7 @@ use crate::{
     model::{project::Project, range::DayRange},
     stats::{
         filter::{Filter, Property},
-        funnel::{Funnel, Reached},
+        funnel::{Funnel, StepReached},
         label::{Label, MOST_VALUES},
     },
     store::{
@@ -35,9 +35,9 @@ pub struct Query {
 
 #[derive(Debug)]
 pub struct Answer {
-    pub steps: Vec<Reached>,
+    pub steps: Vec<StepReached>,
     /// If there is a breakdown, those first by which most users entered.
-    pub by_value: Option<Vec<(Label, Vec<Reached>)>>,
+    pub by_value: Option<Vec<(Label, Vec<StepReached>)>>,
     /// Whether nobody can get further any more.
     pub complete: bool,
 }

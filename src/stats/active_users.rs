@@ -1,4 +1,4 @@
-//! Active users: how many different users did something in a period.
+//! Active users: how many users did something in a period.
 
 use chrono::NaiveDate;
 use roaring::RoaringBitmap;

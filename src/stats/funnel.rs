@@ -37,7 +37,7 @@ pub struct Progress {
 
 /// Users who reached a step.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reached {
+pub struct StepReached {
     pub users: RoaringBitmap,
     /// Of each of these users the time from the step before.
     times: Vec<TimeDelta>,
@@ -49,7 +49,7 @@ pub struct Funnel {
     steps: usize,
     window: TimeDelta,
     /// By value, then by step.
-    reached: BTreeMap<Label, Vec<Reached>>,
+    reached: BTreeMap<Label, Vec<StepReached>>,
 }
 
 impl Funnel {
@@ -60,7 +60,8 @@ impl Funnel {
     /// Counts a user, by all of their events of any step, in order of time.
     pub fn count(&mut self, user_no: u32, events: &mut [StepEvent]) {
         let Some(path) = furthest(events, self.steps, self.window) else { return };
-        let steps = self.reached.entry(path.value).or_insert_with(|| vec![Reached::default(); self.steps]);
+        let steps =
+            self.reached.entry(path.value).or_insert_with(|| vec![StepReached::default(); self.steps]);
         let mut before = None;
         for (reached, &time) in steps.iter_mut().zip(&path.times) {
             reached.users.insert(user_no);
@@ -70,8 +71,8 @@ impl Funnel {
     }
 
     /// The steps over all values.
-    pub fn overall(&self) -> Vec<Reached> {
-        let mut overall = vec![Reached::default(); self.steps];
+    pub fn overall(&self) -> Vec<StepReached> {
+        let mut overall = vec![StepReached::default(); self.steps];
         for steps in self.reached.values() {
             for (all, reached) in overall.iter_mut().zip(steps) {
                 all.merge(reached);
@@ -86,13 +87,13 @@ impl Funnel {
     }
 
     /// By value, those first by which most users entered, then by name; all behind the first `limit` together.
-    pub fn by_value(mut self, limit: usize) -> Vec<(Label, Vec<Reached>)> {
+    pub fn by_value(mut self, limit: usize) -> Vec<(Label, Vec<StepReached>)> {
         let never_told = self.reached.remove(&Label::Other);
         let mut values: Vec<_> = self.reached.into_iter().collect();
         values.sort_by_key(|(_, steps)| std::cmp::Reverse(steps[0].users.len()));
         let others = values.split_off(limit.min(values.len()));
         if !others.is_empty() || never_told.is_some() {
-            let mut rest = vec![Reached::default(); self.steps];
+            let mut rest = vec![StepReached::default(); self.steps];
             for steps in others.into_iter().map(|(_, steps)| steps).chain(never_told) {
                 for (rest, reached) in rest.iter_mut().zip(&steps) {
                     rest.merge(reached);
@@ -104,7 +105,7 @@ impl Funnel {
     }
 }
 
-impl Reached {
+impl StepReached {
     pub fn merge(&mut self, other: &Self) {
         self.users |= &other.users;
         self.times.extend(&other.times);
@@ -359,11 +360,11 @@ mod tests {
         let mut overall = funnel.overall();
         let users: Vec<Vec<u32>> = overall.iter().map(|step| step.users.iter().collect()).collect();
         assert_eq!(users, [vec![1, 2, 3], vec![1, 2], vec![1]]);
-        let medians: Vec<_> = overall.iter_mut().map(Reached::median_time).collect();
+        let medians: Vec<_> = overall.iter_mut().map(StepReached::median_time).collect();
         assert_eq!(medians, [None, Some(TimeDelta::milliseconds(2_500)), Some(TimeDelta::seconds(3))]);
         funnel.count(5, &mut [StepEvent { at: second(0), steps: A, value: Label::Other }]);
-        let counts = |values: Vec<(Label, Vec<Reached>)>| -> Vec<(Label, Vec<u64>)> {
-            let users = |steps: Vec<Reached>| steps.iter().map(|step| step.users.len()).collect();
+        let counts = |values: Vec<(Label, Vec<StepReached>)>| -> Vec<(Label, Vec<u64>)> {
+            let users = |steps: Vec<StepReached>| steps.iter().map(|step| step.users.len()).collect();
             values.into_iter().map(|(label, steps)| (label, users(steps))).collect()
         };
         let value = |text: &str| Label::Value(Some(text.into()));

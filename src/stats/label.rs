@@ -1,4 +1,4 @@
-//! What a breakdown tells apart.
+//! What a breakdown counts separately.
 
 use super::filter::Property;
 
@@ -6,7 +6,7 @@ use super::filter::Property;
 /// each period.
 pub const MOST_VALUES: usize = 50_000;
 
-/// By what an answer is told apart.
+/// By what an answer is broken down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Breakdown {
     EventType,
@@ -22,7 +22,7 @@ impl Breakdown {
     }
 }
 
-/// Whose events are counted together. In the order in which values of equal size are told.
+/// Whose events are counted together. In the order in which an answer has values of equal size.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
     /// Of this value; nothing: of events without one.
@@ -35,8 +35,8 @@ impl Label {
     /// Of events without a value.
     pub const NONE: Self = Self::Value(None);
 
-    /// How an answer tells it: the value, and whether it is the rest.
-    pub fn told(self) -> (Option<String>, bool) {
+    /// How an answer shows it: the value, and whether it is the rest.
+    pub fn shown(self) -> (Option<String>, bool) {
         match self {
             Self::Value(value) => (value, false),
             Self::Other => (Some("$other".into()), true),

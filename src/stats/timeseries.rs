@@ -1,4 +1,4 @@
-//! Time series: events or different users of each period, by the values of a property or by event type.
+//! Time series: events or unique users of each period, by the values of a property or by event type.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -11,7 +11,7 @@ use super::label::Label;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     Events,
-    /// Different users.
+    /// Unique users.
     Users,
 }
 
@@ -95,9 +95,13 @@ mod tests {
         assert_eq!(labels, [value("ios"), value("web"), Label::Other]);
         assert_eq!(by_events[2].1, ByPeriod::from([(day(1), happened(3, [4])), (day(2), happened(1, [5]))]));
         let lists = BTreeMap::from([(Label::Other, ByPeriod::from([(day(1), happened(9, [7]))]))]);
-        let told = top(values.clone().into_iter().chain(lists).collect(), Measure::Events, 3);
-        assert_eq!(told.len(), 4, "what is never told stands in the rest, whatever its size");
-        assert_eq!(told[3].1[&day(1)], happened(10, [4, 7]));
+        let shown = top(values.clone().into_iter().chain(lists).collect(), Measure::Events, 3);
+        assert_eq!(
+            shown.len(),
+            4,
+            "what has never a series of its own stands in the rest, whatever its size"
+        );
+        assert_eq!(shown[3].1[&day(1)], happened(10, [4, 7]));
         let by_users = top(values, Measure::Users, 4);
         let labels: Vec<_> = by_users.into_iter().map(|(label, _)| label).collect();
         assert_eq!(labels, [value("web"), value("ios"), value("tv"), Label::NONE]);

@@ -53,8 +53,8 @@ pub struct DeadLetter {
 /// Sets a letter aside, durably. What is set aside twice within the stream's duplicate window is there once.
 pub async fn bury(stream: &Stream, letter: DeadLetter) -> Result<(), PublishError> {
     let DeadLetter { reason, error, source, payload } = letter;
-    // One message can have several bad events: the payload tells them apart. A stream that is created again counts from 1
-    // again: the time tells.
+    // One message can have several bad events: the payload distinguishes them. A stream that is created again counts from 1
+    // again: the time distinguishes them.
     let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, &payload);
     let id = format!("{} {} {content}", source.sequence, source.time.timestamp_micros());
     let message = PublishMessage::build()
@@ -104,7 +104,7 @@ impl Letter {
         Some(self.batches()?.iter().map(|batch| batch.events.len()).sum())
     }
 
-    /// The projects of its events. If they cannot be read, the subject tells.
+    /// The projects of its events. If they cannot be read, the subject has one.
     pub fn project_ids(&self) -> BTreeSet<ProjectId> {
         let of_subject = || self.source.subject.rsplit('.').next()?.parse().ok().map(ProjectId::from_stored);
         match self.batches() {
@@ -123,7 +123,7 @@ fn header(headers: &HeaderMap, name: &str) -> String {
 pub enum LettersError {
     #[error(transparent)]
     Stream(#[from] StateError),
-    #[error("the dead-letter stream does not tell its state")]
+    #[error("the dead-letter stream does not give its state")]
     Info(#[from] InfoError),
     #[error("a letter cannot be read")]
     Read(#[from] LastRawMessageError),

@@ -1,4 +1,4 @@
-//! What tells a stream from another that comes after it under the same name.
+//! What distinguishes a stream from another that comes after it under the same name.
 
 use async_nats::jetstream::{context::CreateStreamError, stream};
 use chrono::{DateTime, SubsecRound, Utc};

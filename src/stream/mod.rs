@@ -337,15 +337,15 @@ fn not_created(name: String, source: CreateStreamError) -> StreamError {
 pub async fn when_up<F: Future<Output = Result<(), StreamError>>>(
     prepare: impl Fn() -> F,
 ) -> Result<(), StreamError> {
-    let mut told = String::new();
+    let mut logged = String::new();
     loop {
         match prepare().await {
             Err(error @ (StreamError::TooOld(_) | StreamError::NoCluster(_))) => return Err(error),
             Err(error) => {
                 let error = crate::telemetry::chain(&error);
-                if error != told {
+                if error != logged {
                     warn!(error, "the stream is not ready; trying again");
-                    told = error;
+                    logged = error;
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
             }

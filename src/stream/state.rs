@@ -39,7 +39,7 @@ pub struct StreamState {
 pub enum StateError {
     #[error("the stream is not there: `weir serve` creates it, or its log says why it cannot")]
     NoStream(#[from] GetStreamError),
-    #[error("the stream does not tell its state")]
+    #[error("the stream does not give its state")]
     Info(#[from] InfoError),
     #[error(transparent)]
     Writer(#[from] StreamError),

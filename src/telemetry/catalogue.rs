@@ -13,7 +13,7 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// Which process tells a metric.
+/// Which process has a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Process {
     Api,

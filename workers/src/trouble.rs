@@ -1,4 +1,4 @@
-//! A failure that lasts: told when it begins, less and less often while it lasts, and when it is over.
+//! A failure that lasts: logged when it begins, less and less often while it lasts, and when it is over.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 use tracing::{info, warn};
 use weir::telemetry;
 
-/// It is told again after so long, and then after twice as long each time, up to the longest.
+/// It is logged again after so long, and then after twice as long each time, up to the longest.
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_mins(1);
 

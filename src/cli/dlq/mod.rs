@@ -170,14 +170,14 @@ async fn give_back(
     progress: &ProgressBar,
 ) -> anyhow::Result<bool> {
     let number = letter.number;
-    let mut told = false;
+    let mut is_reported = false;
     loop {
         match letters.give_back(letter, publisher).await {
             Ok(_) => return Ok(true),
             Err(NotGivenBack::NotPublished(error)) if error.is_transient() => {
-                if !told {
+                if !is_reported {
                     progress.suspend(|| eprintln!("letter {number} waits: {error}; Ctrl-C is safe"));
-                    told = true;
+                    is_reported = true;
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
             }

@@ -27,7 +27,7 @@ pub(super) async fn accepted_and_stored(
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     let settled = state.settled_up_to;
-    // A database that takes no writes is told by what it does not store.
+    // A database that takes no writes is found by what it does not store.
     settled::note_stream(pool, state.created, state.last_sequence).await.ok();
     let losses = settled::losses(pool, state.created, settled).await?;
     if acknowledge {

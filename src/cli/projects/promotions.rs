@@ -37,7 +37,7 @@ pub(super) async fn promote(pool: &PgPool, Options { name, property }: &Options)
     tokio::select! {
         ready = wait_until_ready(pool, &project, property) => ready,
         _ = interrupted.recv() => {
-            println!("weir-worker goes on with it in the background; `weir project show {name}` tells how far it is.");
+            println!("weir-worker goes on with it in the background; `weir project show {name}` says how far it is.");
             Ok(())
         }
     }

@@ -1,5 +1,5 @@
 //! What is wrong with a body, by the schema that the document has of it: each fault by its place, such as
-//! `steps[1].event_type`. poem-openapi's parser tells the first one, in words of its own.
+//! `steps[1].event_type`. poem-openapi's parser reports the first one, in words of its own.
 
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef, Registry},
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::http::respond::problem::FieldError;
 use crate::model::did_you_mean::nearest;
 
-/// Faults that are told at once.
+/// Faults that are reported at once.
 const MOST_TOLD: usize = 20;
 
 /// The faults of a value that cannot be read as a `T`; none, if the schema knows none.
@@ -18,12 +18,12 @@ pub(crate) fn faults<T: Type>(value: &Value) -> Vec<FieldError> {
     let mut registry = Registry::new();
     T::register(&mut registry);
     let mut faults = Vec::new();
-    judge(&registry, &T::schema_ref(), value, "", &mut faults);
+    validate(&registry, &T::schema_ref(), value, "", &mut faults);
     faults.truncate(MOST_TOLD);
     faults
 }
 
-fn judge(
+fn validate(
     registry: &Registry,
     schema: &MetaSchemaRef,
     value: &Value,
@@ -48,7 +48,7 @@ fn judge(
                 let place = inside(place, name);
                 match schema.properties.iter().find(|(known, _)| known == name) {
                     Some(_) if member.is_null() && !schema.required.contains(&name.as_str()) => {}
-                    Some((_, schema)) => judge(registry, schema, member, &place, faults),
+                    Some((_, schema)) => validate(registry, schema, member, &place, faults),
                     None => {
                         let names = known().collect::<Vec<_>>().join(", ");
                         let message = match nearest(name, known()) {
@@ -74,7 +74,7 @@ fn judge(
             }
             for (index, item) in items.iter().enumerate().filter(|_| schema.items.is_some()) {
                 let schema = schema.items.as_ref().expect("it is some");
-                judge(registry, schema, item, &format!("{place}[{index}]"), faults);
+                validate(registry, schema, item, &format!("{place}[{index}]"), faults);
             }
         }
         ("string", Value::String(_)) => {

@@ -123,7 +123,7 @@ impl Checks {
         !self.errors.is_empty()
     }
 
-    /// A parameter that must be there. Nothing, if it is not or is not valid: [`Checks::finish`] tells.
+    /// A parameter that must be there. Nothing, if it is not or is not valid: [`Checks::finish`] reports it.
     pub fn required<T: ParameterValue, const R: bool>(
         &mut self,
         name: &str,
@@ -206,13 +206,13 @@ impl Checks {
     pub fn finish<T>(self, parameters: Option<T>) -> Result<T, Problem> {
         match parameters {
             Some(parameters) if self.errors.is_empty() => Ok(parameters),
-            _ => Err(Problem::invalid(Code::ValidationFailed, told(&self.errors), self.errors)),
+            _ => Err(Problem::invalid(Code::ValidationFailed, listed(&self.errors), self.errors)),
         }
     }
 }
 
 /// All that is wrong, in one sentence.
-fn told(errors: &[FieldError]) -> String {
+fn listed(errors: &[FieldError]) -> String {
     let name = |error: &FieldError| format!("'{}'", error.field.as_deref().unwrap_or_default());
     match errors {
         [one] if one.code == "missing" => format!("{} is missing: {}", name(one), one.message),

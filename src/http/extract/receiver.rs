@@ -23,7 +23,7 @@ pub struct Receiver {
 impl Receiver {
     /// Reads a body and takes its events.
     ///
-    /// Every answer tells what the project may still send, so a body that cannot be read costs as much as one event, and
+    /// Every answer says what the project may still send, so a body that cannot be read costs as much as one event, and
     /// a flood of them is bounded like any other.
     pub async fn receive<C: Call>(
         &self,

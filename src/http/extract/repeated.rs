@@ -10,20 +10,20 @@ use crate::http::respond::problem::FieldError;
 /// Faults of a text that is JSON, by their places, such as `steps[1].event_type`.
 pub(crate) fn faults(json: &[u8]) -> Vec<FieldError> {
     let mut places = Vec::new();
-    let value = Member { place: String::new(), repeated: &mut places };
-    // What is not JSON is told by whoever reads it.
+    let value = PlacedValue { place: String::new(), repeated: &mut places };
+    // What is not JSON is reported by whoever reads it.
     value.deserialize(&mut serde_json::Deserializer::from_slice(json)).ok();
     let fault = |place| FieldError::new(place, "repeated_field", "the field was sent more than once");
     places.into_iter().map(fault).collect()
 }
 
 /// A value at a place.
-struct Member<'a> {
+struct PlacedValue<'a> {
     place: String,
     repeated: &'a mut Vec<String>,
 }
 
-impl<'de> DeserializeSeed<'de> for Member<'_> {
+impl<'de> DeserializeSeed<'de> for PlacedValue<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -31,7 +31,7 @@ impl<'de> DeserializeSeed<'de> for Member<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Member<'_> {
+impl<'de> Visitor<'de> for PlacedValue<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for Member<'_> {
             if !names.insert(name) && !self.repeated.contains(&place) {
                 self.repeated.push(place.clone());
             }
-            members.next_value_seed(Member { place, repeated: self.repeated })?;
+            members.next_value_seed(PlacedValue { place, repeated: self.repeated })?;
         }
         Ok(())
     }
@@ -53,7 +53,7 @@ impl<'de> Visitor<'de> for Member<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         for index in 0.. {
             let place = format!("{}[{index}]", self.place);
-            if items.next_element_seed(Member { place, repeated: self.repeated })?.is_none() {
+            if items.next_element_seed(PlacedValue { place, repeated: self.repeated })?.is_none() {
                 break;
             }
         }

@@ -28,7 +28,7 @@ impl Type for Segments {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        // How long one may be is not told here: as many of that length as there may be, the head of a request cannot hold.
+        // How long one may be is not documented here: as many of that length as there may be, the head of a request cannot hold.
         let segment = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
         let schema = MetaSchema {
             items: Some(Box::new(segment)),

@@ -48,7 +48,7 @@ impl ToJSON for Text {
     }
 }
 
-/// A day in a body, as it was sent: [`super::parameters::Checks::date`] judges it, like those of parameters. poem-openapi's
+/// A day in a body, as it was sent: [`super::parameters::Checks::date`] validates it, like those of parameters. poem-openapi's
 /// dates take signs, spaces and years that no calendar has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Date(pub String);

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::meant::{listed, meant};
 use crate::http::respond::problem::{Code, FieldError, Problem};
 
-/// Unknown parameters that are told of at once.
-const MOST_TOLD: usize = 20;
+/// Unknown parameters that are reported at once.
+const MOST_REPORTED: usize = 20;
 /// Of paths that the document does not have: they are documents themselves.
 const OTHER_METHODS: &str = "GET, HEAD, OPTIONS";
 
@@ -82,7 +82,7 @@ impl KnownPaths {
         if unknown.is_empty() {
             return Ok(());
         }
-        Err(unknown_parameters(path, &unknown[..unknown.len().min(MOST_TOLD)], known))
+        Err(unknown_parameters(path, &unknown[..unknown.len().min(MOST_REPORTED)], known))
     }
 }
 

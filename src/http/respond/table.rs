@@ -26,7 +26,7 @@ const LARGE: usize = 1_000;
 const TOTAL: &str = "X-Total-Count";
 const NEXT: &str = "X-Next-Cursor";
 
-/// The parameter that tells the form of an answer: a link cannot set a header.
+/// The parameter that chooses the form of an answer: a link cannot set a header.
 pub(crate) const PARAMETER: &str = "format";
 pub(crate) const FORMS: [&str; 3] = ["json", "csv", "excel"];
 

@@ -1,4 +1,4 @@
-//! Calls of earlier systems, so that their clients go on working: thin adapters over the same path.
+//! Calls of other systems, so that their clients go on working: thin adapters over the same path.
 
 use poem::web::Data;
 use poem_openapi::{

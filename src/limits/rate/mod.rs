@@ -69,7 +69,7 @@ impl RateUnit {
     }
 }
 
-/// Why a request was not let in.
+/// Why a request was not admitted.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum OverRate {
     #[error("more {} were sent than the rate allows", allowance.unit.name())]

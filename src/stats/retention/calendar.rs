@@ -1,5 +1,5 @@
 //! Retention by the calendar: sets of days are enough, with one exception. Whether somebody came back on the very day on
-//! which they began depends on the order within the day, so that is told apart beforehand ([`super::same_day`]).
+//! which they began depends on the order within the day, so that is found out beforehand ([`super::same_day`]).
 
 use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap};
 

@@ -30,7 +30,7 @@ pub fn length(unit: Unit) -> TimeDelta {
 #[derive(Debug)]
 pub struct Elapsed {
     length: TimeDelta,
-    /// Returns of this period and later ones need not be told apart.
+    /// Returns of this period and later ones need not be distinguished.
     last_period: u32,
     starts: HashMap<u32, Vec<(NaiveDate, DateTime<Utc>)>>,
     cohorts: BTreeMap<NaiveDate, Returns>,

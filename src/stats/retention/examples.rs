@@ -38,10 +38,15 @@ fn date(text: &str) -> NaiveDate {
 impl Story {
     fn new(zone: &str, as_of: &str, starts: &[(u32, &str)], returns: &[(u32, &str)]) -> Self {
         let as_of = at(as_of);
-        let told = |events: &[(u32, &str)]| {
+        let moments = |events: &[(u32, &str)]| {
             events.iter().map(|&(user, time)| (user, at(time))).filter(|(_, time)| *time < as_of).collect()
         };
-        Self { zone: rules::zone(zone).expect("a zone"), as_of, starts: told(starts), returns: told(returns) }
+        Self {
+            zone: rules::zone(zone).expect("a zone"),
+            as_of,
+            starts: moments(starts),
+            returns: moments(returns),
+        }
     }
 
     /// One kind of event starts and returns.

@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use super::same_day::HourlyUsers;
 use crate::stats::DailyUsers;
 
-/// What hours tell.
+/// What activity knows by hours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FirstEverByHours {
     /// Whose first event lies on the day and passes.

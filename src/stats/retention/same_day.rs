@@ -13,13 +13,13 @@ use crate::stats::DailyUsers;
 /// Who was active in each hour of the project's wall clock.
 pub type HourlyUsers = BTreeMap<NaiveDateTime, RoaringBitmap>;
 
-/// What hours tell.
+/// What activity knows by hours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SameDayByHours {
     /// Who came back on the day.
     pub returned: DailyUsers,
     /// Who started for the first time on that day in this hour, and came back in it, and not later on that day: the order
-    /// within the hour is theirs to tell.
+    /// within the hour only their events know.
     pub open: HourlyUsers,
 }
 

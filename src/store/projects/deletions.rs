@@ -92,7 +92,7 @@ pub async fn forget(pool: &PgPool, oldest: DateTime<Utc>) -> Result<(), StoreErr
     .await?;
     for project_id in removed {
         let mut transaction = pool.begin_with(BEGIN).await?;
-        // Writers that were told of it late may have numbered users and values of events that they did not store.
+        // Writers that learned of it late may have numbered users and values of events that they did not store.
         for rows in IN_FEW_ROWS.into_iter().chain(IN_MANY_ROWS) {
             sqlx::query(rows).bind(project_id).execute(&mut *transaction).await?;
         }

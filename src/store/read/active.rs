@@ -50,7 +50,7 @@ pub async fn daily_users(
     let Some(until) = until else {
         return activity::daily_users(connection, project.id, rows, days).await;
     };
-    // The last day is not whole: its hours tell, and of the last hour the events.
+    // The last day is not whole: its hours know, and of the last hour the events.
     let last = project.local_date(until);
     let whole = DayRange::new(days.from, last.pred_opt().unwrap_or(last).min(days.to));
     let mut users = activity::daily_users(connection, project.id, rows, whole).await?;

@@ -42,7 +42,7 @@ struct ActivityPeriodRow {
     users: Option<Vec<u8>>,
 }
 
-/// The users of a day, of which several rows may tell.
+/// The users of a day, which several rows may have.
 #[derive(sqlx::FromRow)]
 struct DayRow {
     local_day: NaiveDateTime,

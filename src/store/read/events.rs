@@ -116,7 +116,7 @@ pub async fn of_user(
     .bind(user_id)
     .bind(after.occurred_at.min(latest))
     .bind(after.event_id)
-    // One more than asked tells whether there are more.
+    // One more than requested, to know whether there are more.
     .bind(i64::from(limit) + 1).fetch(connection));
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(event) = rows.try_next().await? {

@@ -36,7 +36,7 @@ struct StepRow {
     event_id: Uuid,
     number: i32,
     /// The value of the breakdown, as `told_value` gives it.
-    told: Option<Vec<String>>,
+    shown: Option<Vec<String>>,
 }
 
 /// Hands on each user with their events of any step. A step is of one or more event types.
@@ -63,7 +63,7 @@ pub async fn each_user(
     let enter_before = binds.add(span.enter_before);
     let value = breakdown.map_or_else(|| "null".into(), |property| value_of(&mut binds, property));
     let statement = format!(
-        "select user_no, occurred_at, event_id, number, case when number = 0 then told_value({value}) end as told
+        "select user_no, occurred_at, event_id, number, case when number = 0 then told_value({value}) end as shown
          from events join unnest({numbers}::int[], {of_types}::text[], {paths}::text[]::jsonpath[])
                           as step (number, of_type, path)
               on event_type = of_type and (path is null or properties @@ path)
@@ -74,7 +74,7 @@ pub async fn each_user(
     let mut rows = work::in_slices(binds.query::<StepRow>(statement)?.persistent(false).fetch(connection));
     let mut current: Option<(i32, Vec<StepEvent>)> = None;
     let mut last = None;
-    while let Some(StepRow { user_no, occurred_at: at, event_id, number, told: value }) =
+    while let Some(StepRow { user_no, occurred_at: at, event_id, number, shown: value }) =
         rows.try_next().await?
     {
         if current.as_ref().is_none_or(|(of, _)| *of != user_no) {

@@ -37,7 +37,7 @@ struct EventPeriodRow {
 #[derive(sqlx::FromRow)]
 struct ValueRow {
     /// As `told_value` gives it.
-    told: Option<Vec<String>>,
+    shown: Option<Vec<String>>,
     #[sqlx(flatten)]
     happened: EventPeriodRow,
 }
@@ -81,7 +81,7 @@ pub async fn by_period(
 
 /// The same by the value of a property, or by event type.
 ///
-/// What is told with the rest is put together before it is counted: it may be long, and each time another.
+/// What the answer has in the rest is put together before it is counted: it may be long, and each time another.
 pub async fn by_value(
     connection: &mut PgConnection,
     project_id: ProjectId,
@@ -94,14 +94,14 @@ pub async fn by_value(
     let matching = binds.events(project_id, (starts.first().copied(), Some(end)), &Condition::of(filter));
     let starts = binds.add(starts);
     let limit = binds.add(i64::try_from(MOST_VALUES).unwrap_or(i64::MAX) + 1);
-    let (told, value, event_type) = match property {
+    let (shown, value, event_type) = match property {
         None => ("array[of_type]", "null::jsonb".into(), "event_type"),
         Some(property) => ("told_value(value)", value_of(&mut binds, property), "null::text"),
     };
     allow_sorting(connection, false).await?;
     let rows: Vec<ValueRow> = work::all(binds
         .query(format!(
-            "select {told} as told, period, events, users
+            "select {shown} as shown, period, events, users
              from (
                  select {event_type} as of_type,
                         case when jsonb_typeof(value) in ('array', 'object') or pg_column_size(value) > 300 then '[]'
@@ -124,8 +124,8 @@ pub async fn by_value(
         return Err(StoreError::TooManyRows(MOST_VALUES));
     }
     let mut values: BTreeMap<_, BTreeMap<_, Happened>> = BTreeMap::new();
-    for ValueRow { told, happened } in rows {
-        let periods = values.entry(label(told)).or_default();
+    for ValueRow { shown, happened } in rows {
+        let periods = values.entry(label(shown)).or_default();
         periods.entry(happened.index()).or_default().merge(&happened.happened()?);
     }
     Ok(values)

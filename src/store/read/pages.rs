@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// The type of the events.
 pub const PAGE_VIEW: &str = "page_view";
-/// Bytes of a path that is told.
+/// Bytes of a path that an answer shows.
 const LONGEST_PATH: i32 = 2_048;
 
 /// Views and unique users.

@@ -35,12 +35,12 @@ pub enum Source {
     Events,
 }
 
-/// The rows of activity that tell of a part, and of nothing else.
+/// The rows of activity that count a part, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActivityRows {
     only: Option<Vec<String>>,
     except: Vec<String>,
-    /// By number: how a breakdown tells the value.
+    /// By number: how a breakdown shows the value.
     values: BTreeMap<i32, Label>,
 }
 
@@ -119,7 +119,7 @@ impl ActivityRows {
         self.values.keys().copied().collect()
     }
 
-    /// How a breakdown tells a value.
+    /// How a breakdown shows a value.
     pub(crate) fn label(&self, value_no: i32) -> Label {
         self.values.get(&value_no).cloned().unwrap_or(Label::NONE)
     }
@@ -175,7 +175,7 @@ struct PassingValue {
     index: i64,
     /// Nothing: activity knows the property, and none of its values passes.
     value_no: Option<i32>,
-    told: Option<Vec<String>>,
+    shown: Option<Vec<String>>,
 }
 
 /// By index of what is wanted, if activity knows it: the values that pass.
@@ -190,7 +190,7 @@ async fn passing_values(
     let properties: Vec<&str> = wanted.iter().map(|wanted| wanted.property).collect();
     let paths: Vec<Option<&str>> = wanted.iter().map(|wanted| wanted.path.as_deref()).collect();
     let rows: Vec<PassingValue> = sqlx::query_as(
-        "select index, value_no, told_value(properties -> wanted.property) as told
+        "select index, value_no, told_value(properties -> wanted.property) as shown
          from unnest($2::text[], $3::text[]::jsonpath[]) with ordinality as wanted (property, path, index)
               join promoted_properties as promoted
                   on promoted.project_id = $1 and promoted.property = wanted.property and ready_at is not null
@@ -208,16 +208,16 @@ async fn passing_values(
     .fetch_all(connection)
     .await?;
     let mut known: BTreeMap<usize, BTreeMap<i32, Label>> = BTreeMap::new();
-    for PassingValue { index, value_no, told } in rows {
+    for PassingValue { index, value_no, shown } in rows {
         let values = known.entry(usize::try_from(index - 1).unwrap_or(0)).or_default();
-        values.extend(value_no.map(|value_no| (value_no, label(told))));
+        values.extend(value_no.map(|value_no| (value_no, label(shown))));
     }
     Ok(known)
 }
 
 /// From what `told_value` gives.
-pub(crate) fn label(told: Option<Vec<String>>) -> Label {
-    match told.map(|told| told.into_iter().next()) {
+pub(crate) fn label(shown: Option<Vec<String>>) -> Label {
+    match shown.map(|shown| shown.into_iter().next()) {
         None => Label::NONE,
         Some(Some(value)) => Label::Value(Some(value)),
         Some(None) => Label::Other,

@@ -42,7 +42,7 @@ pub async fn watch(pool: PgPool) {
     let mut differed = false;
     loop {
         let before = Utc::now();
-        // A database that is away is told of elsewhere.
+        // A database that is away is reported elsewhere.
         if let Ok(theirs) = inspection::now(&pool).await {
             let skew = Skew::of(before, theirs);
             let milliseconds = skew.milliseconds();

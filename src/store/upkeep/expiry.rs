@@ -7,7 +7,7 @@ use crate::store::{BEGIN, StoreError};
 
 /// Drops the chunks whose events all lie before `from`; their number.
 ///
-/// First writers agree not to store what lies before: without its chunk the database could not tell a copy of an event
+/// First writers agree not to store what lies before: without its chunk the database could not distinguish a copy of an event
 /// from a new one, and activity would count it again.
 pub async fn drop_before(pool: &PgPool, from: DateTime<Utc>) -> Result<usize, StoreError> {
     let old: Option<DateTime<Utc>> = sqlx::query_scalar(

@@ -17,7 +17,7 @@ use crate::{
 /// anew.
 const SPARE: TimeDelta = TimeDelta::minutes(5);
 
-/// What tells an event from all others.
+/// What identifies an event.
 type Id = (ProjectId, Uuid);
 
 /// Takes out the events of which a copy is stored that was received within `window`. Writers with events whose copies are

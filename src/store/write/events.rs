@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::project::ProjectId;
 
-/// Copies rows into a table. If one of them is refused, the error tells which.
+/// Copies rows into a table. If one of them is refused, the error says which.
 pub(super) async fn copy(
     connection: &mut PgConnection,
     table: &str,

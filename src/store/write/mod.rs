@@ -1,7 +1,7 @@
 //! Writing batches: events, their activity and the number of their message in one transaction, each event once.
 //!
 //! Straight COPY into the hypertable first; only when that meets an event which is stored already, the transaction is
-//! done again through a staging table that tells old from new.
+//! done again through a staging table that separates old from new.
 
 mod copies;
 pub mod copy;

@@ -43,7 +43,7 @@ impl EventRow<'_> {
         (self.project.id, self.event.event_id, self.occurred_at)
     }
 
-    /// What tells the event from all others.
+    /// What identifies the event.
     pub fn id(&self) -> (ProjectId, Uuid) {
         (self.project.id, self.event.event_id)
     }

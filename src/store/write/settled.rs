@@ -107,7 +107,7 @@ pub async fn losses(
     Ok(query.bind(present).bind(settled_up_to.cast_signed()).fetch_all(pool).await?)
 }
 
-/// Notes that an operator knows of these losses: only what is lost besides is told as new.
+/// Notes that an operator knows of these losses: only what is lost besides is reported as new.
 pub async fn acknowledge(pool: &PgPool, losses: &[Loss]) -> Result<(), StoreError> {
     for loss in losses {
         sqlx::query("update streams set acknowledged = $2 where created = $1")

@@ -58,7 +58,7 @@ async fn who_is_still_sending_a_body_that_is_not_taken_sees_why() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_and_closed() {
+async fn one_connection_too_many_is_answered_and_closed() {
     let weir = Weir::start_with(&[("WEIR_MAX_CONNECTIONS", "3")]).await;
     let connect = async || TcpStream::connect(&weir.api.address).await.unwrap();
     // The client of this test may hold some of them already.
@@ -165,7 +165,7 @@ async fn an_address_that_floods_is_stopped_before_its_key_is_looked_up() {
     let refused = from("10.0.0.1", &project.write).await;
     assert_eq!(refused.headers()["ratelimit-policy"], "\"requests\";q=20;w=20");
     assert!(refused.headers().contains_key("retry-after"));
-    assert_eq!(from("10.0.0.2", &project.write).await.status(), 202, "another address is let in");
+    assert_eq!(from("10.0.0.2", &project.write).await.status(), 202, "another address is admitted");
     weir.stop().await;
 }
 

@@ -1,4 +1,4 @@
-//! The calls of earlier systems, with the bodies that their users send.
+//! The calls of other systems, with the bodies that their users send.
 
 use serde_json::{Value, json};
 

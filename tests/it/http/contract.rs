@@ -92,7 +92,7 @@ async fn every_answer_of_the_framework_is_a_problem_document() {
 }
 
 #[tokio::test]
-async fn all_wrong_parameters_are_told_at_once() {
+async fn all_wrong_parameters_are_reported_at_once() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
     let response = weir.get(&project, "/stats/top-events?from=2024-13-01&limit=0").send().await.unwrap();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Weir, eventually, json as json_of};
 
 #[tokio::test]
-async fn an_unknown_parameter_is_told_what_was_meant() {
+async fn an_unknown_parameter_is_reported_with_what_was_meant() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
     let no_hint = |takes: &str| format!("This endpoint takes {takes}.");
@@ -50,7 +50,7 @@ async fn an_unknown_parameter_is_told_what_was_meant() {
 }
 
 #[tokio::test]
-async fn a_day_or_a_range_is_told_as_the_choice_that_it_is() {
+async fn a_day_or_a_range_is_reported_as_the_choice_that_it_is() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
     let errors = async |path: &str| {

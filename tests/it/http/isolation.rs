@@ -74,7 +74,7 @@ async fn no_question_shows_another_projects_data() {
             });
         let path = path.replace("{user_id}", "anna");
         let question = format!("{path}?{}", in_query.collect::<Vec<_>>().join("&"));
-        // Of their user, who is none of mine, I am told that there is no such user.
+        // Of their user, who is none of mine, I learn that there is no such user.
         let (status, of_mine) = json_of(weir.get(&mine, &question).send().await.unwrap()).await;
         assert_eq!(status.as_u16(), if path.ends_with("/anna") { 404 } else { 200 }, "{question}: {of_mine}");
         let of_theirs = weir.ask(&theirs, &question).await;

@@ -61,7 +61,7 @@ async fn answers_about_persons_are_kept_by_nobody_and_pages_stand_in_no_frame() 
 }
 
 #[tokio::test]
-async fn a_slash_too_many_is_told() {
+async fn a_slash_too_many_is_reported() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
     for path in ["//events", "/events/"] {

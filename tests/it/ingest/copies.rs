@@ -40,12 +40,12 @@ async fn keys(weir: &Weir, beginning: &str) -> Vec<String> {
 }
 
 /// The instances that have requests of the first project under way.
-async fn under_way(weir: &Weir) -> Vec<String> {
+async fn reserving(weir: &Weir) -> Vec<String> {
     keys(weir, "taken:*:1:").await
 }
 
-async fn wait_until_nothing_is_under_way(weir: &Weir) {
-    eventually("no request is under way", || under_way(weir), Vec::is_empty).await;
+async fn wait_until_nothing_is_reserved(weir: &Weir) {
+    eventually("nothing is reserved", || reserving(weir), Vec::is_empty).await;
 }
 
 /// What Redis knows of a namespace is lost, as when it restarts without a copy on disk.
@@ -78,7 +78,7 @@ async fn forty_senders_of_one_id_with_forty_times_make_one_event() {
 }
 
 #[tokio::test]
-async fn who_sends_an_id_that_another_instance_has_under_way_is_looked_up() {
+async fn who_sends_an_id_that_another_instance_has_reserved_is_looked_up() {
     let nats = server("NATS_URL");
     let way = Way::to(nats.trim_start_matches("nats://")).await;
     let mut weir = Weir::start_with(&[("WEIR_PUBLISH_TIMEOUT", "5s")]).await;
@@ -90,7 +90,7 @@ async fn who_sends_an_id_that_another_instance_has_under_way_is_looked_up() {
     let first =
         weir.http.post(format!("http://{}/events", another.address)).header("X-API-Key", &project.write);
     let first = tokio::spawn(first.json(&stamped("a", 0)).send());
-    eventually("the first is under way", || under_way(&weir), |instances| instances.len() == 1).await;
+    eventually("the first has a reservation", || reserving(&weir), |instances| instances.len() == 1).await;
     assert_eq!(weir.send(&project, &stamped("a", 1)).await.0, 202);
     weir.wait_for_events(2).await;
     let noted = weir.number("select count(*) from contested_ids").await;
@@ -114,7 +114,7 @@ async fn ids_of_a_request_that_failed_are_in_doubt_until_they_are_durable() {
         }
     };
     assert_eq!(refused.0, 503);
-    wait_until_nothing_is_under_way(&weir).await;
+    wait_until_nothing_is_reserved(&weir).await;
     assert_eq!(keys(&weir, "in-doubt:").await.len(), 1, "the store must look for copies of what was refused");
 
     weir.start_worker().await;
@@ -122,7 +122,7 @@ async fn ids_of_a_request_that_failed_are_in_doubt_until_they_are_durable() {
     for expected in [(202, json!(0)), (200, json!(2))] {
         let (status, answer) = weir.send(&project, &stamped(&refused.1, tried)).await;
         assert_eq!((status.as_u16(), answer["duplicates"].clone()), expected);
-        wait_until_nothing_is_under_way(&weir).await;
+        wait_until_nothing_is_reserved(&weir).await;
         assert_eq!(keys(&weir, "in-doubt:").await, [""; 0], "all are durable");
     }
     weir.wait_until_drained().await;

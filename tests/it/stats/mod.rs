@@ -7,6 +7,6 @@ mod retention;
 mod shop;
 mod statistics;
 mod timezones;
-mod turns;
 mod users;
 mod values;
+mod yielding;

@@ -313,7 +313,7 @@ async fn a_property_with_too_many_or_too_long_values_stops_and_events_go_on() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_promoted_is_told() {
+async fn what_cannot_be_promoted_is_refused() {
     let weir = Weir::start().await;
     weir.project("p", "UTC").await;
     for (arguments, expected) in [

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Project, Weir};
 
 /// One project per time zone and first day of the week, with events `TYPE USER MM-DDTHH:MM` of 2026 in UTC.
-async fn told(weir: &Weir, name: &str, options: &[&str], events: &[&str]) -> Project {
+async fn project_with(weir: &Weir, name: &str, options: &[&str], events: &[&str]) -> Project {
     let project = weir.project_with(name, options).await;
     let before = weir.counts().await.0;
     let event = |text: &&str| {
@@ -60,7 +60,7 @@ const ASKED: &str =
 #[tokio::test]
 async fn signup_to_open() {
     let weir = Weir::start().await;
-    let utc = told(&weir, "utc", &[], &SIGNUP_TO_OPEN).await;
+    let utc = project_with(&weir, "utc", &[], &SIGNUP_TO_OPEN).await;
     for (name, options, rows) in [
         (
             "n-day, calendar",
@@ -92,7 +92,8 @@ async fn signup_to_open() {
     let bracket = json!({"period": 1, "last_period": 1, "users": 2, "rate": 0.667, "complete": true});
     assert_eq!(answer["cohorts"][0]["periods"][1], bracket, "one of a single period too");
 
-    let new_york = told(&weir, "new-york", &["--timezone", "America/New_York"], &SIGNUP_TO_OPEN).await;
+    let new_york =
+        project_with(&weir, "new-york", &["--timezone", "America/New_York"], &SIGNUP_TO_OPEN).await;
     let rows = table(&weir, &new_york, &format!("{ASKED}&windows=1")).await;
     assert_eq!(rows[0], "03-02 3: 1 1", "B signs up at 18:50 and opens at 19:10");
     weir.stop().await;
@@ -105,24 +106,24 @@ async fn daylight_saving_weeks_and_months() {
         format!("from=2026-{day}&to=2026-{day}&windows=1&start_event=signup&return_event=open&{more}")
     };
     let events = ["signup A 03-07T17:00", "open A 03-08T16:30"];
-    let spring = told(&weir, "spring", &["--timezone", "America/New_York"], &events).await;
+    let spring = project_with(&weir, "spring", &["--timezone", "America/New_York"], &events).await;
     assert_eq!(table(&weir, &spring, &asked("03-07", "")).await[0], "03-07 1: 0 1", "the next day");
     let elapsed = table(&weir, &spring, &asked("03-07", "window=elapsed")).await;
     assert_eq!(elapsed[0], "03-07 1: 1 0", "after 23.5 hours");
     let events = ["signup A 03-08T05:00", "open A 03-09T04:00"];
-    let short = told(&weir, "short", &["--timezone", "America/New_York"], &events).await;
+    let short = project_with(&weir, "short", &["--timezone", "America/New_York"], &events).await;
     assert_eq!(table(&weir, &short, &asked("03-08", "")).await[0], "03-08 1: 0 1", "a day of 23 hours");
 
     let events = ["signup A 03-07T12:00", "open A 03-08T12:00"];
-    let sunday = told(&weir, "sunday", &["--week-start", "sunday"], &events).await;
-    let monday = told(&weir, "monday", &["--week-start", "monday"], &events).await;
+    let sunday = project_with(&weir, "sunday", &["--week-start", "sunday"], &events).await;
+    let monday = project_with(&weir, "monday", &["--week-start", "monday"], &events).await;
     let weekly = asked("03-07", "window_type=weekly");
     assert_eq!(table(&weir, &sunday, &weekly).await[0], "03-01 1: 0 1");
     assert_eq!(table(&weir, &monday, &weekly).await[0], "03-02 1: 1 0");
     assert_eq!(table(&weir, &sunday, &format!("{weekly}&window=elapsed")).await[0], "03-01 1: 1 0");
 
     let events = ["signup A 02-25T12:00", "open A 03-03T12:00", "signup B 01-31T12:00", "open B 02-28T12:00"];
-    let months = told(&weir, "months", &[], &events).await;
+    let months = project_with(&weir, "months", &[], &events).await;
     for (day, calendar, elapsed) in
         [("02-25", "02-01 1: 0 1", "02-01 1: 1 0"), ("01-31", "01-01 1: 0 1", "01-01 1: 1 0")]
     {
@@ -136,8 +137,13 @@ async fn daylight_saving_weeks_and_months() {
 #[tokio::test]
 async fn first_time_first_ever_and_recurring_cohorts() {
     let weir = Weir::start().await;
-    let project =
-        told(&weir, "games", &[], &["play G 03-02T12:00", "play G 03-03T12:00", "play G 03-05T12:00"]).await;
+    let project = project_with(
+        &weir,
+        "games",
+        &[],
+        &["play G 03-02T12:00", "play G 03-03T12:00", "play G 03-05T12:00"],
+    )
+    .await;
     let asked = "from=2026-03-02&to=2026-03-05&windows=3&start_event=play&return_event=play";
     let nobody = |day: &str| format!("{day} 0: 0 0 0 0");
     let first_time = table(&weir, &project, asked).await;
@@ -150,7 +156,7 @@ async fn first_time_first_ever_and_recurring_cohorts() {
     assert_eq!(recurring[..4], rows);
 
     let long_ago = ["play G 01-10T12:00", "play G 03-02T12:00", "play G 03-03T12:00", "play G 03-05T12:00"];
-    let project = told(&weir, "long-ago", &[], &long_ago).await;
+    let project = project_with(&weir, "long-ago", &[], &long_ago).await;
     let rows = table(&weir, &project, asked).await;
     assert_eq!(
         rows[..4],
@@ -158,7 +164,7 @@ async fn first_time_first_ever_and_recurring_cohorts() {
         "G is new in no period of the range"
     );
 
-    let project = told(&weir, "levels", &[], &["play G 03-02T12:00 1", "play G 03-05T12:00 5"]).await;
+    let project = project_with(&weir, "levels", &[], &["play G 03-02T12:00 1", "play G 03-05T12:00 5"]).await;
     let level = format!("{asked}&start_segment=properties.level:5");
     let rows = table(&weir, &project, &level).await;
     assert_eq!((&*rows[0], &*rows[3]), ("03-02 0: 0 0 0 0", "03-05 1: 1 0 0 0"));
@@ -177,7 +183,7 @@ async fn pooled_and_simple_means() {
     events.extend((1..=4).map(|n| format!("open b{n} 03-04T12:00")));
     events.push("signup c1 03-04T12:00".into());
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
-    let project = told(&weir, "means", &[], &events).await;
+    let project = project_with(&weir, "means", &[], &events).await;
     let asked = "/stats/retention?from=2026-03-02&to=2026-03-04&windows=1&start_event=signup&return_event=open\
                  &as_of=2026-03-05T13:00:00Z";
     let pooled = weir.ask(&project, asked).await;

@@ -182,7 +182,7 @@ async fn what_is_imported_and_sent_again_stays_once() {
     }
     assert_eq!(total.0 + total.1, EVENTS);
     weir.wait_until_drained().await;
-    // An import tells the filter nothing, and its messages were others: the store is what recognised them.
+    // An import marks nothing in Redis, and its messages were others: the store is what recognised them.
     assert_eq!(total.1, 0);
     assert!((weir.metric(&weir.worker, "events_stored_total").await - 31_106.0).abs() < 0.5);
     assert!(weir.metric(&weir.worker, "events_duplicate_total").await >= 31_106.0);

@@ -85,7 +85,7 @@ async fn every_answer_is_a_table_for_whoever_asks_for_one() {
 }
 
 #[tokio::test]
-async fn a_table_tells_nothing_from_the_empty_text() {
+async fn a_table_distinguishes_nothing_from_the_empty_text() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
     let event = |user: &str, properties: Value| json!({"user_id": user, "event_type": "e", "occurred_at": "2024-03-10T12:00:00Z", "properties": properties});
@@ -166,7 +166,7 @@ async fn segments_ask_about_some_events_only() {
 }
 
 #[tokio::test]
-async fn a_question_that_costs_too_much_is_told_what_to_narrow_and_holds_up_no_other() {
+async fn a_question_that_costs_too_much_is_refused_with_what_to_narrow_and_holds_up_no_other() {
     let weir = Weir::start_with(&[("WEIR_QUERY_TIMEOUT", "300ms")]).await;
     let project = clicks(&weir).await;
     // Whoever reads events now, waits until its time is over.
@@ -216,7 +216,7 @@ async fn questions_that_are_abandoned_are_cancelled_and_keep_their_turns_until_t
         let questions = (0..10).map(|_| weir.get(&project, path).timeout(Duration::from_secs(1)).send());
         let one_works = eventually("a question is at work", at_work, |questions| *questions > 0);
         let (answers, working) = futures::join!(futures::future::join_all(questions), one_works);
-        assert_eq!(working, 1, "a project has half of the turns");
+        assert_eq!(working, 1, "a project has half of the permits");
         assert!(answers.into_iter().all(|answer| answer.is_err_and(|error| error.is_timeout())));
         eventually("nobody asks any more", at_work, |questions| *questions == 0).await;
     }
@@ -233,7 +233,7 @@ async fn questions_that_are_abandoned_are_cancelled_and_keep_their_turns_until_t
 }
 
 #[tokio::test]
-async fn a_funnel_that_is_not_one_is_told_why() {
+async fn a_funnel_that_is_not_one_is_refused_with_the_reason() {
     let weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
     let steps = json!([{"event_type": "a"}, {"event_type": "b"}]);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Project, Weir, json as json_of};
 
-async fn told(weir: &Weir) -> Project {
+async fn project_with(weir: &Weir) -> Project {
     let project = weir.project("p", "UTC").await;
     let event = |user: &str, event_type: &str, day: u32| json!({"user_id": user, "event_type": event_type, "occurred_at": format!("2024-03-{day:02}T12:00:00Z")});
     // One request each, so that weir meets them in this order.
@@ -29,7 +29,7 @@ fn names(answer: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn behind_each_number_are_its_users() {
     let weir = Weir::start().await;
-    let project = told(&weir).await;
+    let project = project_with(&weir).await;
     let retention =
         "retention/users?from=2024-03-04&to=2024-03-05&windows=3&start_event=signup&return_event=open";
     for (path, expected) in [
@@ -82,7 +82,7 @@ async fn behind_each_number_are_its_users() {
 #[tokio::test]
 async fn users_come_in_pages() {
     let weir = Weir::start().await;
-    let project = told(&weir).await;
+    let project = project_with(&weir).await;
     let path = "/stats/active-users/users?from=2024-03-04&to=2024-03-10&limit=2";
     let first = weir.ask(&project, path).await;
     assert_eq!((names(&first), &first["total"]), (vec!["anna", "ben"], &json!(3)));
@@ -95,7 +95,7 @@ async fn users_come_in_pages() {
 #[tokio::test]
 async fn a_user_has_a_page() {
     let weir = Weir::start().await;
-    let project = told(&weir).await;
+    let project = project_with(&weir).await;
     let user = weir.ask(&project, "/users/anna").await;
     assert_eq!(user["first_seen"], "2024-03-04T12:00:00Z");
     assert_eq!(user["last_seen"], "2024-03-06T12:00:00Z");

@@ -1,4 +1,4 @@
-//! One value is one value, wherever it is told or asked about; and what strangers send as values bounds what an answer costs.
+//! One value is one value, wherever it is shown or asked about; and what strangers send as values bounds what an answer costs.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,12 @@ async fn with_values(weir: &Weir, name: &str, properties: &[Value]) -> Project {
 const DAY: &str = "from=2024-03-10&to=2024-03-10";
 
 /// The values of a time series and of a funnel, which must be the same: each with whether it is the rest, and its users.
-async fn told(weir: &Weir, project: &Project, breakdown: &str, limit: u32) -> Vec<(Value, bool, u64)> {
+async fn breakdown_of(
+    weir: &Weir,
+    project: &Project,
+    breakdown: &str,
+    limit: u32,
+) -> Vec<(Value, bool, u64)> {
     let path = format!("/stats/timeseries?{DAY}&measure=users&breakdown={breakdown}&limit={limit}");
     let series = weir.ask(project, &path).await["series"].take();
     let of_series = |series: &Value| {
@@ -59,7 +64,7 @@ async fn a_number_is_one_value_however_it_is_written() {
         if promoted {
             weir.run(&["project", "promote", "p", "properties.n"]).await.succeeded();
         }
-        assert_eq!(told(&weir, &project, "properties.n", 10).await, expected, "promoted: {promoted}");
+        assert_eq!(breakdown_of(&weir, &project, "properties.n", 10).await, expected, "promoted: {promoted}");
         for (value, _, number) in &expected {
             let segment = format!("properties.n:{}", value.as_str().unwrap());
             assert_eq!(users(&weir, &project, &segment).await, *number, "{segment}, promoted: {promoted}");
@@ -70,7 +75,7 @@ async fn a_number_is_one_value_however_it_is_written() {
 }
 
 #[tokio::test]
-async fn lists_objects_and_long_texts_are_told_with_the_rest() {
+async fn lists_objects_and_long_texts_are_in_the_rest() {
     let weir = Weir::start().await;
     let values = [
         json!({"v": "a"}),
@@ -91,10 +96,10 @@ async fn lists_objects_and_long_texts_are_told_with_the_rest() {
         (json!("x".repeat(200)), false, 1),
         (json!("$other"), true, 4),
     ];
-    assert_eq!(told(&weir, &project, "properties.v", 10).await, expected);
+    assert_eq!(breakdown_of(&weir, &project, "properties.v", 10).await, expected);
     // What a segment finds is not missing, and no value of a breakdown by what is missing.
     let deep = [(Value::Null, false, 7), (json!("a"), false, 1), (json!("$other"), true, 1)];
-    assert_eq!(told(&weir, &project, "properties.v.deep", 10).await, deep);
+    assert_eq!(breakdown_of(&weir, &project, "properties.v.deep", 10).await, deep);
     assert_eq!(users(&weir, &project, "properties.v.deep:cup").await, 1);
     assert_eq!(users(&weir, &project, "properties.v.deep:null").await, 7);
     weir.stop().await;

@@ -39,7 +39,7 @@ async fn without_redis_the_store_removes_duplicates_also_of_events_without_a_tim
 }
 
 #[tokio::test]
-async fn a_full_stream_is_told_and_nothing_is_marked_as_seen() {
+async fn a_full_stream_is_reported_and_nothing_is_marked_as_seen() {
     let mut weir = Weir::start_with(&[("WEIR_STREAM_MAX_BYTES", "64KiB")]).await;
     let project = weir.project("p", "UTC").await;
     weir.worker.kill().await;

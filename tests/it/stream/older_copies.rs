@@ -102,7 +102,7 @@ async fn take_again(weir: &Weir, api: &Process, project: &Project, events: &Valu
 }
 
 #[tokio::test]
-async fn what_a_stream_or_a_database_has_lost_is_told_and_taken_again() {
+async fn what_a_stream_or_a_database_has_lost_is_reported_and_taken_again() {
     let mut weir = Weir::start().await;
     let project = weir.project("p", "UTC").await;
     assert_eq!(weir.send(&project, &events("kept", &["ann"])).await.0, 202);

@@ -36,7 +36,12 @@ async fn a_silent_redis_is_not_asked_again_by_requests_and_is_used_when_it_is_ba
     assert_eq!(warnings("Redis does not answer"), 1);
 
     way.gate.silent.store(false, Ordering::SeqCst);
-    eventually("Redis is used again", async || warnings("Redis takes marks again"), |told| *told == 1).await;
+    eventually(
+        "Redis is used again",
+        async || warnings("Redis takes marks again"),
+        |warnings| *warnings == 1,
+    )
+    .await;
     assert_eq!(weir.send(&project, &events(9_000..9_010)).await.0, 202);
     assert_eq!(weir.send(&project, &events(9_000..9_010)).await.0, 200);
     let filtered = r#"events_duplicate_total{caught_by="redis"}"#;
@@ -105,7 +110,7 @@ async fn a_question_that_is_lost_with_its_connection_holds_up_nobody() {
     let project = weir.project("p", "UTC").await;
     weir.worker.kill().await;
     let way = Way::to(server("NATS_URL").trim_start_matches("nats://")).await;
-    *way.gate.cut.lock().unwrap() = Some("no_wait"); // what else there is, when there is a turn to write it
+    *way.gate.cut.lock().unwrap() = Some("no_wait"); // what else there is, when there is a permit to write it
     weir.set("NATS_URL", &format!("nats://{}", way.address));
     weir.start_worker().await;
     for n in 0..4 {

@@ -116,7 +116,7 @@ async fn sends_and_sends_again(weir: &Weir, program: &Program) {
     weir.wait_for_events(3).await;
     annas_three(weir, &project).await;
 
-    // The first answer is lost after weir has taken the events, the second try is not let in.
+    // The first answer is lost after weir has taken the events, the second try is refused.
     let project = weir.project("trouble", "UTC").await;
     let front = Front::start(weir, Manner::Troubled).await;
     let finished = program.run(&front.url(), &project.write).await.succeeded();

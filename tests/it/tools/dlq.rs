@@ -42,8 +42,8 @@ async fn letters_are_listed_with_their_reasons_and_replayed_after_a_fix() {
         table.contains("the database failed") && table.contains("3 letters in all: 2 refused, 1 unreadable"),
         "{table}"
     );
-    let told = table.lines().find(|line| line.contains("refused")).unwrap();
-    assert_eq!(told.split_whitespace().nth(1).unwrap().len(), "2024-01-15T10:30:00Z".len(), "{told}");
+    let line = table.lines().find(|line| line.contains("refused")).unwrap();
+    assert_eq!(line.split_whitespace().nth(1).unwrap().len(), "2024-01-15T10:30:00Z".len(), "{line}");
     let refused = found.iter().find(|letter| letter["reason"] == "refused").unwrap();
     let error = refused["error"].as_str().unwrap();
     assert_eq!(error.matches("violates check constraint").count(), 1, "PostgreSQL says it once: {error}");

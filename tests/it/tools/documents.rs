@@ -124,7 +124,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
             _ => character.is_alphanumeric().then_some(character),
         };
         let anchor: String = heading.trim().to_lowercase().chars().filter_map(kept).collect();
-        // The second heading of a name is told from the first.
+        // The second heading of a name is distinguished from the first.
         let mut names =
             std::iter::once(anchor.clone()).chain((1..).map(|number| format!("{anchor}-{number}")));
         anchors.insert(names.find(|name| !anchors.contains(name)).unwrap());

@@ -93,7 +93,7 @@ async fn a_project_that_is_deleted_is_gone_and_others_notice_nothing() {
     send(&weir, &again, 0..10).await;
     weir.wait_for_events(310).await;
 
-    // A writer that was told of it late has numbered what it did not store.
+    // A writer that learned of it late has numbered what it did not store.
     weir.execute(
         "insert into property_values (project_id, value_no, property, value) values (1, 99, 'country', '7')",
     )

@@ -163,7 +163,7 @@ async fn a_database_of_version_24_is_brought_over_with_all_that_it_holds() {
 }
 
 #[tokio::test]
-async fn an_older_database_is_told_what_to_run_first() {
+async fn an_older_database_is_refused_with_what_to_run_first() {
     let database = new_database().await;
     migrate_to(23, &database).await;
     let before = ledger(&database).await;

@@ -30,7 +30,7 @@ impl Job for WatchStreams {
     }
 
     async fn run(&mut self) -> Result<(), StoreError> {
-        // What keeps them from telling is told elsewhere.
+        // What keeps them from being read is logged elsewhere.
         let Ok(state) = self.stream.state().await else { return Ok(()) };
         let in_hand = state.in_hand.min(state.messages);
         metrics::stream(state.messages - in_hand, in_hand, state.age(), state.dead);

@@ -2,7 +2,7 @@
 
 use poem::http::StatusCode;
 
-/// What went wrong, as a client may tell it apart.
+/// What went wrong, as a client may distinguish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     InvalidJson,

@@ -16,7 +16,7 @@ pub struct Refusal<O>(Problem, PhantomData<fn() -> O>);
 /// What an operation can answer besides success.
 pub trait Statuses {
     const STATUSES: &'static [(u16, &'static str)];
-    /// Whether answers to a known project tell what it may still send.
+    /// Whether answers to a known project say what it may still send.
     const ALLOWANCE: bool;
 }
 
@@ -178,7 +178,7 @@ fn headers(status: u16, allowance: bool) -> Vec<MetaHeader> {
         503 => vec![("Retry-After", "Seconds after which to try again.", true)],
         _ => Vec::new(),
     };
-    // Who is not let in is not told of a project.
+    // Who is not authenticated learns nothing of a project.
     if status == 429 || allowance && ![401, 403, 500].contains(&status) {
         // An unknown parameter, or a database that cannot say whose a key is, comes before anything is known.
         let always = ![400, 503].contains(&status);

@@ -55,7 +55,7 @@ struct ActiveUsers {
 struct PeriodUsers {
     /// The first day of the period.
     period: NaiveDate,
-    /// Different users.
+    /// Unique users.
     active_users: u64,
     /// False: the period is not over, and the number may still grow.
     complete: bool,
@@ -65,7 +65,7 @@ struct PeriodUsers {
 impl ActiveUsersApi {
     /// Daily active users
     ///
-    /// Different users with any event, or with one for which all segments hold, for each day.
+    /// Unique users with any event, or with one for which all segments hold, for each day.
     #[oai(path = "/dau", method = "get", operation_id = "daily_active_users")]
     async fn dau(
         &self,
@@ -87,7 +87,7 @@ impl ActiveUsersApi {
 
     /// Active users
     ///
-    /// Different users of each day, week or month. Periods are whole: the week or month in which `from` or `to` lies is told
+    /// Unique users of each day, week or month. Periods are whole: the week or month in which `from` or `to` lies is counted
     /// in full. Who comes twice in a period is one user.
     #[oai(path = "/active-users", method = "get", operation_id = "active_users")]
     async fn active_users(

@@ -1,4 +1,4 @@
-//! By what an answer is told apart.
+//! By what an answer is broken down.
 
 use poem_openapi::registry::MetaSchema;
 

@@ -25,7 +25,7 @@ use crate::{
     model::range::DayRange,
     query::funnel::{self, StepEnd},
     stats::{
-        funnel::{MOST_STEPS, Reached},
+        funnel::{MOST_STEPS, StepReached},
         label::{Breakdown, Label},
     },
     store::read::snapshot::Reader,
@@ -182,7 +182,7 @@ impl FunnelApi {
         format: AnswerFormat,
         question: JsonBody<FunnelQuestion>,
     ) -> Result<FormattedAnswer<FunnelAnswer>, Refusal<AskingInBody>> {
-        let ValidFunnel { query, event_types } = question.0.judge(Checks::default(), "")?;
+        let ValidFunnel { query, event_types } = question.0.validate(Checks::default(), "")?;
         let funnel = query.answer(&self.reader, &caller.project).await;
         let funnel = funnel.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let by_value =
@@ -190,7 +190,7 @@ impl FunnelApi {
         let answer = FunnelAnswer {
             timezone: timezone(&caller.project),
             complete: funnel.complete,
-            steps: told(&event_types, funnel.steps),
+            steps: step_users(&event_types, funnel.steps),
             breakdown: funnel.by_value.map(by_value),
         };
         Ok(FormattedAnswer { answer, format })
@@ -221,7 +221,7 @@ impl FunnelApi {
             FunnelUsers::Reached => StepEnd::Reached,
             FunnelUsers::Dropped => StepEnd::Dropped,
         };
-        let ValidFunnel { query, .. } = funnel.judge(checks, "funnel.")?;
+        let ValidFunnel { query, .. } = funnel.validate(checks, "funnel.")?;
         let users = query.users(&self.reader, &caller.project, index.unwrap_or_default(), who).await;
         let users = users.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let answer = page.list(&self.reader, &caller.project, &users).await?;
@@ -231,7 +231,7 @@ impl FunnelApi {
 
 impl FunnelQuestion {
     /// `within` is the place of the funnel in the body.
-    fn judge(self, mut checks: Checks, within: &str) -> Result<ValidFunnel, Problem> {
+    fn validate(self, mut checks: Checks, within: &str) -> Result<ValidFunnel, Problem> {
         let place = |field: &str| format!("{within}{field}");
         let range = checks.date(&place("from"), self.from).zip(checks.date(&place("to"), self.to));
         let range = range.map(|(from, to)| DayRange::new(from, to));
@@ -292,17 +292,17 @@ fn cost(query: &funnel::Query) -> Cost {
 }
 
 impl ValueSteps {
-    fn new(event_types: &[String], (label, steps): (Label, Vec<Reached>)) -> Self {
-        let (value, other) = label.told();
-        Self { value, other, steps: told(event_types, steps) }
+    fn new(event_types: &[String], (label, steps): (Label, Vec<StepReached>)) -> Self {
+        let (value, other) = label.shown();
+        Self { value, other, steps: step_users(event_types, steps) }
     }
 }
 
-fn told(event_types: &[String], reached: Vec<Reached>) -> Vec<StepUsers> {
+fn step_users(event_types: &[String], reached: Vec<StepReached>) -> Vec<StepUsers> {
     let entered = reached.first().map_or(0, |first| first.users.len());
     let mut before = None;
     let steps = (1..).zip(event_types).zip(reached);
-    let told = steps.map(|((step, event_type), mut reached)| {
+    let steps = steps.map(|((step, event_type), mut reached)| {
         let users = reached.users.len();
         let step_rate = rate(users, before.replace(users).unwrap_or(users));
         StepUsers {
@@ -314,7 +314,7 @@ fn told(event_types: &[String], reached: Vec<Reached>) -> Vec<StepUsers> {
             median_seconds: reached.median_time().map(seconds),
         }
     });
-    told.collect()
+    steps.collect()
 }
 
 /// In milliseconds, half rounded up.
@@ -350,10 +350,10 @@ impl Tabular for FunnelAnswer {
             steps.iter().map(row).collect()
         };
         let all = self.breakdown.as_ref().map(|_| "$all");
-        let mut told = rows(all, false, &self.steps);
+        let mut table = rows(all, false, &self.steps);
         for of_value in self.breakdown.iter().flatten() {
-            told.extend(rows(of_value.value.as_deref(), of_value.other, &of_value.steps));
+            table.extend(rows(of_value.value.as_deref(), of_value.other, &of_value.steps));
         }
-        told
+        table
     }
 }

@@ -61,7 +61,7 @@ impl LifecycleApi {
     /// Lifecycle
     ///
     /// For each period how many of its users are new, stayed, or came back, and how many of the period before are missing.
-    /// Periods are whole: the week or month in which `from` or `to` lies is told in full. With segments, only events for
+    /// Periods are whole: the week or month in which `from` or `to` lies is counted in full. With segments, only events for
     /// which they hold count, also for who is new.
     #[oai(path = "/lifecycle", method = "get", operation_id = "lifecycle")]
     async fn lifecycle(

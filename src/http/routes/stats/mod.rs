@@ -1,4 +1,4 @@
-//! The questions of product teams over HTTP, one module for each: parameters in, answered by [`crate::query`], and told as JSON
+//! The questions of product teams over HTTP, one module for each: parameters in, answered by [`crate::query`], and shown as JSON
 //! or as a table.
 
 pub mod active_users;

@@ -58,7 +58,7 @@ struct TopPath {
 impl PagesApi {
     /// Pages
     ///
-    /// Views, different users and the most viewed paths of a day or a range of days, of all sites.
+    /// Views, unique users and the most viewed paths of a day or a range of days, of all sites.
     #[oai(path = "/stats/pages", method = "get", operation_id = "pages", tag = "Tag::Statistics")]
     async fn pages(
         &self,

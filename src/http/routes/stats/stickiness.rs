@@ -48,7 +48,7 @@ impl StickinessApi {
     /// Stickiness
     ///
     /// How many users were active on exactly one, two, … days of the range. Each user stands once, so all together are the
-    /// different users of the range.
+    /// unique users of the range.
     #[oai(path = "/stickiness", method = "get", operation_id = "stickiness")]
     async fn stickiness(
         &self,

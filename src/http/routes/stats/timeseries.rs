@@ -67,8 +67,8 @@ struct Point {
 impl TimeseriesApi {
     /// Time series
     ///
-    /// Events, or different users, of each hour, day, week or month; as one series, or one for each value of a property.
-    /// Periods are whole: the week or month in which `from` or `to` lies is told in full. Hours are those of the wall clock:
+    /// Events, or unique users, of each hour, day, week or month; as one series, or one for each value of a property.
+    /// Periods are whole: the week or month in which `from` or `to` lies is counted in full. Hours are those of the wall clock:
     /// one that is skipped is not there, one that is repeated is one.
     #[oai(path = "/timeseries", method = "get", operation_id = "timeseries")]
     #[allow(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
@@ -115,7 +115,7 @@ impl TimeseriesApi {
         let series = query.answer(&self.reader, &caller.project).await;
         let series = series.map_err(|error| cost(&query).problem(error, &self.reader))?;
         let series = series.into_iter().map(|timeseries::Series { label, points }| {
-            let (value, other) = label.told();
+            let (value, other) = label.shown();
             Series { value, other, data: points.iter().map(|point| Point::of(point, interval)).collect() }
         });
         let answer = Timeseries {

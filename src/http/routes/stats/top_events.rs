@@ -35,7 +35,7 @@ struct TopEvents {
 struct TopEvent {
     event_type: String,
     events: i64,
-    /// Different users.
+    /// Unique users.
     users: i64,
 }
 
@@ -43,7 +43,7 @@ struct TopEvent {
 impl TopEventsApi {
     /// Top events
     ///
-    /// The event types of a range, with their events and different users.
+    /// The event types of a range, with their events and unique users.
     #[oai(path = "/top-events", method = "get", operation_id = "top_events")]
     async fn top_events(
         &self,

@@ -130,10 +130,10 @@ async fn a_property_that_cannot_be_rebuilt_holds_up_none_behind_it() {
     assert!(shown.contains("promoted properties.x: being rebuilt, "), "{shown}");
     let before = refused().await;
     eventually("it is tried again", refused, |refused| *refused > before).await;
-    let told = weir.worker.log();
-    let told = told.iter().find(|line| line["property"] == "x").expect("a line about it");
-    assert_eq!((&told["project_id"], &told["level"]), (&json!(1), &json!("WARN")), "{told}");
-    assert!(told["error"].as_str().unwrap().contains("not now"), "{told}");
+    let log = weir.worker.log();
+    let warning = log.iter().find(|line| line["property"] == "x").expect("a line about it");
+    assert_eq!((&warning["project_id"], &warning["level"]), (&json!(1), &json!("WARN")), "{warning}");
+    assert!(warning["error"].as_str().unwrap().contains("not now"), "{warning}");
 
     weir.execute("drop trigger refuse on promoted_properties").await;
     promote(&weir, &project, "properties.x").await;

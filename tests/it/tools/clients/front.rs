@@ -18,7 +18,7 @@ use crate::support::Weir;
 pub enum Manner {
     /// All pass.
     Plain,
-    /// The first batch reaches weir and its answer is lost, the second is not let in, all others pass.
+    /// The first batch reaches weir and its answer is lost, the second is refused, all others pass.
     Troubled,
 }
 

@@ -140,7 +140,7 @@ impl Writer {
             };
             let messages = lane.more(first).await;
             let (writer, ending, progress) = (self.clone(), ending.clone(), lane.progress);
-            // What has ended is taken out, and what has panicked is told; its messages come again.
+            // What has ended is taken out, and what has panicked is reported; its messages come again.
             while let Some(ended) = storing.try_join_next() {
                 ended.context("while storing")?;
             }
@@ -152,7 +152,7 @@ impl Writer {
         }
     }
 
-    /// Stores messages and acks them. Meanwhile the stream is told that somebody is at it.
+    /// Stores messages and acks them. Meanwhile the stream hears that somebody is at it.
     async fn store(
         &self,
         stream: DateTime<Utc>,
@@ -208,9 +208,9 @@ struct Aside {
 /// A lane of the stream, as one worker reads it.
 struct LaneConsumer {
     writers: Writers,
-    /// How often the stream is told that messages are being worked on.
+    /// How often the stream hears that messages are being worked on.
     progress: Duration,
-    /// Messages that make a transaction full, as far as the last ones tell.
+    /// Messages that make a transaction full, by the last ones.
     many: usize,
     /// There were more the last time than were taken.
     backlog: bool,
@@ -260,14 +260,14 @@ impl LaneConsumer {
     }
 }
 
-/// Does something, and tells the stream meanwhile that messages are being worked on, so that they do not come again.
+/// Does something, and reports to the stream meanwhile that messages are being worked on, so that they do not come again.
 async fn keep<T>(messages: &[Message], progress: Duration, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return done,
             () = tokio::time::sleep(progress) => for message in messages {
-                // If it is not told, the message comes again, and is known then.
+                // If it does not hear of it, the message comes again, and is known then.
                 message.ack_with(AckKind::Progress).await.ok();
             },
         }

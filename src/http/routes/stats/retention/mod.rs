@@ -48,7 +48,7 @@ impl RetentionApi {
         parameters: RetentionParameters,
     ) -> Result<FormattedAnswer<RetentionTable>, Refusal<Asking>> {
         let mut checks = Checks::default();
-        let asked = parameters.judge(&mut checks, &caller.project);
+        let asked = parameters.validate(&mut checks, &caller.project);
         let asked = checks.finish(asked)?;
         let answer = asked.query.answer(&self.reader, &caller.project).await;
         let answer = answer.map_err(|error| asked.cost().problem(error, &self.reader))?;
@@ -79,7 +79,7 @@ impl RetentionApi {
         let period = checks.optional("period", period.0).map_or(0, |period| period.0);
         let who = checks.optional("who", who.0).unwrap_or(CohortUsers::Returned);
         let page = page.check(&mut checks);
-        let asked = parameters.judge(&mut checks, &caller.project);
+        let asked = parameters.validate(&mut checks, &caller.project);
         // Which cells there are is known if everything else is.
         let asked = asked.filter(|_| !checks.has_errors());
         let cell = asked.as_ref().zip(cohort_date);

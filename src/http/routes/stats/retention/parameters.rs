@@ -53,7 +53,7 @@ impl ParameterValue for Brackets {
 parameters! {
     /// The parameters of a table, as they were sent.
     pub(crate) struct RetentionParameters {
-        /// The first day on which users of the cohorts began; the week or month in which it lies is told in full.
+        /// The first day on which users of the cohorts began; the week or month in which it lies is counted in full.
         from: Param<NaiveDate> = "2024-03-01",
         /// The last such day, likewise.
         to: Param<NaiveDate> = "2024-03-31",
@@ -103,7 +103,7 @@ pub(crate) struct ValidRetention {
 
 impl RetentionParameters {
     /// Nothing, if `checks` know why.
-    pub(crate) fn judge(self, checks: &mut Checks, project: &Project) -> Option<ValidRetention> {
+    pub(crate) fn validate(self, checks: &mut Checks, project: &Project) -> Option<ValidRetention> {
         let now = Utc::now().trunc_subsecs(3);
         let until = checks.optional("as_of", self.as_of).map(|as_of| as_of.min(now));
         let window_type = checks.optional("window_type", self.window_type).unwrap_or(WindowType::Daily);
@@ -133,7 +133,7 @@ impl RetentionParameters {
             }
             AskedDays::Range(range) => range,
         });
-        // As everywhere: a cohort that is told is told in full.
+        // As everywhere: a cohort that is in the answer is whole.
         let last_of = |day| unit.after(unit.period_of(day), 1) - Days::new(1);
         let range = range.map(|DayRange { from, to }| (unit.period_of(from), last_of(to)));
         let common = checks.segments("segment", self.segment);
