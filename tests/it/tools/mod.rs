@@ -7,6 +7,7 @@ mod dlq;
 mod doctor;
 mod documents;
 mod faults;
+mod glossary;
 mod import_hints;
 mod imports;
 mod schemathesis;
