@@ -73,7 +73,8 @@ pub fn openapi() -> String {
 /// The whole interface. Must be called in a runtime.
 pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     let Parts { pool, reader, stream, ingest, admission, http, metrics } = parts;
-    let authenticator = Authenticator::new(Keys::new(pool.clone()), &ingest.rates, &http);
+    // poem clones it for each request.
+    let authenticator = Arc::new(Authenticator::new(Keys::new(pool.clone()), &ingest.rates, &http));
     let (deduplicator, event_types) = (ingest.deduplicator.clone(), ingest.event_types.clone());
     let limits = BodyLimits::new(&ingest.limits, &http);
     let receiver = Receiver { ingest, admission, limits };

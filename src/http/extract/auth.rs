@@ -40,15 +40,14 @@ use crate::{
 const KEY_PARAMETER: &str = "key";
 
 /// Finds the project of a request by its key, and refuses requests whose key may not do what they ask for.
-#[derive(Clone)]
 pub struct Authenticator {
     keys: Keys,
     addresses: Addresses,
     client_address: ClientAddress,
     /// Of web pages, for projects that have none of their own.
-    allowed_origins: Arc<Origins>,
+    allowed_origins: Origins,
     /// When the log last had that the proxy does not say who its clients are.
-    warned_at: Arc<Mutex<Option<Instant>>>,
+    warned_at: Mutex<Option<Instant>>,
 }
 
 impl Authenticator {
@@ -57,8 +56,8 @@ impl Authenticator {
             keys,
             addresses: Addresses::new(Rate::of_addresses(rates)),
             client_address: http.client_address.clone(),
-            allowed_origins: Arc::new(http.allowed_origins.clone()),
-            warned_at: Arc::default(),
+            allowed_origins: http.allowed_origins.clone(),
+            warned_at: Mutex::default(),
         }
     }
 
@@ -267,7 +266,8 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let authenticator: &Authenticator = request.data().expect("the application has an authenticator");
+        let authenticator: &Arc<Authenticator> =
+            request.data().expect("the application has an authenticator");
         let project = authenticator.authenticate::<N>(request).await?;
         warnings::note_project(project.id);
         Ok(Self { project, needs: PhantomData })

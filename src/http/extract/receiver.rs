@@ -33,7 +33,7 @@ impl Receiver {
         body: EventsBody<'_, C>,
     ) -> Result<Receipt, Problem> {
         let project = &caller.project;
-        // Boxed, because each of poem.s layers would move it.
+        // Boxed, because each of poem's layers would move it.
         let received: Result<Receipt, Problem> = Box::pin(async {
             let mut checks = Checks::default();
             let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
