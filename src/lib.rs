@@ -52,7 +52,7 @@ pub mod limits;
 pub mod model;
 pub mod projects;
 pub mod query;
-pub mod shutdown;
+pub mod signals;
 pub mod stats;
 pub mod store;
 pub mod stream;

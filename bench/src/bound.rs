@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use weir::{
     config::{Http, Nats, StreamSettings},
     http::server,
-    shutdown,
+    signals,
 };
 
 /// The stream and its only subject. It is made anew at the start, and goes at the end.
@@ -71,7 +71,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn serve(Options { work, http, nats, stream }: Options) -> anyhow::Result<()> {
-    let ending = shutdown::on_signal()?;
+    let ending = signals::ending()?;
     let listener = tokio::net::TcpListener::bind(http.http_addr)
         .await
         .with_context(|| format!("cannot listen on {}", http.http_addr))?;

@@ -16,7 +16,7 @@ use weir::{
     limits::{admission::Admission, rate::local},
     model::duration::in_words,
     projects::event_types::EventTypes,
-    shutdown,
+    signals,
     store::{
         self,
         migrate::{self, SchemaError},
@@ -63,7 +63,7 @@ pub(super) struct Options {
 pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result<()> {
     telemetry::start(logs);
     let metrics = metrics::start();
-    let ending = shutdown::on_signal()?;
+    let ending = signals::ending()?;
 
     let largest = options.limits.max_body.as_u64() + options.limits.max_decompressed.as_u64();
     ensure!(

@@ -1,5 +1,6 @@
 //! The way in: decode, validate, check, publish, mark.
 
+mod check;
 pub mod dedup;
 pub mod encoding;
 #[cfg(test)]
@@ -11,7 +12,6 @@ pub mod wire;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    num::NonZeroU32,
     time::Instant,
 };
 
@@ -21,7 +21,8 @@ use futures::future;
 use uuid::Uuid;
 
 use self::{
-    dedup::{Charge, Deduplicator, Reservation},
+    check::Checked,
+    dedup::{Deduplicator, Reservation},
     idempotency::Claim,
     receipt::{NotTaken, Receipt, Rejected},
     validate::{Rejection, Rules, Valid},
@@ -31,7 +32,7 @@ use crate::{
     config,
     model::{
         did_you_mean::Guesses,
-        event::{Batch, Copies, Event},
+        event::{Batch, Event},
         project::{Project, ProjectId},
     },
     stream::{
@@ -44,7 +45,7 @@ use crate::{
 use crate::{
     limits::{
         admission::LARGE,
-        rate::{Allowance, OverRate, Rate, local},
+        rate::{Allowance, OverRate, local},
     },
     projects::event_types::EventTypes,
 };
@@ -102,15 +103,6 @@ struct New {
     received_at: DateTime<Utc>,
     batches: Vec<Encoded>,
     /// Nothing: Redis was not asked.
-    taken: Option<Reservation>,
-}
-
-/// What is known of a request's events before they are published.
-struct Checked {
-    allowance: Allowance,
-    /// For each id whether it is durable. Empty: none is.
-    known: Vec<bool>,
-    copies: Copies,
     taken: Option<Reservation>,
 }
 
@@ -203,40 +195,6 @@ impl Ingest {
             request_id,
             allowance,
         })
-    }
-
-    /// Takes the token of a request that has no events, because it cannot be read: it costs as much as one.
-    pub async fn charge(&self, project: &Project) -> Result<Allowance, OverRate> {
-        let charge = self.charge_of(project, 1)?;
-        Ok(self.check(charge, Vec::new(), Utc::now()).await?.allowance)
-    }
-
-    /// What so many events cost; none cost as much as one.
-    fn charge_of(&self, project: &Project, events: usize) -> Result<Charge, OverRate> {
-        let rate = Rate::of(project, &self.rates);
-        let events = u32::try_from(events).unwrap_or(u32::MAX);
-        let events = NonZeroU32::new(events).unwrap_or(NonZeroU32::MIN);
-        if events > rate.burst {
-            return Err(OverRate::ExceedsBurst { events: events.get(), burst: rate.burst.get() });
-        }
-        Ok(Charge { project_id: project.id, rate, events })
-    }
-
-    /// Takes tokens, and asks which ids are known. Without Redis this instance's bucket gives the tokens, and no id is.
-    async fn check(&self, charge: Charge, ids: Vec<Uuid>, now: DateTime<Utc>) -> Result<Checked, OverRate> {
-        let (verdict, known, copies, taken) = match self.deduplicator.check(charge, ids, now).await {
-            Some((checked, taken)) => (checked.verdict, checked.known, checked.copies, Some(taken)),
-            None => (None, Vec::new(), Copies::Unknown, None),
-        };
-        let here = || self.buckets.take(charge.project_id, charge.rate, charge.events);
-        match verdict.unwrap_or_else(here) {
-            Ok(allowance) => Ok(Checked { allowance, known, copies, taken }),
-            Err(error) => {
-                metrics::rate_limit_exceeded("project");
-                taken.into_iter().for_each(Reservation::release);
-                Err(error)
-            }
-        }
     }
 
     fn validate<'a>(&self, request: &Request<'_>, body: Body<'a>, now: DateTime<Utc>) -> Validated<'a> {

@@ -1,6 +1,5 @@
 //! The nouns: events, projects, keys, time zones. They know nobody.
 
-mod calendar;
 pub mod did_you_mean;
 pub mod duration;
 pub mod event;
@@ -11,4 +10,5 @@ pub mod properties;
 pub mod range;
 pub mod request_id;
 pub mod rfc3339;
+mod wall_clock;
 pub mod zone;

@@ -1,4 +1,4 @@
-//! Publishing with an ack: what [`Publisher::publish`] has returned is durable.
+//! Publishing with an ack: what [`Publisher::publish`] has returned is durable. [`super::outlet`] waits for the ack.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use weir::{
     config::{self, Database, EventRetention, Logs, Nats, Storing, WorkerHttp},
-    shutdown,
+    signals,
     store::{
         self,
         migrate::{self, SchemaError},
@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> anyhow::Result<()> {
     let metrics = metrics::start();
-    let ending = shutdown::on_signal()?;
+    let ending = signals::ending()?;
     let address = options.http.worker_http_addr;
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; set WEIR_WORKER_HTTP_ADDR to an address that is free")

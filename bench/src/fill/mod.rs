@@ -25,7 +25,7 @@ use weir::{
         self,
         projects::{self, event_types},
         upkeep::roll_up,
-        write::{copy::CopyRows, deltas::Deltas},
+        write::{copy_format::CopyRows, deltas::Deltas},
     },
 };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{anyhow, bail, ensure};
 use csv::StringRecord;
 use weir::{
-    ingest::wire::native::{FIELD_NAMES, Field},
+    ingest::wire::field_names::{FIELD_NAMES, Field},
     model::did_you_mean::nearest,
 };
 

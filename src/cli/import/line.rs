@@ -8,7 +8,7 @@ use uuid::Uuid;
 use weir::{
     ingest::{
         validate::{Names, RawEvent, Reason, Rejection},
-        wire::native::Field,
+        wire::field_names::Field,
     },
     model::{project::ProjectId, zone::Zone},
 };

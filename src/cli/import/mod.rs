@@ -5,7 +5,7 @@
 
 mod columns;
 mod line;
-mod lines;
+mod line_endings;
 mod report;
 mod source;
 mod table;

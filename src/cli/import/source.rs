@@ -13,7 +13,7 @@ use std::{
 use encoding_rs_io::DecodeReaderBytes;
 use flate2::read::MultiGzDecoder;
 
-use super::lines::UnixLines;
+use super::line_endings::UnixLines;
 
 /// How gzip begins.
 const GZIP: [u8; 2] = [0x1f, 0x8b];

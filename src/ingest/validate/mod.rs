@@ -1,5 +1,5 @@
 //! The rules of an event's fields, the same for every wire format. What passes here can be stored; what does not is told
-//! which field, and why.
+//! which field, and why. Names that are no field of an event are found where they are read, in [`super::wire::field_names`].
 
 mod rejection;
 #[cfg(test)]

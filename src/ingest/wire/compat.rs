@@ -2,9 +2,10 @@
 
 use super::{
     Body, BodyError, Context, Format, Read, Reads,
+    field_names::{Accepted, Field},
     json::{Members, string},
     members,
-    native::{Accepted, CONTENT_TYPES, Field, Member, OneOrMany, one_or_many},
+    native::{CONTENT_TYPES, Member, OneOrMany, one_or_many},
 };
 use crate::model::request_id;
 

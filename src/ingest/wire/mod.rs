@@ -5,9 +5,10 @@
 
 mod cloudevents;
 mod compat;
+pub mod field_names;
 mod json;
 mod members;
-pub mod native;
+mod native;
 mod ndjson;
 
 use std::borrow::Cow;

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgDatabaseError};
 
 use super::{
     NotWritten,
-    copy::CopyRows,
+    copy_format::CopyRows,
     rows::{EventRow, Identity},
 };
 use crate::model::project::ProjectId;

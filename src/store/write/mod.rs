@@ -3,8 +3,8 @@
 //! Straight COPY into the hypertable first; only when that meets an event which is stored already, the transaction is
 //! done again through a staging table that separates old from new.
 
-mod copies;
-pub mod copy;
+mod copies_of_other_times;
+pub mod copy_format;
 pub mod deltas;
 mod events;
 mod properties;
@@ -207,7 +207,7 @@ async fn store(
     let before = rows.len();
     rows.retain(|row| terms.events_from.is_none_or(|from| row.occurred_at >= from));
     let expired = before - rows.len();
-    copies::take_out(&mut transaction, &mut rows, window).await?;
+    copies_of_other_times::take_out(&mut transaction, &mut rows, window).await?;
     match way {
         Way::Straight => events::copy(&mut transaction, "events", &rows).await?,
         Way::Staged => {

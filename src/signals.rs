@@ -1,11 +1,12 @@
-//! Ending in order: SIGTERM, Ctrl-C, and a terminal that goes (SIGHUP).
+//! The signals that ask a process to end: SIGTERM, Ctrl-C, and a terminal that goes (SIGHUP). Requests under way end in
+//! [`crate::http::server`].
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// A token that is cancelled when the process is asked to end. Ctrl-C after that ends it at once; SIGTERM does not,
 /// because a supervisor may send it after the terminal's Ctrl-C, meaning the same.
-pub fn on_signal() -> std::io::Result<CancellationToken> {
+pub fn ending() -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;

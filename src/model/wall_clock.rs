@@ -1,4 +1,5 @@
-//! The wall clock and the calendar of a project: which hour and date an instant is, and when days begin.
+//! The wall clock and the calendar of a project: which hour and date an instant is, and when days begin. Weeks
+//! and months are in [`crate::stats::period`].
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 
