@@ -47,7 +47,7 @@ use self::{
     columns::{Columns, Renaming, Renamings},
     line::{Line, Lines, Writing},
     report::{Refused, Report},
-    source::Source,
+    source::InputFile,
     table::Table,
     times::Dates,
 };
@@ -145,8 +145,8 @@ struct Sent {
 pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let name = options.file.display().to_string();
     let cannot_read = || format!("cannot read {name}");
-    let Source { text, read, size } =
-        Source::open(&options.file).with_context(|| format!("cannot open {name}"))?;
+    let InputFile { text, read, size } =
+        InputFile::open(&options.file).with_context(|| format!("cannot open {name}"))?;
     // Nobody waits for an answer, and on a busy machine a connection takes its time.
     let database_timeout = options.database.database_timeout.max(PATIENCE);
     let pool = store::open(&config::Database { database_timeout, ..options.database.clone() }).await?;

@@ -22,11 +22,11 @@ pub(super) struct Report {
     pub(super) known: usize,
     refused: usize,
     too_old: usize,
-    faults: BTreeMap<String, Fault>,
+    faults: BTreeMap<String, LineFault>,
 }
 
 /// A kind of fault: its first line, and how many have it.
-struct Fault {
+struct LineFault {
     first: u64,
     lines: usize,
 }
@@ -66,7 +66,7 @@ impl Report {
         if self.faults.len() >= KINDS && !self.faults.contains_key(&kind) {
             kind = String::new();
         }
-        let fault = self.faults.entry(kind).or_insert(Fault { first: line, lines: 0 });
+        let fault = self.faults.entry(kind).or_insert(LineFault { first: line, lines: 0 });
         fault.lines += 1;
         if fault.lines <= SHOWN {
             progress.suspend(|| eprintln!("line {line}: {why}"));
@@ -75,9 +75,9 @@ impl Report {
 
     /// What is to be said in the end: an error, if lines were refused.
     pub(super) fn conclude(&self, file: &str, project: &str, is_dry: bool) -> anyhow::Result<()> {
-        let mut faults: Vec<&Fault> = self.faults.values().collect();
+        let mut faults: Vec<&LineFault> = self.faults.values().collect();
         faults.sort_by_key(|fault| fault.first);
-        for Fault { first, lines } in faults.into_iter().filter(|fault| fault.lines > SHOWN) {
+        for LineFault { first, lines } in faults.into_iter().filter(|fault| fault.lines > SHOWN) {
             eprintln!("{} like line {first}", counted((lines - SHOWN) as u64, "more line"));
         }
         let Self { new, known, refused, .. } = *self;

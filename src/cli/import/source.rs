@@ -19,14 +19,14 @@ use super::line_endings::UnixLines;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// A file that is being read.
-pub(super) struct Source {
+pub(super) struct InputFile {
     pub(super) text: Box<dyn BufRead + Send>,
     /// Bytes of the file that were read so far, and in all.
     pub(super) read: Arc<AtomicU64>,
     pub(super) size: u64,
 }
 
-impl Source {
+impl InputFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();

@@ -10,7 +10,7 @@ use ::http::HeaderMap;
 use serde_json::value::RawValue;
 
 use super::{
-    Body, BodyError, Context, Format, Read, Reads, content_type,
+    Body, BodyError, Context, Format, ReadEvent, Reads, content_type,
     json::{self, EventList, Members, Reached, not_null, put, string},
     media_type, members,
 };
@@ -156,7 +156,7 @@ impl<'a> Members<'a> for Attributes<'a> {
         }
     }
 
-    fn into_event(self, _: &Context) -> Read<'a> {
+    fn into_event(self, _: &Context) -> ReadEvent<'a> {
         self.event().map_err(|rejection| rejection.with_id(json::shown_id(self.id)))
     }
 }
@@ -174,7 +174,7 @@ fn required<'a>(
 
 impl<'a> Attributes<'a> {
     /// The event, if it is a CloudEvent of version 1.0 whose data are JSON.
-    fn event(&self) -> Read<'a> {
+    fn event(&self) -> ReadEvent<'a> {
         if let Some(name) = self.repeated {
             return Err(Rejection::repeated(name));
         }
@@ -256,7 +256,7 @@ mod tests {
         format.read(body.as_bytes(), &Context { max_events: 2, guesses: Guesses::default() })
     }
 
-    fn event(text: &str) -> Read<'_> {
+    fn event(text: &str) -> ReadEvent<'_> {
         read(STRUCTURED, text).expect("an object").events.remove(0)
     }
 

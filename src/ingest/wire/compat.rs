@@ -1,7 +1,7 @@
 //! The calls of earlier systems. Each takes one event, with the names that its system gave the fields and with weir's own.
 
 use super::{
-    Body, BodyError, Context, Format, Read, Reads,
+    Body, BodyError, Context, Format, ReadEvent, Reads,
     field_names::{Accepted, Field},
     json::{Members, string},
     members,
@@ -66,7 +66,7 @@ fn one<'a>(
     body: &'a [u8],
     context: &Context,
     accepted: Accepted,
-) -> Result<(Read<'a>, Vec<Member<'a>>), BodyError> {
+) -> Result<(ReadEvent<'a>, Vec<Member<'a>>), BodyError> {
     match one_or_many(body, context, accepted)? {
         OneOrMany::One(fields) => {
             let more = fields.others.clone();

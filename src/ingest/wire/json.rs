@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Body, BodyError, Context, Read};
+use super::{Body, BodyError, Context, ReadEvent};
 use crate::{
     ingest::validate::{Reason, Rejection, bounded, kind},
     model::rfc3339,
@@ -17,7 +17,7 @@ use crate::{
 /// What collects the members of an event's object.
 pub(super) trait Members<'a>: Default {
     fn put(&mut self, name: Cow<'a, str>, value: &'a RawValue);
-    fn into_event(self, context: &Context) -> Read<'a>;
+    fn into_event(self, context: &Context) -> ReadEvent<'a>;
 }
 
 /// Puts a member's value into its slot; false if it was taken.
@@ -78,7 +78,7 @@ pub(super) fn text<'a, T>(
 pub(super) fn event<'a, M: Members<'a>>(
     text: &'a str,
     context: &Context,
-    events: &mut Vec<Read<'a>>,
+    events: &mut Vec<ReadEvent<'a>>,
 ) -> Result<(), serde_json::Error> {
     let before = events.len();
     whole(text, EventVisitor { events, context, members: PhantomData::<M> })
@@ -166,7 +166,7 @@ impl<'de, M: Members<'de>> Visitor<'de> for EventList<'_, M> {
 
 /// Adds an event to others: it is large, and would be copied on each way back.
 struct EventVisitor<'v, 'de, M> {
-    events: &'v mut Vec<Read<'de>>,
+    events: &'v mut Vec<ReadEvent<'de>>,
     context: &'v Context,
     members: PhantomData<M>,
 }

@@ -77,7 +77,7 @@ pub struct Context {
 }
 
 /// What stands in the place of an event: one, or why it cannot be read as one.
-pub type Read<'a> = Result<RawEvent<'a>, Rejection>;
+pub type ReadEvent<'a> = Result<RawEvent<'a>, Rejection>;
 
 /// A body, taken apart.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub struct Body<'a> {
     /// It was one event, and not a list of events.
     pub single: bool,
     /// At most as many as are taken.
-    pub events: Vec<Read<'a>>,
+    pub events: Vec<ReadEvent<'a>>,
     /// As many as there were.
     pub sent: usize,
     /// The request's id, if the format has one.
@@ -157,11 +157,11 @@ fn media_type(headers: &HeaderMap) -> &str {
 }
 
 impl<'a> Body<'a> {
-    fn single(event: Read<'a>) -> Self {
+    fn single(event: ReadEvent<'a>) -> Self {
         Self { single: true, ..Self::list(vec![event]) }
     }
 
-    fn list(events: Vec<Read<'a>>) -> Self {
+    fn list(events: Vec<ReadEvent<'a>>) -> Self {
         Self { single: false, sent: events.len(), events, request_id: None }
     }
 

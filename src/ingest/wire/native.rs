@@ -6,7 +6,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    Body, BodyError, Context, Format, Read, Reads,
+    Body, BodyError, Context, Format, ReadEvent, Reads,
     field_names::{Accepted, Field},
     json::{self, EventList, Members, Name, Reached, not_null, put, string},
 };
@@ -129,13 +129,13 @@ impl<'a> Members<'a> for Fields<'a> {
         }
     }
 
-    fn into_event(self, context: &Context) -> Read<'a> {
+    fn into_event(self, context: &Context) -> ReadEvent<'a> {
         self.event(context).map_err(|rejection| rejection.with_id(json::shown_id(self.event_id)))
     }
 }
 
 impl<'a> Fields<'a> {
-    fn event(&self, context: &Context) -> Read<'a> {
+    fn event(&self, context: &Context) -> ReadEvent<'a> {
         let unknown = self.others.iter().map(|(name, _)| &**name);
         let mut unknown = unknown.filter(|name| !self.accepted.more.contains(name));
         if let Some(first) = unknown.next() {
@@ -182,7 +182,7 @@ mod tests {
         JSON.read(body, &context()).expect_err("must be refused").to_string()
     }
 
-    fn rejected(event: Read<'_>) -> (Option<String>, Reason) {
+    fn rejected(event: ReadEvent<'_>) -> (Option<String>, Reason) {
         let rejection = event.expect_err("must be refused");
         (rejection.field.map(Cow::into_owned), rejection.reason)
     }
