@@ -31,7 +31,9 @@ use weir::{
 const BESIDE: u32 = 4;
 /// How often is looked whether stream and database are those of before.
 const HISTORY: Duration = Duration::from_secs(5);
-/// The same while one of them does not answer.
+/// How long the start waits for the first look: without stream or database events are taken, too.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How often while one of them does not answer.
 const UNSEEN: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
@@ -112,6 +114,8 @@ pub(super) async fn run(options: Options, logs: &config::Logs) -> anyhow::Result
         deduplicator: ingest.deduplicator.clone(),
         publisher: ingest.publisher.clone(),
     };
+    // Or what was sent to another instance a moment ago would get another id in the stream, and not be recognised there.
+    tokio::time::timeout(FIRST_LOOK, watch.look()).await.ok();
     let keeping = keep_stream(watch.clone(), options.stream);
     let following = watch.run();
     let watching = clock::watch(pool.clone());
