@@ -25,10 +25,7 @@ use super::{
         events::EventsApi,
         health::OperationApi,
         merges::MergesApi,
-        stats::{
-            ActiveUsersApi, CountApi, FunnelApi, LifecycleApi, PagesApi, RetentionApi, StickinessApi,
-            TimeseriesApi, TopEventsApi,
-        },
+        stats::{self, StatisticsApis},
         users::UsersApi,
     },
 };
@@ -57,10 +54,7 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
 }
 
-type CountApis = (CountApi, PagesApi);
-type Operations = (EventsApi, UsersApi, MergesApi, Statistics, CountApis, EarlierApi, OperationApi);
-type Statistics =
-    (ActiveUsersApi, TopEventsApi, TimeseriesApi, RetentionApi, FunnelApi, StickinessApi, LifecycleApi);
+type Operations = (EventsApi, UsersApi, MergesApi, StatisticsApis, EarlierApi, OperationApi);
 
 /// The OpenAPI document, as JSON.
 ///
@@ -82,16 +76,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
         EventsApi { receiver: receiver.clone(), pool: pool.clone() },
         UsersApi { pool: pool.clone(), reader: reader.clone() },
         MergesApi { pool: pool.clone() },
-        (
-            ActiveUsersApi { reader: reader.clone() },
-            TopEventsApi { reader: reader.clone() },
-            TimeseriesApi { reader: reader.clone() },
-            RetentionApi { reader: reader.clone() },
-            FunnelApi { reader: reader.clone() },
-            StickinessApi { reader: reader.clone() },
-            LifecycleApi { reader: reader.clone() },
-        ),
-        (CountApi { reader: reader.clone() }, PagesApi { reader }),
+        stats::apis(&reader),
         EarlierApi { receiver, pool: pool.clone() },
         OperationApi { pool, stream, deduplicator, metrics },
     );

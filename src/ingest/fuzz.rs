@@ -9,7 +9,8 @@ use super::{
 };
 use crate::model::{did_you_mean::Guesses, project::ProjectId, properties};
 
-const PIECES: [&str; 36] = [
+const PIECES: [&str; 37] = [
+    "|",
     "{",
     "}",
     "[",

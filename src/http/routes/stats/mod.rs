@@ -18,13 +18,36 @@ pub mod users;
 
 use chrono::NaiveDate;
 
-pub use self::{
+use self::{
     active_users::ActiveUsersApi, count::CountApi, funnel::FunnelApi, lifecycle::LifecycleApi,
     pages::PagesApi, retention::RetentionApi, stickiness::StickinessApi, timeseries::TimeseriesApi,
     top_events::TopEventsApi,
 };
 use crate::http::extract::parameters::Param;
 use crate::model::project::Project;
+use crate::store::read::snapshot::Reader;
+
+/// All of them, in the order of the document. Nested, because poem-openapi takes tuples of a bounded length.
+pub type StatisticsApis = (
+    (ActiveUsersApi, TopEventsApi, TimeseriesApi, RetentionApi, FunnelApi, StickinessApi, LifecycleApi),
+    (CountApi, PagesApi),
+);
+
+pub fn apis(reader: &Reader) -> StatisticsApis {
+    let reader = || reader.clone();
+    (
+        (
+            ActiveUsersApi { reader: reader() },
+            TopEventsApi { reader: reader() },
+            TimeseriesApi { reader: reader() },
+            RetentionApi { reader: reader() },
+            FunnelApi { reader: reader() },
+            StickinessApi { reader: reader() },
+            LifecycleApi { reader: reader() },
+        ),
+        (CountApi { reader: reader() }, PagesApi { reader: reader() }),
+    )
+}
 
 fn example_day() -> Param<NaiveDate, true> {
     Param::example("2024-03-01")
