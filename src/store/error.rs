@@ -49,15 +49,15 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The same may work later.
+    /// The same may work later, also what somebody cancelled.
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Unavailable | Self::Busy)
+        matches!(self, Self::Unavailable | Self::Busy | Self::TooExpensive)
     }
 
     /// Not the data are to blame, but the state of the database or of its settings: the same works when time or a person has
     /// changed it.
     pub fn is_operational(self) -> bool {
-        self.is_transient() || matches!(self, Self::TooExpensive | Self::Operational)
+        self.is_transient() || self == Self::Operational
     }
 
     /// The data are to blame.
