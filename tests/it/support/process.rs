@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     process::{ExitStatus, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde_json::Value;
@@ -11,6 +11,9 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
+
+/// Lines of a log that a test shows when it fails.
+const SHOWN: usize = 40;
 
 /// A process that serves, and its log.
 pub struct Process {
@@ -122,5 +125,17 @@ impl Process {
     /// What the process ends with.
     pub async fn ended(&mut self) -> ExitStatus {
         self.child.wait().await.unwrap()
+    }
+}
+
+/// A test that fails shows what its processes said.
+#[expect(clippy::print_stderr, reason = "beside the test's own message")]
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("the log of the process at {}, its last lines:", self.address);
+            log.iter().rev().take(SHOWN).rev().for_each(|line| eprintln!("  {line}"));
+        }
     }
 }
