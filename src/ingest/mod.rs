@@ -312,6 +312,8 @@ mod tests {
             event_type: "e".into(),
             occurred_at: None,
             properties: "{}".into(),
+            is_anonymous: false,
+            about_user: None,
         };
         let size = message::encoded_size(&event(0));
         let parts: Vec<_> = split((0..10).map(event).collect(), 3 * size).collect();

@@ -16,6 +16,7 @@ pub struct Event<'a> {
     /// Absent: an event of no user, counted among events and never among users.
     #[serde(borrow, deserialize_with = "borrowed")]
     pub user_id: Option<Cow<'a, str>>,
+    /// Empty: it is not stored as an event, it only says something of its user.
     #[serde(borrow)]
     pub event_type: Cow<'a, str>,
     /// To the microsecond, which is what PostgreSQL keeps. Absent: the time of receipt.
@@ -24,6 +25,31 @@ pub struct Event<'a> {
     /// A JSON object, as it was sent.
     #[serde(borrow)]
     pub properties: Cow<'a, str>,
+    /// Whether `user_id` is an id from before a login, which may become another name of somebody known.
+    pub is_anonymous: bool,
+    #[serde(borrow)]
+    pub about_user: Option<Box<AboutUser<'a>>>,
+}
+
+/// What an event says of its user. Told again, or in another order, it comes to the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AboutUser<'a> {
+    /// The user's id from before the login. It becomes another name of theirs, unless somebody known has it.
+    #[serde(borrow, deserialize_with = "borrowed")]
+    pub anonymous_id: Option<Cow<'a, str>>,
+    /// A JSON object: traits as they are from the event's time on.
+    #[serde(borrow, deserialize_with = "borrowed")]
+    pub traits: Option<Cow<'a, str>>,
+    /// A JSON object: traits that keep the value that they had first.
+    #[serde(borrow, deserialize_with = "borrowed")]
+    pub initial_traits: Option<Cow<'a, str>>,
+}
+
+impl Event<'_> {
+    /// Whether it is no event of its own.
+    pub fn is_only_about_user(&self) -> bool {
+        self.event_type.is_empty()
+    }
 }
 
 /// What the filter knows of other copies of a batch's events: whether the store must look for them by their ids.

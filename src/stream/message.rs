@@ -28,6 +28,23 @@ enum Versioned<'a> {
     /// Several of these.
     #[serde(borrow)]
     V4(Vec<V3<'a>>),
+    /// With what events say of their users.
+    #[serde(borrow)]
+    V5(V5<'a>),
+    /// Several of these.
+    #[serde(borrow)]
+    V6(Vec<V5<'a>>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct V5<'a> {
+    copies: Copies,
+    project_id: i32,
+    request_id: &'a str,
+    #[serde(with = "chrono::serde::ts_microseconds")]
+    received_at: DateTime<Utc>,
+    #[serde(borrow)]
+    events: Cow<'a, [Event<'a>]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,7 +54,18 @@ struct V1<'a> {
     #[serde(with = "chrono::serde::ts_microseconds")]
     received_at: DateTime<Utc>,
     #[serde(borrow)]
-    events: Cow<'a, [Event<'a>]>,
+    events: Vec<EventV1<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EventV1<'a> {
+    #[serde(with = "uuid::serde::compact")]
+    event_id: Uuid,
+    user_id: Option<&'a str>,
+    event_type: &'a str,
+    #[serde(with = "chrono::serde::ts_microseconds_option")]
+    occurred_at: Option<DateTime<Utc>>,
+    properties: &'a str,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,14 +100,12 @@ pub struct DecodeError(#[from] postcard::Error);
 /// # Panics
 /// Never: every batch can be encoded.
 pub fn encode(batch: &Batch<'_>) -> Vec<u8> {
-    let message = Versioned::V3(V3 {
+    let message = Versioned::V5(V5 {
         copies: batch.copies,
-        batch: V1 {
-            project_id: batch.project_id.get(),
-            request_id: &batch.request_id,
-            received_at: batch.received_at,
-            events: Cow::Borrowed(&batch.events),
-        },
+        project_id: batch.project_id.get(),
+        request_id: &batch.request_id,
+        received_at: batch.received_at,
+        events: Cow::Borrowed(&batch.events),
     });
     let expected = batch.events.iter().map(encoded_size).sum::<usize>() + 64;
     postcard::to_extend(&message, Vec::with_capacity(expected))
@@ -88,22 +114,23 @@ pub fn encode(batch: &Batch<'_>) -> Vec<u8> {
 
 /// About how many bytes an event takes in a message.
 pub fn encoded_size(event: &Event<'_>) -> usize {
-    const FIXED: usize = 40; // id, time, lengths
-    FIXED
-        + event.user_id.as_ref().map_or(0, |user| user.len())
-        + event.event_type.len()
-        + event.properties.len()
+    const FIXED: usize = 42; // id, time, lengths
+    let length = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
+    let about_user = event.about_user.as_ref().map_or(0, |about| {
+        length(&about.anonymous_id) + length(&about.traits) + length(&about.initial_traits)
+    });
+    FIXED + length(&event.user_id) + event.event_type.len() + event.properties.len() + about_user
 }
 
 /// One message with the batches of all of these, each of them made by [`encode`].
 pub fn join(mut messages: Vec<Bytes>) -> Bytes {
-    const V4: u8 = 3;
+    const V6: u8 = 5;
     if messages.len() == 1 {
         return messages.remove(0);
     }
     let bytes: usize = messages.iter().map(Bytes::len).sum();
     let mut joined = BytesMut::with_capacity(bytes + 16);
-    joined.put_u8(V4);
+    joined.put_u8(V6);
     joined.put(&*postcard::to_stdvec(&messages.len()).expect("a number can be encoded"));
     for message in &messages {
         joined.put(&message[1..]); // all but the version
@@ -122,6 +149,8 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Batch<'_>>, DecodeError> {
         Versioned::V4(batches) => {
             batches.into_iter().map(|V3 { copies, batch }| batch.into_batch(copies)).collect()
         }
+        Versioned::V5(batch) => vec![batch.into_batch()],
+        Versioned::V6(batches) => batches.into_iter().map(V5::into_batch).collect(),
     };
     Ok(batches)
 }
@@ -133,6 +162,32 @@ impl<'a> V1<'a> {
             request_id: self.request_id.into(),
             received_at: self.received_at,
             copies,
+            events: self.events.into_iter().map(EventV1::into_event).collect(),
+        }
+    }
+}
+
+impl<'a> EventV1<'a> {
+    fn into_event(self) -> Event<'a> {
+        Event {
+            event_id: self.event_id,
+            user_id: self.user_id.map(Cow::Borrowed),
+            event_type: self.event_type.into(),
+            occurred_at: self.occurred_at,
+            properties: self.properties.into(),
+            is_anonymous: false,
+            about_user: None,
+        }
+    }
+}
+
+impl<'a> V5<'a> {
+    fn into_batch(self) -> Batch<'a> {
+        Batch {
+            project_id: ProjectId::from_stored(self.project_id),
+            request_id: self.request_id.into(),
+            received_at: self.received_at,
+            copies: self.copies,
             events: self.events.into_owned(),
         }
     }
@@ -141,6 +196,7 @@ impl<'a> V1<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::AboutUser;
 
     fn batch() -> Batch<'static> {
         Batch {
@@ -155,6 +211,12 @@ mod tests {
                     event_type: "page_view".into(),
                     occurred_at: DateTime::from_timestamp_micros(-1),
                     properties: r#"{"a": "\u00e9"}"#.into(),
+                    is_anonymous: true,
+                    about_user: Some(Box::new(AboutUser {
+                        anonymous_id: Some("a-1".into()),
+                        traits: Some("{}".into()),
+                        initial_traits: None,
+                    })),
                 },
                 Event {
                     event_id: Uuid::max(),
@@ -162,6 +224,8 @@ mod tests {
                     event_type: "job".into(),
                     occurred_at: None,
                     properties: "{}".into(),
+                    is_anonymous: false,
+                    about_user: None,
                 },
             ],
         }
@@ -198,9 +262,14 @@ mod tests {
         content.extend([0xff; 16]);
         content.extend(b"\x00\x03job\x00\x02{}");
         let with_copies = [b"\x02", &content[..]].concat();
-        assert_eq!(encode(&batch), [b"\x02", &with_copies[..]].concat());
+        let third = [b"\x02", &with_copies[..]].concat();
+        assert_eq!(decode(&third).expect("the third version"), [batch.clone()]);
+        let fourth = [b"\x03\x02", &with_copies[..], &with_copies[..]].concat();
+        assert_eq!(decode(&fourth).expect("the fourth version"), [batch.clone(), batch.clone()]);
+        let with_users = [&with_copies[..], b"\0\0"].concat();
+        assert_eq!(encode(&batch), [b"\x04", &with_users[..]].concat());
         let one = Bytes::from(encode(&batch));
-        assert_eq!(join(vec![one.clone(), one]), [b"\x03\x02", &with_copies[..], &with_copies[..]].concat());
+        assert_eq!(join(vec![one.clone(), one]), [b"\x05\x02", &with_users[..], &with_users[..]].concat());
         batch.copies = Copies::Unknown;
         assert_eq!(decode(&[b"\x00", &content[..]].concat()).expect("the first version"), [batch.clone()]);
         let second = [b"\x01\x02", &content[..], &content[..]].concat();

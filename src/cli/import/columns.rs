@@ -90,6 +90,8 @@ impl Column {
         }
         let name = spelt(name);
         let field = FIELD_NAMES.iter().find(|(known, _)| *known == name).map(|(_, field)| *field);
+        // What is known of a user is no column of events.
+        let field = field.filter(|field| !matches!(field, Field::Traits | Field::InitialTraits));
         field.or_else(|| (name == PROPERTIES).then_some(Field::Properties)).map(Self::Field)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 use weir::{
     ingest::{
-        validate::{Names, RawEvent, Reason, Rejection},
+        validate::{RawEvent, Reason, Rejection},
         wire::field_names::Field,
     },
     model::{project::ProjectId, zone::Zone},
@@ -24,6 +24,7 @@ pub(super) struct Line {
     pub(super) number: u64,
     event_id: String,
     user_id: Option<String>,
+    anonymous_id: Option<String>,
     event_type: Option<String>,
     occurred_at: String,
     /// Valid JSON.
@@ -70,6 +71,7 @@ impl<'a> Lines<'a> {
             .map_err(|wrong| Rejection::new("occurred_at", Reason::InvalidTime, wrong))?
             .into_owned();
         let (user_id, event_type) = (field(Field::UserId), field(Field::EventType));
+        let anonymous_id = field(Field::AnonymousId);
         let event_id = field(Field::EventId).unwrap_or_else(|| {
             let [user_id, event_type, properties] =
                 [&user_id, &event_type, &properties].map(|text| text.as_deref().unwrap_or_default());
@@ -78,7 +80,7 @@ impl<'a> Lines<'a> {
             *said += 1;
             self.project_id.replayable_event_id(&content, *said - 1).to_string()
         });
-        Ok(Line { number: *line, event_id, user_id, event_type, occurred_at, properties })
+        Ok(Line { number: *line, event_id, user_id, anonymous_id, event_type, occurred_at, properties })
     }
 }
 
@@ -88,13 +90,13 @@ impl Line {
             text.map(|text| text.as_str().into())
         }
         RawEvent {
-            names: &Names::OWN,
-            source: None,
             event_id: Some(self.event_id.as_str().into()),
             user_id: text(self.user_id.as_ref()),
+            anonymous_id: text(self.anonymous_id.as_ref()),
             event_type: text(self.event_type.as_ref()),
             occurred_at: Some(self.occurred_at.as_str().into()),
             properties: text(self.properties.as_ref()),
+            ..RawEvent::default()
         }
     }
 }
@@ -149,7 +151,7 @@ fn with_decimal_point(text: &str) -> Option<String> {
 
 /// Whether a row of several lines can be one: only JSON has lines.
 pub(super) fn can_have_lines(columns: &Columns, row: &StringRecord) -> bool {
-    let plain = [Field::EventId, Field::UserId, Field::EventType, Field::OccurredAt];
+    let plain = [Field::EventId, Field::UserId, Field::AnonymousId, Field::EventType, Field::OccurredAt];
     let has_lines = |field| columns.field(row, field).is_some_and(|text| text.contains('\n'));
     !plain.into_iter().any(has_lines) && properties(columns, row, false).is_ok()
 }

@@ -260,7 +260,7 @@ impl Import<'_> {
         let events = chunk.lines.iter().filter_map(|line| rules.validate(line.event(), 0).ok());
         for valid in events.take(*to_show) {
             *to_show -= 1;
-            let Event { event_id, user_id, event_type, occurred_at, properties } = valid.event;
+            let Event { event_id, user_id, event_type, occurred_at, properties, .. } = valid.event;
             let properties: serde_json::Value = serde_json::from_str(&properties).unwrap_or_default();
             let event = serde_json::json!({"event_id": event_id, "event_type": event_type, "user_id": user_id,
                                            "occurred_at": occurred_at, "properties": properties});

@@ -18,7 +18,7 @@ use crate::{
     config::Limits,
     model::{
         duration::in_words,
-        event::Event,
+        event::{AboutUser, Event},
         project::ProjectId,
         properties::{self, Fault},
         rfc3339,
@@ -33,6 +33,9 @@ pub struct Names {
     pub event_type: &'static str,
     pub occurred_at: &'static str,
     pub properties: &'static str,
+    pub anonymous_id: &'static str,
+    pub traits: &'static str,
+    pub initial_traits: &'static str,
 }
 
 impl Names {
@@ -42,11 +45,20 @@ impl Names {
         event_type: "event_type",
         occurred_at: "occurred_at",
         properties: "properties",
+        anonymous_id: "anonymous_id",
+        traits: "traits",
+        initial_traits: "initial_traits",
     };
 }
 
+impl Default for &Names {
+    fn default() -> Self {
+        &Names::OWN
+    }
+}
+
 /// An event as its wire format reads it: each field a text, of which no rule is checked yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RawEvent<'a> {
     pub names: &'static Names,
     pub event_id: Option<Cow<'a, str>>,
@@ -57,6 +69,13 @@ pub struct RawEvent<'a> {
     pub occurred_at: Option<Cow<'a, str>>,
     /// Valid JSON.
     pub properties: Option<Cow<'a, str>>,
+    /// The user's id from before the login; without `user_id`, the only one.
+    pub anonymous_id: Option<Cow<'a, str>>,
+    /// Valid JSON, as these:
+    pub traits: Option<Cow<'a, str>>,
+    pub initial_traits: Option<Cow<'a, str>>,
+    /// It is no event of its own, and has no type.
+    pub is_only_about_user: bool,
 }
 
 /// An event that passed, with the id as its sender wrote it.
@@ -101,18 +120,27 @@ impl Rules<'_> {
         index: usize,
     ) -> Result<Event<'a>, Rejection> {
         let names = raw.names;
-        let event_type = bounded(names.event_type, raw.event_type)?
-            .map(trimmed)
-            .ok_or_else(|| Rejection::missing(names.event_type, "the type of the event"))?;
-        let user_id = bounded(names.user_id, raw.user_id)?.map(trimmed);
-        let occurred_at = raw.occurred_at.map(|text| self.time(names, &text)).transpose()?;
-        let properties = match raw.properties {
-            Some(properties) => {
-                self.check_properties(names, &properties)?;
-                properties
-            }
-            None => "{}".into(),
+        let event_type = match bounded(names.event_type, raw.event_type)?.map(trimmed) {
+            Some(event_type) => event_type,
+            None if raw.is_only_about_user => "".into(),
+            None => return Err(Rejection::missing(names.event_type, "the type of the event")),
         };
+        let known_id = bounded(names.user_id, raw.user_id)?.map(trimmed);
+        let anonymous_id = bounded(names.anonymous_id, raw.anonymous_id)?.map(trimmed);
+        let occurred_at = raw.occurred_at.map(|text| self.time(names, &text)).transpose()?;
+        let properties = self.object(names.properties, raw.properties)?.unwrap_or_else(|| "{}".into());
+        let traits = self.object(names.traits, raw.traits)?;
+        let initial_traits = self.object(names.initial_traits, raw.initial_traits)?;
+        let is_anonymous = known_id.is_none() && anonymous_id.is_some();
+        let (user_id, anonymous_id) = match known_id {
+            Some(known_id) => (Some(known_id), anonymous_id),
+            None => (anonymous_id, None),
+        };
+        let about_user = AboutUser { anonymous_id, traits, initial_traits };
+        let about_user = (about_user != AboutUser::default()).then(|| Box::new(about_user));
+        if about_user.is_some() && user_id.is_none() {
+            return Err(Rejection::missing(names.user_id, "the user whose traits these are"));
+        }
         let event_id = match (sent_id, &raw.source, self.idempotency_key) {
             (Some(id), None, _) => self.project_id.event_id(id),
             (Some(id), Some(source), _) => self.project_id.event_id_within(source, id),
@@ -125,7 +153,7 @@ impl Rules<'_> {
             }
             (None, _, None) => Uuid::now_v7(),
         };
-        Ok(Event { event_id, user_id, event_type, occurred_at, properties })
+        Ok(Event { event_id, user_id, event_type, occurred_at, properties, is_anonymous, about_user })
     }
 
     /// RFC 3339, to the microsecond, neither too old nor too far ahead.
@@ -153,8 +181,17 @@ impl Rules<'_> {
         Ok(time)
     }
 
-    fn check_properties(&self, names: &Names, text: &str) -> Result<(), Rejection> {
-        let refused = |reason, message| Err(Rejection::new(names.properties, reason, message));
+    /// An object of the sender's own making, whole: properties or traits.
+    fn object<'a>(
+        &self,
+        field: &'static str,
+        text: Option<Cow<'a, str>>,
+    ) -> Result<Option<Cow<'a, str>>, Rejection> {
+        text.map(|text| self.check_object(field, &text).map(|()| text)).transpose()
+    }
+
+    fn check_object(&self, field: &'static str, text: &str) -> Result<(), Rejection> {
+        let refused = |reason, message| Err(Rejection::new(field, reason, message));
         if !text.starts_with('{') {
             return refused(Reason::WrongType, format!("expected an object, got {}", kind(text)));
         }

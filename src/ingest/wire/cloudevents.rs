@@ -40,8 +40,14 @@ const MAX_EXTENSIONS: usize = 32;
 /// The property that holds what has no field of its own.
 const CONTEXT: &str = "$cloudevent";
 
-const NAMES: Names =
-    Names { event_id: "id", user_id: "subject", event_type: "type", occurred_at: "time", properties: "data" };
+const NAMES: Names = Names {
+    event_id: "id",
+    user_id: "subject",
+    event_type: "type",
+    occurred_at: "time",
+    properties: "data",
+    ..Names::OWN
+};
 
 fn structured<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
     json::text(body, |text| {
@@ -194,6 +200,7 @@ impl<'a> Attributes<'a> {
             event_type: string("type", self.event_type)?,
             occurred_at: string("time", self.time)?,
             properties: self.properties()?,
+            ..RawEvent::default()
         })
     }
 

@@ -10,6 +10,9 @@ pub enum Field {
     EventType,
     OccurredAt,
     Properties,
+    AnonymousId,
+    Traits,
+    InitialTraits,
 }
 
 /// Every name of a field, with the field that it means. `POST /events` takes all of them, because several systems before
@@ -25,6 +28,9 @@ pub const FIELD_NAMES: &[(&str, Field)] = &[
     ("client_ts", Field::OccurredAt),
     ("properties", Field::Properties),
     ("metadata", Field::Properties),
+    ("anonymous_id", Field::AnonymousId),
+    ("traits", Field::Traits),
+    ("initial_traits", Field::InitialTraits),
 ];
 
 /// How other systems call the fields, for messages.
@@ -39,7 +45,12 @@ const FOREIGN_NAMES: &[(&str, &str)] = &[
     ("userId", "user_id"),
     ("distinct_id", "user_id"),
     ("distinctId", "user_id"),
-    ("anonymousId", "user_id"),
+    ("anonymousId", "anonymous_id"),
+    ("device_id", "anonymous_id"),
+    ("$device_id", "anonymous_id"),
+    ("user_properties", "traits"),
+    ("$set", "traits"),
+    ("$set_once", "initial_traits"),
     ("eventType", "event_type"),
     ("eventName", "event_type"),
     ("type", "event_type"),
@@ -63,6 +74,9 @@ impl Field {
             Self::EventType => Names::OWN.event_type,
             Self::OccurredAt => Names::OWN.occurred_at,
             Self::Properties => Names::OWN.properties,
+            Self::AnonymousId => Names::OWN.anonymous_id,
+            Self::Traits => Names::OWN.traits,
+            Self::InitialTraits => Names::OWN.initial_traits,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     field_names::{Accepted, Field},
     json::{self, EventList, Members, Name, Reached, not_null, put, string},
 };
-use crate::ingest::validate::{Names, RawEvent, Reason, Rejection};
+use crate::ingest::validate::{RawEvent, Reason, Rejection};
 
 /// `navigator.sendBeacon` sends text/plain.
 pub(super) const CONTENT_TYPES: &[&str] = &["application/json", "text/plain"];
@@ -102,6 +102,9 @@ pub(super) struct Fields<'a> {
     event_type: Option<&'a RawValue>,
     occurred_at: Option<&'a RawValue>,
     properties: Option<&'a RawValue>,
+    anonymous_id: Option<&'a RawValue>,
+    traits: Option<&'a RawValue>,
+    initial_traits: Option<&'a RawValue>,
     /// The first few fields of other names, in the order in which they came.
     pub others: Vec<Member<'a>>,
     accepted: Accepted,
@@ -123,6 +126,9 @@ impl<'a> Members<'a> for Fields<'a> {
             Field::EventType => &mut self.event_type,
             Field::OccurredAt => &mut self.occurred_at,
             Field::Properties => &mut self.properties,
+            Field::AnonymousId => &mut self.anonymous_id,
+            Field::Traits => &mut self.traits,
+            Field::InitialTraits => &mut self.initial_traits,
         };
         if !put(slot, value) {
             self.repeated.get_or_insert(field);
@@ -153,14 +159,17 @@ impl<'a> Fields<'a> {
             string(name, Some(value))?;
         }
         let text = |field: Field, raw| string(field.name(), raw);
+        let json = |raw: Option<&'a RawValue>| raw.and_then(not_null).map(Cow::Borrowed);
         Ok(RawEvent {
-            names: &Names::OWN,
             event_id: text(Field::EventId, self.event_id)?,
-            source: None,
             user_id: text(Field::UserId, self.user_id)?,
             event_type: text(Field::EventType, self.event_type)?,
             occurred_at: text(Field::OccurredAt, self.occurred_at)?,
-            properties: self.properties.and_then(not_null).map(Cow::Borrowed),
+            properties: json(self.properties),
+            anonymous_id: text(Field::AnonymousId, self.anonymous_id)?,
+            traits: json(self.traits),
+            initial_traits: json(self.initial_traits),
+            ..RawEvent::default()
         })
     }
 }

@@ -190,6 +190,8 @@ async fn publish(weir: &Weir, project_id: ProjectId, event_id: Uuid, (tried, cop
         event_type: "e".into(),
         occurred_at: Some(received_at - TimeDelta::days(i64::try_from(tried).unwrap())),
         properties: "{}".into(),
+        is_anonymous: false,
+        about_user: None,
     };
     let batch = Batch { project_id, request_id: "r".into(), received_at, copies, events: vec![event] };
     let jetstream = async_nats::jetstream::new(async_nats::connect(server("NATS_URL")).await.unwrap());

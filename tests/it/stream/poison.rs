@@ -35,6 +35,8 @@ fn message_with(project_id: ProjectId, change: impl FnOnce(&mut Event<'_>)) -> V
         event_type: "e".into(),
         occurred_at: Some(Utc::now()),
         properties: "{}".into(),
+        is_anonymous: false,
+        about_user: None,
     };
     change(&mut event);
     message::encode(&Batch {

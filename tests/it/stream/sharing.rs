@@ -64,6 +64,8 @@ async fn of_a_shared_message_only_what_is_refused_is_set_aside() {
             event_type: event_type.into(),
             occurred_at: Some(Utc::now()),
             properties: "{}".into(),
+            is_anonymous: false,
+            about_user: None,
         };
         let events = event_types.map(event).to_vec();
         let batch = Batch {
