@@ -25,6 +25,7 @@ use super::{
         events::EventsApi,
         health::OperationApi,
         merges::MergesApi,
+        sdks,
         stats::{self, StatisticsApis},
         users::UsersApi,
     },
@@ -77,9 +78,10 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
         UsersApi { pool: pool.clone(), reader: reader.clone() },
         MergesApi { pool: pool.clone() },
         stats::apis(&reader),
-        EarlierApi { receiver, pool: pool.clone() },
+        EarlierApi { receiver: receiver.clone(), pool: pool.clone() },
         OperationApi { pool, stream, deduplicator, metrics },
     );
+    let sdk_calls = sdks::routes(&receiver);
     let service = openapi::service(operations);
     let spec = service.spec();
     let document = openapi::complete(&spec);
@@ -91,6 +93,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
         .at("/docs", openapi::page::page("text/html; charset=utf-8", swagger))
         .at("/openapi.json", openapi::page::page("application/json", json))
         .at("/openapi.yaml", openapi::page::page("application/yaml", yaml))
+        .nest_no_strip(sdks::PREFIX, sdk_calls)
         .nest("/", service)
         .data(authenticator)
         .around(move |endpoint, request| handle(endpoint, request, known.clone(), event_types.clone()))
@@ -107,8 +110,11 @@ async fn handle<E: Endpoint>(
     let begun = Instant::now();
     let request_id = RequestId::of(&request);
     request.set_data(request_id.clone());
+    if let Some(path) = sdks::served_at(request.uri().path()) {
+        move_to(&mut request, &path);
+    }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let from_page = request.headers().contains_key(header::ORIGIN);
+    let page = request.headers().get(header::ORIGIN).cloned();
     // Project and key are known when the key is looked up.
     let span = info_span!(
         "request",
@@ -120,7 +126,8 @@ async fn handle<E: Endpoint>(
     // Boxed, because each layer around it would move it.
     let answer = Box::pin(async {
         one_host(&request)?;
-        if let Some(preflight) = cors::preflight(&request, known.methods(&path)) {
+        let is_sdk = path.starts_with(sdks::PREFIX);
+        if let Some(preflight) = cors::preflight(&request, known.methods(&path), is_sdk) {
             return Ok(preflight);
         }
         if path == "/" && method == Method::GET {
@@ -160,8 +167,8 @@ async fn handle<E: Endpoint>(
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Answers are about persons, or of the moment.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));
-    if from_page {
-        cors::expose(headers);
+    if let Some(page) = page {
+        cors::expose(headers, page, path.starts_with(sdks::PREFIX));
     }
     let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
     let documented = known.path(&path);
@@ -177,6 +184,16 @@ async fn handle<E: Endpoint>(
         }
     });
     Ok(response)
+}
+
+/// Serves a request as if it had been sent to another path.
+fn move_to(request: &mut Request, path: &str) {
+    let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = format!("{path}{query}").parse().ok();
+    if let Ok(uri) = parts.try_into() {
+        *request.uri_mut() = uri;
+    }
 }
 
 /// RFC 9112: a request says once for whom it is. Who says it twice may be understood differently by a proxy.

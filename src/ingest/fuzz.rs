@@ -5,11 +5,14 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     validate::{Rules, tests::limits},
-    wire::{self, Context},
+    wire::{
+        self, Context,
+        sdks::{Does, PROTOCOLS},
+    },
 };
-use crate::model::{did_you_mean::Guesses, project::ProjectId, properties};
+use crate::model::{project::ProjectId, properties};
 
-const PIECES: [&str; 37] = [
+const PIECES: [&str; 43] = [
     "|",
     "{",
     "}",
@@ -44,6 +47,12 @@ const PIECES: [&str; 37] = [
     "\"data\":{",
     "\"data_base64\":",
     "\"site_id\":",
+    "{\"batch\":[",
+    "\"type\":\"track\"",
+    "\"userId\":\"u\"",
+    "\"messageId\":\"m\"",
+    "\"sentAt\":\"2024-01-01T00:00:00Z\"",
+    "\"context\":{",
     "\"request_id\":",
     "é",
     "\u{10ffff}",
@@ -65,8 +74,12 @@ proptest! {
         let limits = limits();
         let now = "2024-06-01T12:00:00Z".parse().unwrap();
         let rules = Rules { limits: &limits, project_id: ProjectId::from_stored(1), now, idempotency_key: None };
-        let context = Context { max_events: 3, guesses: Guesses::default() };
-        for format in wire::ALL.iter().copied().flatten() {
+        let context = Context::new(3);
+        let of_sdks = PROTOCOLS.iter().flat_map(|protocol| protocol.calls).filter_map(|call| match &call.does {
+            Does::Take(taking) => Some(&taking.format),
+            Does::Say(_) => None,
+        });
+        for format in wire::ALL.iter().copied().flatten().chain(of_sdks) {
             let Ok(body) = format.read(&body, &context) else { continue };
             prop_assert!(body.events.len() <= 3);
             for (index, raw) in body.events.into_iter().enumerate() {

@@ -26,12 +26,11 @@ use self::{
     idempotency::Claim,
     receipt::{NotTaken, Receipt, Rejected},
     validate::{Rejection, Rules, Valid},
-    wire::{Body, Context, Format},
+    wire::{Asked, Body, Context, Format},
 };
 use crate::{
     config,
     model::{
-        did_you_mean::Guesses,
         event::{Batch, Event},
         project::{Project, ProjectId},
     },
@@ -73,7 +72,8 @@ pub struct Request<'r> {
     pub project: &'r Project,
     pub request_id: &'r str,
     pub idempotency_key: Option<&'r str>,
-    pub format: &'static Format,
+    pub format: &'r Format,
+    pub call: Asked<'r>,
 }
 
 /// The events of a request, each validated.
@@ -132,7 +132,8 @@ impl Ingest {
         let received_at = Utc::now().trunc_subsecs(6);
         let project = request.project;
         let is_large = bytes.len() >= LARGE;
-        let context = Context { max_events: self.limits.max_events as usize, guesses: Guesses::default() };
+        let max_events = self.limits.max_events as usize;
+        let context = Context { received_at, call: request.call, ..Context::new(max_events) };
         let may_be_much = bytes.len() >= ROOM_FOR_MANY;
         let body = work::long_if(may_be_much, || request.format.read(bytes, &context))?;
         let received = body.events.len();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 use weir::{
     ingest::{
-        validate::{RawEvent, Reason, Rejection},
+        validate::{RawEvent, RawTime, Reason, Rejection},
         wire::field_names::Field,
     },
     model::{project::ProjectId, zone::Zone},
@@ -94,7 +94,7 @@ impl Line {
             user_id: text(self.user_id.as_ref()),
             anonymous_id: text(self.anonymous_id.as_ref()),
             event_type: text(self.event_type.as_ref()),
-            occurred_at: Some(self.occurred_at.as_str().into()),
+            occurred_at: Some(RawTime::Text(self.occurred_at.as_str().into())),
             properties: text(self.properties.as_ref()),
             ..RawEvent::default()
         }

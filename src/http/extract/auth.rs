@@ -62,23 +62,13 @@ impl Authenticator {
     }
 
     async fn authenticate<N: Needs>(&self, request: &Request) -> Result<Arc<Project>, Problem> {
-        self.addresses
-            .take(self.address(request))
-            .inspect_err(|_| metrics::rate_limit_exceeded("address"))?;
-        let unauthorized = |detail| Problem::new(Code::Unauthorized, detail);
+        self.admit(request)?;
         let (key, in_query) = presented::<N>(request).ok_or_else(|| {
-            unauthorized(
-                "Send a key of your project in the header X-API-Key, or as `Authorization: Bearer KEY`.",
-            )
+            let detail =
+                "Send a key of your project in the header X-API-Key, or as `Authorization: Bearer KEY`.";
+            Problem::new(Code::Unauthorized, detail)
         })?;
-        let Principal { project, key_id, kind } = self
-            .keys
-            .principal(&key)
-            .await
-            .map_err(Problem::key_not_looked_up)?
-            .ok_or_else(|| unauthorized("The key is unknown or revoked."))?;
-        // At once: each time, the JSON of all fields is made anew.
-        record_all!(Span::current(), project_id = project.id.get(), key_id);
+        let (project, kind) = self.project_of(&key).await?;
         if !kind.allows(N::KIND) {
             let needed = if N::KIND == KeyKind::Admin { "" } else { " or admin" };
             let detail = format!(
@@ -97,6 +87,36 @@ impl Authenticator {
         }
         self.check_origin(request, &project)?;
         Ok(project)
+    }
+
+    /// Takes the token of a request, whoever sends it.
+    pub fn admit(&self, request: &Request) -> Result<(), Problem> {
+        let taken = self.addresses.take(self.address(request));
+        taken.inspect_err(|_| metrics::rate_limit_exceeded("address"))?;
+        Ok(())
+    }
+
+    /// The project of a key that an SDK sends, wherever its request has it.
+    pub async fn authenticate_sdk(&self, request: &Request, key: &str) -> Result<Arc<Project>, Problem> {
+        let (project, kind) = self.project_of(&Key::from_text(key.trim())).await?;
+        if kind != KeyKind::Write {
+            let detail = format!(
+                "SDKs need a key of kind write, because others may see it. Yours is of kind {}.",
+                kind.name()
+            );
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
+        self.check_origin(request, &project)?;
+        Ok(project)
+    }
+
+    async fn project_of(&self, key: &Key) -> Result<(Arc<Project>, KeyKind), Problem> {
+        let found = self.keys.principal(key).await.map_err(Problem::key_not_looked_up)?;
+        let Principal { project, key_id, kind } =
+            found.ok_or_else(|| Problem::new(Code::Unauthorized, "The key is unknown or revoked."))?;
+        // At once: each time, the JSON of all fields is made anew.
+        record_all!(Span::current(), project_id = project.id.get(), key_id);
+        Ok((project, kind))
     }
 
     /// Whether the page that sends, if it is one, may use the project's keys. Programs send no origin; and weir's own

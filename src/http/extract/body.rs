@@ -116,28 +116,10 @@ impl<C: Call> EventsBody<'_, C> {
         let headers = self.request.headers();
         let format = format::<C>(headers)?;
         let encoding = encoding(self.request)?;
-        let announced = self.request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let mut memory = admission.memory(project_id);
-        let too_large =
-            || Problem::new(Code::BodyTooLarge, format!("at most {} bytes are taken", limits.sent));
-        if announced.is_some_and(|length| length > limits.sent) {
-            return Err(too_large());
-        }
-        let reading = collect(self.body, limits.sent, announced, &mut memory);
-        let sent = tokio::time::timeout(limits.timeout, reading).await.map_err(|_| {
-            let seconds = limits.timeout.as_secs_f32();
-            let mut problem =
-                Problem::new(Code::BodyTimeout, format!("the body did not arrive within {seconds} seconds"));
-            problem.headers.push((header::CONNECTION, "close".into()));
-            problem
-        })??;
-        let sent = sent.ok_or_else(too_large)?;
+        let (sent, memory) = as_sent(self.request, self.body, limits, admission.memory(project_id)).await?;
         let (bytes, memory) = match encoding {
             None => (sent, memory),
-            Some(encoding) => {
-                let decompression = Decompression::new(encoding, sent, limits.decompressed, memory)?;
-                decompress(decompression, admission, project_id).await?
-            }
+            Some(encoding) => decompressed(encoding, (sent, memory), limits, admission, project_id).await?,
         };
         let bytes = match format.unpack {
             Some(unpack) => unpack(headers, &bytes)?.into(),
@@ -145,6 +127,56 @@ impl<C: Call> EventsBody<'_, C> {
         };
         Ok(ReadBody { bytes, format, memory })
     }
+}
+
+/// The body of a project's SDK, within the same bounds. What begins as gzip does is gzip, also if no header says so:
+/// posthog-js cannot set one.
+pub async fn read_of_sdk(
+    request: &Request,
+    body: poem::Body,
+    limits: BodyLimits,
+    admission: &Admission,
+    project_id: ProjectId,
+) -> Result<(Bytes, Memory), Problem> {
+    let encoding = encoding(request)?;
+    let (sent, memory) = as_sent(request, body, limits, admission.memory(project_id)).await?;
+    match encoding.or_else(|| sent.starts_with(wire::GZIP).then_some(Encoding::Gzip)) {
+        None => Ok((sent, memory)),
+        Some(encoding) => decompressed(encoding, (sent, memory), limits, admission, project_id).await,
+    }
+}
+
+async fn as_sent(
+    request: &Request,
+    body: poem::Body,
+    limits: BodyLimits,
+    mut memory: Memory,
+) -> Result<(Bytes, Memory), Problem> {
+    let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let too_large = || Problem::new(Code::BodyTooLarge, format!("at most {} bytes are taken", limits.sent));
+    if announced.is_some_and(|length| length > limits.sent) {
+        return Err(too_large());
+    }
+    let reading = collect(body, limits.sent, announced, &mut memory);
+    let sent = tokio::time::timeout(limits.timeout, reading).await.map_err(|_| {
+        let seconds = limits.timeout.as_secs_f32();
+        let mut problem =
+            Problem::new(Code::BodyTimeout, format!("the body did not arrive within {seconds} seconds"));
+        problem.headers.push((header::CONNECTION, "close".into()));
+        problem
+    })??;
+    Ok((sent.ok_or_else(too_large)?, memory))
+}
+
+async fn decompressed(
+    encoding: Encoding,
+    (sent, memory): (Bytes, Memory),
+    limits: BodyLimits,
+    admission: &Admission,
+    project_id: ProjectId,
+) -> Result<(Bytes, Memory), Problem> {
+    let decompression = Decompression::new(encoding, sent, limits.decompressed, memory)?;
+    decompress(decompression, admission, project_id).await
 }
 
 /// A body that was read, and the memory that is counted for it and for what is made of it.

@@ -7,7 +7,11 @@ use super::{
 };
 use crate::http::respond::problem::Problem;
 use crate::{
-    ingest::{Ingest, Request, idempotency, receipt::Receipt, wire::Call},
+    ingest::{
+        Ingest, Request, idempotency,
+        receipt::Receipt,
+        wire::{Asked, Call},
+    },
     limits::admission::{Admission, LARGE},
     model::request_id::RequestId,
 };
@@ -46,8 +50,13 @@ impl Receiver {
                 _ => Some(self.admission.large(project.id).await?),
             };
             let _permit = self.admission.permit(project.id).await?;
-            let request =
-                Request { project, request_id: request_id.as_str(), idempotency_key: key.as_deref(), format };
+            let request = Request {
+                project,
+                request_id: request_id.as_str(),
+                idempotency_key: key.as_deref(),
+                format,
+                call: Asked::default(),
+            };
             Ok(self.ingest.take(&request, bytes).await?)
         })
         .await;

@@ -14,14 +14,17 @@ const MOST_REPORTED: usize = 20;
 /// Of paths that the document does not have: they are documents themselves.
 const OTHER_METHODS: &str = "GET, HEAD, OPTIONS";
 
+/// Marks operations of which the document does not say all parameters.
+pub const ANY_PARAMETER: &str = "x-any-parameter";
+
 /// The operations of the document.
 pub struct KnownPaths {
     paths: BTreeMap<String, KnownPath>,
 }
 
 struct KnownPath {
-    /// The names of the query's parameters, by method.
-    parameters: Vec<(Method, Vec<String>)>,
+    /// The names of the query's parameters, by method. Absent: it may have any.
+    parameters: Vec<(Method, Option<Vec<String>>)>,
     /// The value of the header `Allow`.
     methods: String,
 }
@@ -34,11 +37,12 @@ impl KnownPaths {
         let schemes = &document["components"]["securitySchemes"];
         let path = |(path, operations): (&String, &Value)| {
             let operations = operations.as_object().expect("a path has operations");
-            let parameters: Vec<(Method, Vec<String>)> = operations
+            let parameters: Vec<(Method, Option<Vec<String>>)> = operations
                 .iter()
                 .map(|(method, operation)| {
                     let method = method.to_uppercase().parse().expect("a method");
-                    (method, parameters(operation, schemes))
+                    let any = operation[ANY_PARAMETER] == true;
+                    (method, (!any).then(|| parameters(operation, schemes)))
                 })
                 .collect();
             (path.clone(), KnownPath { methods: allowed(&parameters), parameters })
@@ -75,7 +79,7 @@ impl KnownPaths {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let operation =
             self.find(path).and_then(|(_, path)| path.parameters.iter().find(|(one, _)| one == method));
-        let Some((_, known)) = operation else { return Ok(()) };
+        let Some((_, Some(known))) = operation else { return Ok(()) };
         let names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
         let unknown: Vec<String> =
             names.filter(|name| !known.iter().any(|known| known == name)).map(Cow::into_owned).collect();
@@ -108,7 +112,7 @@ fn parameters(operation: &Value, schemes: &Value) -> Vec<String> {
         .collect()
 }
 
-fn allowed(operations: &[(Method, Vec<String>)]) -> String {
+fn allowed(operations: &[(Method, Option<Vec<String>>)]) -> String {
     let mut methods: Vec<&str> = operations.iter().map(|(method, _)| method.as_str()).collect();
     if methods.contains(&"GET") {
         methods.push("HEAD");

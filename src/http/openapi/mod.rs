@@ -6,6 +6,7 @@
 pub mod known;
 mod meant;
 pub mod page;
+mod sdks;
 mod tag;
 
 use std::{
@@ -31,7 +32,7 @@ use crate::ingest::validate::Reason;
 const HEADERS: [&str; 4] = ["X-Request-Id", "RateLimit-Policy", "RateLimit", "ETag"];
 
 /// Groups of operations, in the order in which a newcomer wants to read them: poem-openapi's is that of the alphabet.
-const TAGS: [&str; 5] = ["Events", "Statistics", "Users", "Earlier systems", "Operation"];
+const TAGS: [&str; 6] = ["Events", "Statistics", "Users", "SDKs", "Earlier systems", "Operation"];
 
 /// Ways to send a key, the most usual one first, likewise.
 const KEYS: [&str; 4] = ["key", "bearer", "basic", "query"];
@@ -63,6 +64,7 @@ pub fn complete(spec: &str) -> Value {
     add_format(&mut document);
     add_warnings(&mut document);
     add_problems(&mut document);
+    sdks::add(&mut document);
     name_codes(&mut document["components"]["schemas"]);
     order_keys(&mut document["components"]["securitySchemes"]);
     if let Some(tags) = document["tags"].as_array_mut() {

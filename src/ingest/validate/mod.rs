@@ -8,7 +8,7 @@ mod text;
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use uuid::Uuid;
 
 pub use self::rejection::{Reason, Rejection};
@@ -66,7 +66,7 @@ pub struct RawEvent<'a> {
     pub source: Option<Cow<'a, str>>,
     pub user_id: Option<Cow<'a, str>>,
     pub event_type: Option<Cow<'a, str>>,
-    pub occurred_at: Option<Cow<'a, str>>,
+    pub occurred_at: Option<RawTime<'a>>,
     /// Valid JSON.
     pub properties: Option<Cow<'a, str>>,
     /// The user's id from before the login; without `user_id`, the only one.
@@ -76,6 +76,14 @@ pub struct RawEvent<'a> {
     pub initial_traits: Option<Cow<'a, str>>,
     /// It is no event of its own, and has no type.
     pub is_only_about_user: bool,
+}
+
+/// When an event happened, as far as its format knows.
+#[derive(Debug)]
+pub enum RawTime<'a> {
+    /// RFC 3339, or meant to be.
+    Text(Cow<'a, str>),
+    Known(DateTime<Utc>),
 }
 
 /// An event that passed, with the id as its sender wrote it.
@@ -127,7 +135,7 @@ impl Rules<'_> {
         };
         let known_id = bounded(names.user_id, raw.user_id)?.map(trimmed);
         let anonymous_id = bounded(names.anonymous_id, raw.anonymous_id)?.map(trimmed);
-        let occurred_at = raw.occurred_at.map(|text| self.time(names, &text)).transpose()?;
+        let occurred_at = raw.occurred_at.map(|time| self.time(names, &time)).transpose()?;
         let properties = self.object(names.properties, raw.properties)?.unwrap_or_else(|| "{}".into());
         let traits = self.object(names.traits, raw.traits)?;
         let initial_traits = self.object(names.initial_traits, raw.initial_traits)?;
@@ -156,25 +164,34 @@ impl Rules<'_> {
         Ok(Event { event_id, user_id, event_type, occurred_at, properties, is_anonymous, about_user })
     }
 
-    /// RFC 3339, to the microsecond, neither too old nor too far ahead.
-    fn time(&self, names: &Names, text: &str) -> Result<DateTime<Utc>, Rejection> {
+    /// To the microsecond, neither too old nor too far ahead.
+    fn time(&self, names: &Names, time: &RawTime<'_>) -> Result<DateTime<Utc>, Rejection> {
         let refused = |reason, message| Err(Rejection::new(names.occurred_at, reason, message));
-        let time = match rfc3339::parse(text) {
-            Ok(time) => time,
-            Err(wrong) => return refused(Reason::InvalidTime, format!("{wrong}; got '{}'", shortened(text))),
+        let parsed = match time {
+            RawTime::Known(time) => Ok(time.trunc_subsecs(6)),
+            RawTime::Text(text) => {
+                rfc3339::parse(text).map_err(|wrong| format!("{wrong}; got '{}'", shortened(text)))
+            }
         };
+        let time = match parsed {
+            Ok(time) => time,
+            Err(wrong) => return refused(Reason::InvalidTime, wrong),
+        };
+        let shown = || time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
         let (oldest, latest) = (self.limits.max_event_age, self.limits.max_event_ahead);
         if self.now - time > TimeDelta::from_std(oldest).unwrap_or(TimeDelta::MAX) {
             let message = format!(
-                "the event is too old: at most {} are allowed (WEIR_MAX_EVENT_AGE), got {text}",
-                in_words(oldest)
+                "the event is too old: at most {} are allowed (WEIR_MAX_EVENT_AGE), got {}",
+                in_words(oldest),
+                shown()
             );
             return refused(Reason::TooOld, message);
         }
         if time - self.now > TimeDelta::from_std(latest).unwrap_or(TimeDelta::MAX) {
             let message = format!(
-                "the event is too far in the future: at most {} are allowed (WEIR_MAX_EVENT_AHEAD), got {text}",
-                in_words(latest)
+                "the event is too far in the future: at most {} are allowed (WEIR_MAX_EVENT_AHEAD), got {}",
+                in_words(latest),
+                shown()
             );
             return refused(Reason::TooFarAhead, message);
         }

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    ingest::wire::{Call, Context, Events, Format},
-    model::did_you_mean::Guesses,
-};
+use crate::ingest::wire::{Call, Context, Events, Format};
 
 #[derive(clap::Parser)]
 struct Defaults {
@@ -28,7 +25,7 @@ fn validated(event: &str) -> Result<Taken, Rejection> {
     let now = "2024-06-01T12:00:00Z".parse().expect("a time");
     let rules = Rules { limits: &limits, project_id: ProjectId::from_stored(1), now, idempotency_key: None };
     let body = format!("[{event}]");
-    let context = Context { max_events: 1, guesses: Guesses::default() };
+    let context = Context::new(1);
     let raw = json().read(body.as_bytes(), &context).expect("a body").events.remove(0)?;
     let event = rules.validate(raw, 0)?.event;
     Ok((

@@ -14,7 +14,7 @@ use super::{
     json::{self, EventList, Members, Reached, not_null, put, string},
     media_type, members,
 };
-use crate::ingest::validate::{Names, RawEvent, Reason, Rejection, bounded, kind, shortened};
+use crate::ingest::validate::{Names, RawEvent, RawTime, Reason, Rejection, bounded, kind, shortened};
 
 /// An event as JSON.
 pub(super) const STRUCTURED: Format =
@@ -49,7 +49,7 @@ const NAMES: Names = Names {
     ..Names::OWN
 };
 
-fn structured<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
+fn structured<'a>(body: &'a [u8], context: &Context<'_>) -> Result<Body<'a>, BodyError> {
     json::text(body, |text| {
         json::check_kind(text, "a CloudEvent", &["an object"])?;
         let mut events = Vec::with_capacity(1);
@@ -59,7 +59,7 @@ fn structured<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyErr
 }
 
 /// A batch of no events is a batch, says the specification.
-fn batched<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
+fn batched<'a>(body: &'a [u8], context: &Context<'_>) -> Result<Body<'a>, BodyError> {
     json::text(body, |text| {
         json::check_kind(text, "a list of CloudEvents", &["a list"])?;
         let reached = Reached::default();
@@ -162,7 +162,7 @@ impl<'a> Members<'a> for Attributes<'a> {
         }
     }
 
-    fn into_event(self, _: &Context) -> ReadEvent<'a> {
+    fn into_event(self, _: &Context<'_>) -> ReadEvent<'a> {
         self.event().map_err(|rejection| rejection.with_id(json::shown_id(self.id)))
     }
 }
@@ -198,7 +198,7 @@ impl<'a> Attributes<'a> {
             source: Some(source),
             user_id: string("subject", self.subject)?,
             event_type: string("type", self.event_type)?,
-            occurred_at: string("time", self.time)?,
+            occurred_at: string("time", self.time)?.map(RawTime::Text),
             properties: self.properties()?,
             ..RawEvent::default()
         })
@@ -256,11 +256,11 @@ mod tests {
     use super::*;
     use crate::{
         ingest::validate::{Rules, tests::limits},
-        model::{did_you_mean::Guesses, project::ProjectId},
+        model::project::ProjectId,
     };
 
     fn read(format: Format, body: &str) -> Result<Body<'_>, BodyError> {
-        format.read(body.as_bytes(), &Context { max_events: 2, guesses: Guesses::default() })
+        format.read(body.as_bytes(), &Context::new(2))
     }
 
     fn event(text: &str) -> ReadEvent<'_> {

@@ -43,7 +43,7 @@ const WEBSITE_FIELDS: Accepted = Accepted {
     more: &["site_id", "path"],
 };
 
-fn intake<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
+fn intake<'a>(body: &'a [u8], context: &Context<'_>) -> Result<Body<'a>, BodyError> {
     let (event, more) = one(body, context, INTAKE_FIELDS)?;
     let mut ids = more.iter().filter(|(name, _)| name == "request_id");
     let id = ids.next().and_then(|(name, id)| string(name, Some(id)).ok()?);
@@ -51,7 +51,7 @@ fn intake<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> 
     Ok(Body { request_id, ..Body::single(event) })
 }
 
-fn website<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
+fn website<'a>(body: &'a [u8], context: &Context<'_>) -> Result<Body<'a>, BodyError> {
     let (event, more) = one(body, context, WEBSITE_FIELDS)?;
     let event = event.map(|mut event| {
         let more = more.iter().map(|(name, value)| (&**name, value.get()));
@@ -64,7 +64,7 @@ fn website<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError>
 /// One event, and its fields that weir does not have.
 fn one<'a>(
     body: &'a [u8],
-    context: &Context,
+    context: &Context<'_>,
     accepted: Accepted,
 ) -> Result<(ReadEvent<'a>, Vec<Member<'a>>), BodyError> {
     match one_or_many(body, context, accepted)? {
@@ -79,10 +79,10 @@ fn one<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ingest::validate::Reason, model::did_you_mean::Guesses};
+    use crate::ingest::validate::Reason;
 
     fn read(format: Format, body: &'static str) -> Result<Body<'static>, BodyError> {
-        format.read(body.as_bytes(), &Context { max_events: 3, guesses: Guesses::default() })
+        format.read(body.as_bytes(), &Context::new(3))
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Accepted {
     }
 
     /// What to do about a name that is not taken.
-    pub fn unknown_field(self, name: &str, context: &Context) -> String {
+    pub fn unknown_field(self, name: &str, context: &Context<'_>) -> String {
         let shown = shortened(name);
         let others_name = FIELD_NAMES.iter().find(|(known, _)| *known == name).map(|(_, field)| field.name());
         let foreign_name =

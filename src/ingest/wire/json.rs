@@ -17,7 +17,7 @@ use crate::{
 /// What collects the members of an event's object.
 pub(super) trait Members<'a>: Default {
     fn put(&mut self, name: Cow<'a, str>, value: &'a RawValue);
-    fn into_event(self, context: &Context) -> ReadEvent<'a>;
+    fn into_event(self, context: &Context<'_>) -> ReadEvent<'a>;
 }
 
 /// Puts a member's value into its slot; false if it was taken.
@@ -77,7 +77,7 @@ pub(super) fn text<'a, T>(
 /// Reads a text that is one event, or none, and adds it to others.
 pub(super) fn event<'a, M: Members<'a>>(
     text: &'a str,
-    context: &Context,
+    context: &Context<'_>,
     events: &mut Vec<ReadEvent<'a>>,
 ) -> Result<(), serde_json::Error> {
     let before = events.len();
@@ -117,13 +117,13 @@ pub(super) fn check_kind(text: &str, expected: &'static str, kinds: &[&str]) -> 
 
 /// Reads a list of events: at most so many, the rest is counted.
 pub(super) struct EventList<'r, M> {
-    context: &'r Context,
+    context: &'r Context<'r>,
     reached: &'r Reached,
     members: PhantomData<M>,
 }
 
 impl<'r, M> EventList<'r, M> {
-    pub(super) fn new(context: &'r Context, reached: &'r Reached) -> Self {
+    pub(super) fn new(context: &'r Context<'r>, reached: &'r Reached) -> Self {
         Self { context, reached, members: PhantomData }
     }
 }
@@ -167,7 +167,7 @@ impl<'de, M: Members<'de>> Visitor<'de> for EventList<'_, M> {
 /// Adds an event to others: it is large, and would be copied on each way back.
 struct EventVisitor<'v, 'de, M> {
     events: &'v mut Vec<ReadEvent<'de>>,
-    context: &'v Context,
+    context: &'v Context<'v>,
     members: PhantomData<M>,
 }
 

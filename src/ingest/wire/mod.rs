@@ -10,10 +10,12 @@ mod json;
 mod members;
 mod native;
 mod ndjson;
+pub mod sdks;
 
 use std::borrow::Cow;
 
 use ::http::{HeaderMap, header};
+use chrono::{DateTime, Utc};
 
 use super::validate::{RawEvent, Rejection};
 use crate::model::did_you_mean::Guesses;
@@ -52,7 +54,7 @@ pub struct Format {
     pub reads: Reads,
     /// What is to be parsed, if that is not the body as it was sent.
     pub unpack: Option<Unpack>,
-    pub parse: for<'a> fn(&'a [u8], &Context) -> Result<Body<'a>, BodyError>,
+    pub parse: for<'a> fn(&'a [u8], &Context<'_>) -> Result<Body<'a>, BodyError>,
 }
 
 /// Makes what is to be parsed of the request's headers and body.
@@ -69,11 +71,28 @@ pub enum Reads {
 
 /// What a format may need to know besides the body.
 #[derive(Debug)]
-pub struct Context {
+pub struct Context<'r> {
     /// Events of a body; what is more is only counted.
     pub max_events: usize,
     /// At wrong names, of all events of the body.
     pub guesses: Guesses,
+    pub received_at: DateTime<Utc>,
+    /// What was called, and with which parameters, where that says how the body is to be read.
+    pub call: Asked<'r>,
+}
+
+/// A call, as far as its format may depend on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'r> {
+    /// As its protocol has it.
+    pub path: &'static str,
+    pub parameters: &'r [(String, String)],
+}
+
+impl Context<'_> {
+    pub fn new(max_events: usize) -> Self {
+        Self { max_events, guesses: Guesses::default(), received_at: Utc::now(), call: Asked::default() }
+    }
 }
 
 /// What stands in the place of an event: one, or why it cannot be read as one.
@@ -114,7 +133,7 @@ pub enum BodyError {
 /// With which editors of some systems begin a text.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How gzip begins, and no text.
-const GZIP: &[u8] = b"\x1f\x8b";
+pub const GZIP: &[u8] = b"\x1f\x8b";
 
 impl Format {
     pub fn recognises(&self, headers: &HeaderMap) -> bool {
@@ -134,7 +153,7 @@ impl Format {
     }
 
     /// Takes a body apart.
-    pub fn read<'a>(&self, body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
+    pub fn read<'a>(&self, body: &'a [u8], context: &Context<'_>) -> Result<Body<'a>, BodyError> {
         if body.starts_with(GZIP) {
             return Err(BodyError::Compressed);
         }

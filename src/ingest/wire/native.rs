@@ -10,7 +10,7 @@ use super::{
     field_names::{Accepted, Field},
     json::{self, EventList, Members, Name, Reached, not_null, put, string},
 };
-use crate::ingest::validate::{RawEvent, Reason, Rejection};
+use crate::ingest::validate::{RawEvent, RawTime, Reason, Rejection};
 
 /// `navigator.sendBeacon` sends text/plain.
 pub(super) const CONTENT_TYPES: &[&str] = &["application/json", "text/plain"];
@@ -20,7 +20,7 @@ pub(super) const JSON: Format = Format { reads: Reads::ContentTypes(CONTENT_TYPE
 /// Members of unknown name that are kept, to be reported.
 const MAX_OTHERS: usize = 6;
 
-fn parse<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
+fn parse<'a>(body: &'a [u8], context: &Context<'_>) -> Result<Body<'a>, BodyError> {
     match one_or_many(body, context, Accepted::default())? {
         OneOrMany::One(fields) => Ok(Body::single(fields.into_event(context))),
         OneOrMany::Many(body) => Ok(body),
@@ -36,7 +36,7 @@ pub(super) enum OneOrMany<'a> {
 /// `accepted` are the names in a body of one event.
 pub(super) fn one_or_many<'a>(
     body: &'a [u8],
-    context: &Context,
+    context: &Context<'_>,
     accepted: Accepted,
 ) -> Result<OneOrMany<'a>, BodyError> {
     let read = |text| {
@@ -51,7 +51,7 @@ pub(super) fn one_or_many<'a>(
 }
 
 struct BodyVisitor<'r> {
-    context: &'r Context,
+    context: &'r Context<'r>,
     accepted: Accepted,
     reached: &'r Reached,
 }
@@ -135,13 +135,13 @@ impl<'a> Members<'a> for Fields<'a> {
         }
     }
 
-    fn into_event(self, context: &Context) -> ReadEvent<'a> {
+    fn into_event(self, context: &Context<'_>) -> ReadEvent<'a> {
         self.event(context).map_err(|rejection| rejection.with_id(json::shown_id(self.event_id)))
     }
 }
 
 impl<'a> Fields<'a> {
-    fn event(&self, context: &Context) -> ReadEvent<'a> {
+    fn event(&self, context: &Context<'_>) -> ReadEvent<'a> {
         let unknown = self.others.iter().map(|(name, _)| &**name);
         let mut unknown = unknown.filter(|name| !self.accepted.more.contains(name));
         if let Some(first) = unknown.next() {
@@ -164,7 +164,7 @@ impl<'a> Fields<'a> {
             event_id: text(Field::EventId, self.event_id)?,
             user_id: text(Field::UserId, self.user_id)?,
             event_type: text(Field::EventType, self.event_type)?,
-            occurred_at: text(Field::OccurredAt, self.occurred_at)?,
+            occurred_at: text(Field::OccurredAt, self.occurred_at)?.map(RawTime::Text),
             properties: json(self.properties),
             anonymous_id: text(Field::AnonymousId, self.anonymous_id)?,
             traits: json(self.traits),
@@ -177,10 +177,9 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::did_you_mean::Guesses;
 
-    fn context() -> Context {
-        Context { max_events: 3, guesses: Guesses::default() }
+    fn context() -> Context<'static> {
+        Context::new(3)
     }
 
     fn read(body: &str) -> Body<'_> {
@@ -213,7 +212,7 @@ mod tests {
         let mut body = read(r#"{"event_name":"a","client_ts":"t","metadata":{ "k" : 1e2 }}"#);
         let event = body.events.remove(0).expect("an event");
         assert_eq!(event.event_type.as_deref(), Some("a"));
-        assert_eq!(event.occurred_at.as_deref(), Some("t"));
+        assert!(matches!(event.occurred_at, Some(RawTime::Text(text)) if text == "t"));
         assert_eq!(event.properties.as_deref(), Some(r#"{ "k" : 1e2 }"#));
     }
 

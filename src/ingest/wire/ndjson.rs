@@ -7,7 +7,7 @@ pub(super) const LINES: Format =
     Format { reads: Reads::ContentTypes(&["application/x-ndjson"]), unpack: None, parse };
 
 /// Empty lines are no events. A line that cannot be read costs only itself.
-fn parse<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
+fn parse<'a>(body: &'a [u8], context: &Context<'_>) -> Result<Body<'a>, BodyError> {
     let mut lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let mut events = Vec::new();
     for line in lines.by_ref().take(context.max_events) {
@@ -29,10 +29,9 @@ fn parse<'a>(body: &'a [u8], context: &Context) -> Result<Body<'a>, BodyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::did_you_mean::Guesses;
 
     fn read(body: &[u8], max_events: usize) -> Result<Body<'_>, BodyError> {
-        LINES.read(body, &Context { max_events, guesses: Guesses::default() })
+        LINES.read(body, &Context::new(max_events))
     }
 
     #[test]

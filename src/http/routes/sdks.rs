@@ -1,0 +1,215 @@
+//! The calls of other vendors' SDKs: each as its protocol in [`wire::sdks`] has it, in front of the same way in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use poem::{
+    Endpoint, IntoResponse, Request, Response, Route,
+    http::{Method, StatusCode},
+};
+
+use super::events::some_valid;
+use crate::http::{
+    extract::{auth::Authenticator, body::read_of_sdk, receiver::Receiver},
+    respond::problem::{Code, Problem, RATE_LIMIT, RATE_LIMIT_POLICY},
+};
+use crate::{
+    ingest::{
+        self,
+        receipt::Receipt,
+        wire::{
+            Asked,
+            sdks::{
+                Answer, Does, Outcome, PROTOCOLS, Protocol, Refused, SdkCall, SdkRequest, Taking, Unpacked,
+            },
+        },
+    },
+    limits::admission::LARGE,
+    model::{
+        project::{Project, ProjectId},
+        request_id::RequestId,
+    },
+};
+
+/// Where the calls of all protocols stand.
+pub const PREFIX: &str = "/in/";
+
+/// Whose body is read that has its key in it: together, all of these have the share of one project.
+const NOBODY: ProjectId = ProjectId::from_stored(0);
+
+/// The calls of all protocols.
+pub fn routes(receiver: &Receiver) -> Route {
+    let mut route = Route::new();
+    for protocol in PROTOCOLS {
+        for call in protocol.calls {
+            let path = path(protocol, call).replace('{', ":").replace('}', "");
+            route = route.at(path, SdkEndpoint { protocol, call, receiver: receiver.clone() });
+        }
+    }
+    route
+}
+
+/// A call's path as the document has it.
+pub fn path(protocol: &Protocol, call: &SdkCall) -> String {
+    format!("{PREFIX}{}{}", protocol.name, call.path)
+}
+
+/// Where a request of an SDK is served, if that is not where it was sent: some stand at the root, too, and a slash at the
+/// end means nothing.
+pub fn served_at(path: &str) -> Option<String> {
+    let at_root = |protocol: &&Protocol| protocol.at_root.iter().any(|begin| path.starts_with(begin));
+    let prefixed = match PROTOCOLS.iter().find(at_root) {
+        Some(protocol) => format!("{PREFIX}{}{path}", protocol.name),
+        None if path.starts_with(PREFIX) && path.ends_with('/') => path.to_owned(),
+        None => return None,
+    };
+    Some(prefixed.trim_end_matches('/').to_owned())
+}
+
+struct SdkEndpoint {
+    protocol: &'static Protocol,
+    call: &'static SdkCall,
+    receiver: Receiver,
+}
+
+impl Endpoint for SdkEndpoint {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+        if !self.call.methods.contains(method) {
+            return Err(Problem::new(Code::MethodNotAllowed, "").into());
+        }
+        let body = request.take_body();
+        let query = request.uri().query().unwrap_or_default();
+        let mut parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        match &self.call.does {
+            Does::Say(answer) => Ok(respond(answer(&self.read(&request, &parameters, None)))),
+            Does::Take(taking) => {
+                let received = Box::pin(self.receive(taking, &request, &mut parameters, body)).await;
+                let answer =
+                    |outcome: Outcome<'_>| (taking.answer)(&self.read(&request, &parameters, None), outcome);
+                Ok(answered(received, answer)?)
+            }
+        }
+    }
+}
+
+impl SdkEndpoint {
+    fn read<'r>(
+        &self,
+        request: &'r Request,
+        parameters: &'r [(String, String)],
+        body: Option<&'r [u8]>,
+    ) -> SdkRequest<'r> {
+        let path = request.uri().path().strip_prefix(PREFIX);
+        let path = path.and_then(|path| path.strip_prefix(self.protocol.name)).unwrap_or_default();
+        SdkRequest { path, headers: request.headers(), parameters, body }
+    }
+
+    /// Takes events; to the parameters, those of a form are added.
+    async fn receive(
+        &self,
+        taking: &Taking,
+        request: &Request,
+        parameters: &mut Vec<(String, String)>,
+        body: poem::Body,
+    ) -> Result<Receipt, Problem> {
+        let Receiver { admission, limits, .. } = &self.receiver;
+        let authenticator: &Arc<Authenticator> =
+            request.data().expect("the application has an authenticator");
+        authenticator.admit(request)?;
+        let early = match (taking.key)(&self.read(request, parameters, None)) {
+            Some(key) => Some(authenticator.authenticate_sdk(request, &key).await?),
+            None => None,
+        };
+        let payer = early.as_ref().map_or(NOBODY, |project| project.id);
+        let (mut bytes, _memory) = read_of_sdk(request, body, *limits, admission, payer).await?;
+        if let Some(unpack) = taking.unpack {
+            let unpacked = unpack(&self.read(request, parameters, Some(&bytes)));
+            let Unpacked { body, parameters: of_form } = unpacked?;
+            parameters.extend(of_form);
+            bytes = body.into();
+        }
+        let project = if let Some(project) = early {
+            project
+        } else {
+            let key = (taking.key)(&self.read(request, parameters, Some(&bytes)));
+            let missing = || Problem::new(Code::Unauthorized, "The request has no key of a project.");
+            authenticator.authenticate_sdk(request, &key.ok_or_else(missing)?).await?
+        };
+        match self.ingest(taking, request, parameters, &project, bytes).await {
+            Err(mut problem) if problem.allowance.is_none() => {
+                problem.allowance = Some(self.receiver.ingest.charge(&project).await?);
+                Err(problem)
+            }
+            taken => taken,
+        }
+    }
+
+    async fn ingest(
+        &self,
+        taking: &Taking,
+        request: &Request,
+        parameters: &[(String, String)],
+        project: &Project,
+        bytes: Bytes,
+    ) -> Result<Receipt, Problem> {
+        let Receiver { ingest, admission, .. } = &self.receiver;
+        let _large = match bytes.len() {
+            0..LARGE => None,
+            _ => Some(admission.large(project.id).await?),
+        };
+        let _permit = admission.permit(project.id).await?;
+        let request_id: &RequestId = request.data().expect("every request has an id");
+        let request = ingest::Request {
+            project,
+            request_id: request_id.as_str(),
+            idempotency_key: None,
+            format: &taking.format,
+            call: Asked { path: self.call.path, parameters },
+        };
+        Ok(ingest.take(&request, bytes).await?)
+    }
+}
+
+/// What became of a request, in its vendor's words.
+fn answered(
+    received: Result<Receipt, Problem>,
+    answer: impl Fn(Outcome<'_>) -> Answer,
+) -> Result<Response, Problem> {
+    let refused = |mut problem: Problem, receipt: Option<&Receipt>| {
+        let (status, code, detail) = (problem.status().as_u16(), problem.code.name(), &*problem.detail);
+        problem.answer = Some(Box::new(answer(Outcome::Refused(Refused { status, code, detail, receipt }))));
+        problem
+    };
+    let receipt = received.map_err(|problem| refused(problem, None))?;
+    some_valid(&receipt).map_err(|problem| refused(problem, Some(&receipt)))?;
+    let response = respond(answer(Outcome::Taken(&receipt)));
+    let response = response.with_header(RATE_LIMIT_POLICY, receipt.allowance.policy());
+    Ok(response.with_header(RATE_LIMIT, receipt.allowance.limit()).into_response())
+}
+
+fn respond(Answer { status, content_type, body }: Answer) -> Response {
+    let status = StatusCode::from_u16(status).expect("protocols answer with statuses of HTTP");
+    Response::builder().status(status).content_type(content_type).body(body.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::served_at;
+
+    #[test]
+    fn some_calls_stand_at_the_root_too_and_a_slash_at_the_end_means_nothing() {
+        for (path, served) in [
+            ("/v1/batch", Some("/in/segment/v1/batch")),
+            ("/v1/batch/", Some("/in/segment/v1/batch")),
+            ("/in/segment/v1/t/", Some("/in/segment/v1/t")),
+            ("/in/segment/v1/t", None),
+            ("/events", None),
+            ("/events/", None),
+        ] {
+            assert_eq!(served_at(path).as_deref(), served, "{path}");
+        }
+    }
+}
