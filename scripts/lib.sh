@@ -50,3 +50,20 @@ python_with() { # PACKAGE==VERSION...
   fi
   printf '%s' "$home/bin"
 }
+
+# Where packages of npm are, in the versions that the tests are for: their folder node_modules.
+node_with() { # PACKAGE@VERSION...
+  local home
+  home=${XDG_CACHE_HOME:-$HOME/.cache}/weir/node-$(printf '%s\n' "$@" | sha256sum | cut -c -12)
+  if [[ ! -e $home/complete ]]; then
+    say "installs $* into $home (once)"
+    rm -rf "$home"
+    mkdir -p "$home"
+    if ! npm install --prefix "$home" --no-audit --no-fund --ignore-scripts --loglevel error "$@" >&2; then
+      say "cannot install $*: what needs it is left out"
+      return 1
+    fi
+    touch "$home/complete"
+  fi
+  printf '%s' "$home/node_modules"
+}

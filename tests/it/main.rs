@@ -11,6 +11,7 @@
 
 mod http;
 mod ingest;
+mod sdks;
 mod stats;
 mod stream;
 mod support;

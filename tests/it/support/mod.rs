@@ -1,9 +1,11 @@
 //! A weir of its own for each test.
 
+pub mod browser;
+pub mod front;
 mod process;
 mod way;
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{fmt::Debug, future::Future, path::PathBuf, time::Duration};
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -298,6 +300,19 @@ pub fn missing_tool(name: &str, remedy: &str) {
     let required = std::env::var_os("WEIR_TEST_REQUIRE_ALL").is_some_and(|value| !value.is_empty());
     assert!(!required, "{name} is not there: {remedy}");
     println!("skipped: {name} is not there ({remedy})");
+}
+
+/// The first of these programs that is installed. Without one the test ends here, and says so.
+pub fn find(programs: &[&str], package: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<_> = std::env::split_paths(&path).collect();
+    let found = programs.iter().find_map(|program| {
+        directories.iter().map(|directory| directory.join(program)).find(|path| path.is_file())
+    });
+    if found.is_none() {
+        missing_tool(&programs.join(" or "), &format!("apt-get install {package}"));
+    }
+    found
 }
 
 pub async fn json(response: Response) -> (StatusCode, Value) {

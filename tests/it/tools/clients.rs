@@ -1,11 +1,9 @@
 //! The programs of docs/clients.md, run as they stand there.
 
 mod browser;
-mod front;
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -13,8 +11,10 @@ use std::{
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use self::front::{Front, Manner};
-use crate::support::{Finished, Project, Weir};
+use crate::support::{
+    Finished, Project, Weir, find,
+    front::{Front, Manner},
+};
 
 const PAGE: &str = include_str!("../../../docs/clients.md");
 
@@ -249,22 +249,4 @@ fn blocks(section: &Section) -> Vec<String> {
         .collect();
     assert!(!blocks.is_empty(), "no program under '{}'", section.heading);
     blocks
-}
-
-/// The first of these programs that is installed. Without one the test ends here, and says so; it fails where nothing may
-/// be missing.
-fn find(programs: &[&str], package: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories: Vec<_> = std::env::split_paths(&path).collect();
-    let found = programs.iter().find_map(|program| {
-        directories.iter().map(|directory| directory.join(program)).find(|path| path.is_file())
-    });
-    if found.is_none() {
-        let missing = programs.join(" or ");
-        let required = std::env::var_os("WEIR_TEST_REQUIRE_ALL").is_some_and(|value| !value.is_empty());
-        assert!(!required, "{missing} is not installed: apt-get install {package}");
-        // Not by `eprintln!`: the test harness keeps that of tests that pass.
-        std::io::stderr().write_all(format!("skipped: {missing} is not installed\n").as_bytes()).unwrap();
-    }
-    found
 }

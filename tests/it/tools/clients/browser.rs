@@ -1,27 +1,20 @@
 //! The page's program for browsers, in a browser: on a page of another origin than weir's, as in real life.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use poem::{EndpointExt, Route, endpoint::make_sync, get, post, web::Html};
-use tempfile::TempDir;
-use tokio::{
-    process::{Child, Command},
-    sync::Notify,
-};
+use tokio::sync::Notify;
 
-use super::{
-    Section, blocks, find,
-    front::{Front, Manner, serve},
+use super::{Section, blocks};
+use crate::support::{
+    Project, Weir,
+    browser::Browser,
+    eventually,
+    front::{Front, Manner, Post, serve},
 };
-use crate::support::{Project, Weir, eventually};
 
 const BROWSER: Section = Section {
     heading: "JavaScript in a browser",
@@ -32,29 +25,29 @@ const BROWSER: Section = Section {
 
 #[tokio::test]
 async fn a_page_sends_its_events_and_sends_them_again() {
-    let Some(program) = find(&["chromium", "chromium-browser", "google-chrome"], "chromium") else { return };
+    let Some(browser) = Browser::find() else { return };
     let weir = Weir::start().await;
     let project = weir.project("page", "UTC").await;
     let front = Front::start(&weir, Manner::Troubled).await;
     let site = Site::start(&front, &project).await;
-    let browser = Browser::open(program, &site.url("/page"));
+    let open = browser.open(&site.url("/page"));
     site.wait_until_settled().await;
     let posts = front.posts();
     assert_eq!(posts.iter().map(|post| post.status).collect::<Vec<_>>(), [503, 429, 200]);
     assert!(posts.iter().all(|post| post.events() == posts[0].events()), "the same events: {posts:?}");
     weir.wait_for_events(3).await;
-    browser.close().await;
+    open.close().await;
     weir.stop().await;
 }
 
 #[tokio::test]
 async fn a_page_that_is_left_sends_a_beacon_and_asks_on_its_next_visit() {
-    let Some(program) = find(&["chromium", "chromium-browser", "google-chrome"], "chromium") else { return };
+    let Some(browser) = Browser::find() else { return };
     let weir = Weir::start().await;
     let project = weir.project("page", "UTC").await;
     let front = Front::start(&weir, Manner::Plain).await;
     let site = Site::start(&front, &project).await;
-    let browser = Browser::open(program, &site.url("/left-at-once"));
+    let open = browser.open(&site.url("/left-at-once"));
     let posts = eventually("a beacon", || async { front.posts() }, |posts| !posts.is_empty()).await;
     assert_eq!(posts.len(), 1, "{posts:?}");
     assert_eq!(posts[0].target, format!("/events?key={}", project.write));
@@ -64,11 +57,11 @@ async fn a_page_that_is_left_sends_a_beacon_and_asks_on_its_next_visit() {
 
     site.back.notify_one();
     site.wait_until_settled().await;
-    let sent: Vec<_> = front.posts()[1..].iter().flat_map(super::front::Post::events).collect();
+    let sent: Vec<_> = front.posts()[1..].iter().flat_map(Post::events).collect();
     assert!(posts[0].events().iter().all(|event| sent.contains(event)), "what no answer came for: {sent:?}");
     assert_eq!(sent.len(), 6, "{sent:?}");
     weir.wait_for_events(6).await;
-    browser.close().await;
+    open.close().await;
     weir.stop().await;
 }
 
@@ -135,40 +128,4 @@ fn waits(until: Arc<Notify>) -> impl poem::Endpoint {
 
 fn notes(happened: Arc<AtomicBool>) -> impl poem::Endpoint {
     make_sync(move |_| happened.store(true, Ordering::Relaxed))
-}
-
-struct Browser {
-    child: Child,
-    profile: TempDir,
-}
-
-impl Browser {
-    fn open(program: PathBuf, url: &str) -> Self {
-        let profile = TempDir::new().unwrap();
-        let mut command = Command::new(program);
-        command.args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ]);
-        command.arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
-        command.env("TMPDIR", profile.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        Self { child: command.spawn().unwrap(), profile }
-    }
-
-    /// In order. Its other processes end after it, and write into the profile until then.
-    async fn close(mut self) {
-        let pid = self.child.id().unwrap().to_string();
-        Command::new("kill").args(["-s", "TERM", &pid]).status().await.unwrap();
-        self.child.wait().await.unwrap();
-        let removed = || async { fs::remove_dir_all(self.profile.path()).is_ok() };
-        eventually("the browser has let go of its profile", removed, |removed| *removed).await;
-    }
 }

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Server,
     endpoint::make,
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     listener::TcpAcceptor,
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::support::Weir;
+use super::Weir;
 
 /// What becomes of requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub enum Manner {
 pub struct Post {
     pub target: String,
     pub content_type: String,
+    /// A text, or what is left of one.
     pub body: String,
     pub status: u16,
 }
@@ -41,18 +42,26 @@ impl Post {
 
 pub struct Front {
     address: String,
+    /// Of weir.
+    leads_to: Arc<Mutex<String>>,
     posts: Arc<Mutex<Vec<Post>>>,
 }
 
 impl Front {
     pub async fn start(weir: &Weir, manner: Manner) -> Self {
         let posts = Arc::<Mutex<Vec<Post>>>::default();
-        let (kept, http, weir) = (posts.clone(), weir.http.clone(), weir.url(""));
+        let leads_to = Arc::new(Mutex::new(weir.url("")));
+        let (kept, http, weir) = (posts.clone(), weir.http.clone(), leads_to.clone());
         let pass = make(move |request| {
-            let (kept, http, weir) = (kept.clone(), http.clone(), weir.clone());
+            let (kept, http, weir) = (kept.clone(), http.clone(), weir.lock().unwrap().clone());
             async move { pass(request, manner, &kept, &http, &weir).await }
         });
-        Self { address: serve(pass).await, posts }
+        Self { address: serve(pass).await, leads_to, posts }
+    }
+
+    /// From now on to this weir, which was started anew.
+    pub fn lead_to(&self, weir: &Weir) {
+        *self.leads_to.lock().unwrap() = weir.url("");
     }
 
     pub fn url(&self) -> String {
@@ -93,12 +102,14 @@ async fn pass(
     let mut response = if manner == Manner::Troubled && turn == 1 {
         let refusal =
             Response::builder().status(StatusCode::TOO_MANY_REQUESTS).header(header::RETRY_AFTER, 1);
-        refusal.header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*").finish()
+        let page = headers.get(header::ORIGIN).cloned().unwrap_or(HeaderValue::from_static("*"));
+        let refusal = refusal.header(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+        refusal.header(header::ACCESS_CONTROL_ALLOW_ORIGIN, page).finish()
     } else {
         forward(http, method, &format!("{weir}{target}"), headers, body).await
     };
     if manner == Manner::Troubled && turn == 0 {
-        assert_eq!(response.status(), 202, "weir has taken the events");
+        assert!(response.status().is_success(), "weir has taken the events");
         response.set_status(StatusCode::SERVICE_UNAVAILABLE);
         response.headers_mut().insert(header::RETRY_AFTER, 0.into());
         response.set_body("the answer is lost");
@@ -125,7 +136,9 @@ async fn forward(
     for name in &of_a_connection {
         headers.remove(name);
     }
-    let answer = http.request(method, url).headers(headers).body(body).send().await.unwrap();
+    let Ok(answer) = http.request(method, url).headers(headers).body(body).send().await else {
+        return Response::builder().status(StatusCode::BAD_GATEWAY).finish();
+    };
     let (status, mut headers) = (answer.status(), answer.headers().clone());
     for name in &of_a_connection {
         headers.remove(name);
