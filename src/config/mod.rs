@@ -15,7 +15,7 @@ use poem::http::HeaderName;
 pub use self::parse::parse;
 use self::values::{
     ack_wait, bytes, client_address, database_url, duration, log_level, namespace, nats_url, redis_url,
-    stream_bytes,
+    script_path, stream_bytes,
 };
 use crate::model::origin::Origins;
 
@@ -143,6 +143,9 @@ pub struct Http {
     /// with * for any. Keys are the protection, and browsers send no key by themselves
     #[arg(long, env = "WEIR_ALLOWED_ORIGINS", default_value = "*")]
     pub allowed_origins: Origins,
+    /// Path of the script for web pages. Blockers of advertisements know the usual names
+    #[arg(long, env = "WEIR_SCRIPT_PATH", default_value = "/weir.js", value_parser = script_path)]
+    pub script_path: String,
     /// How long requests under way may take to end after SIGTERM
     #[arg(long, env = "WEIR_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration)]
     pub shutdown_grace: Duration,

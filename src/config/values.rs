@@ -67,6 +67,17 @@ pub(super) fn client_address(text: &str) -> Result<ClientAddress, String> {
     text.parse().map(ClientAddress::Header).map_err(|_| expected())
 }
 
+pub(super) fn script_path(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix('/').and_then(|path| path.strip_suffix(".js")).unwrap_or_default();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    let valid = !name.is_empty() && name.bytes().all(is_plain) && !text.contains("//");
+    if valid {
+        Ok(text.into())
+    } else {
+        Err("expected a path such as /weir.js, of letters, digits and - _ . /".into())
+    }
+}
+
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     let valid = (1..=32).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');

@@ -29,6 +29,7 @@ use super::{
         stats::{self, StatisticsApis},
         users::UsersApi,
     },
+    script,
 };
 use crate::projects::{event_types::EventTypes, key_cache::Keys};
 use crate::{
@@ -92,6 +93,7 @@ pub fn app(parts: Parts) -> impl Endpoint<Output = Response> + 'static {
     Route::new()
         .at("/docs", openapi::page::page("text/html; charset=utf-8", swagger))
         .at("/openapi.json", openapi::page::page("application/json", json))
+        .at(&http.script_path, script::endpoint())
         .at("/openapi.yaml", openapi::page::page("application/yaml", yaml))
         .nest_no_strip(sdks::PREFIX, sdk_calls)
         .nest("/", service)

@@ -7,6 +7,7 @@ mod extract;
 mod openapi;
 mod respond;
 mod routes;
+mod script;
 pub mod server;
 
 pub use self::app::{Parts, app, openapi};

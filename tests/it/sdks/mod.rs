@@ -1,6 +1,7 @@
 //! Other vendors' SDKs, as they come from their registries, against a running weir. `clients` holds a program for each, which
 //! makes every kind of call that the SDK has.
 
+mod script;
 mod segment;
 
 use std::{
@@ -71,7 +72,12 @@ impl Client {
     /// Runs the program to its end. It fails if its SDK reports an error.
     async fn run(self, address: &str, key: &str) -> Option<()> {
         let mut command = self.command()?;
-        command.env("PYTHONSAFEPATH", "1").arg(file(self.file)).args([address, key]).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .env("PYTHONSAFEPATH", "1")
+            .arg(file(self.file))
+            .args([address, key])
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         let Output { status, stdout, stderr } = command.output().await.unwrap();
         let said = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert!(status.success(), "{}: {said:?}", self.file);
@@ -94,6 +100,11 @@ impl Page {
         let host = url.trim_start_matches("http://");
         let html = std::fs::read_to_string(file(name)).unwrap();
         let html = html.replace("ADDRESS", &url).replace("HOST", host).replace("KEY", key);
+        Some(Self::with(html, modules).await)
+    }
+
+    /// A page, and scripts from this folder.
+    async fn with(html: String, modules: PathBuf) -> Self {
         let (errors, done) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<bool>>::default());
         let (noted, ended) = (errors.clone(), done.clone());
         let routes = Route::new()
@@ -123,7 +134,7 @@ impl Page {
                     std::future::ready(script.with_content_type("text/javascript"))
                 })),
             );
-        Some(Self { address: serve(routes.map_to_response()).await, errors, done })
+        Self { address: serve(routes.map_to_response()).await, errors, done }
     }
 
     fn url(&self) -> String {
