@@ -1,7 +1,7 @@
 """What a program sends with segment-analytics-python: ADDRESS KEY."""
 
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from segment.analytics import Client
 
@@ -14,7 +14,7 @@ def properties(quantity):
     return {"product": "Café crème", "price": 19.9, "quantity": quantity, "tags": ["a", "b"]}
 
 
-two_days_ago = datetime.now(timezone.utc) - timedelta(days=2)
+two_days_ago = datetime.now(UTC) - timedelta(days=2)
 client.track(anonymous_id="visitor-1", event="Product Viewed", properties=properties(1))
 client.track(anonymous_id="visitor-1", event="Product Viewed", properties=properties(2))
 client.identify("user-42", {"plan": "pro"}, anonymous_id="visitor-1")
