@@ -57,10 +57,13 @@ pub async fn open(config: &Database) -> Result<PgPool, StoreError> {
 
 /// Does something to its end, also if nobody waits for it any more. sqlx knows of a transaction only when the database has
 /// said that it begins: dropped before that, it would stay open on a connection that others are given.
-async fn to_its_end<T: Send + 'static>(
+///
+/// It begins at once: what waits for it would otherwise be as large as the work, and be moved with all of it.
+fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::spawn(work).await.unwrap_or(Err(StoreError::Panicked))
+) -> impl Future<Output = Result<T, StoreError>> {
+    let work = tokio::spawn(work);
+    async { work.await.unwrap_or(Err(StoreError::Panicked)) }
 }
 
 /// Whether the database answers now.
