@@ -1,14 +1,26 @@
 -- What may stand beside requests that were just noted as under way: ids in doubt, and what other instances have under way. KEYS: the
 -- set of instances, each of which has a hash of requests under this key and its own name, and the sets of prints in doubt. ARGV: this
--- instance, and the seconds after which all of it is forgotten. Returns the number of prints in doubt, and numbers of requests and
--- their entries by turns.
-local instances, own, kept = KEYS[1], ARGV[1], ARGV[2]
+-- instance, the seconds after which all of it is forgotten, and the prints of the requests, 8 bytes each. Returns those that are in
+-- doubt, one after the other, and numbers of requests and their entries by turns.
+local instances, own, kept, prints = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 redis.call('SADD', instances, own)
 redis.call('EXPIRE', instances, kept)
 redis.call('EXPIRE', instances .. ':' .. own, kept)
-local in_doubt, others = 0, {}
+local in_doubt, others = {}, {}
 for key = 2, #KEYS do
-  in_doubt = in_doubt + redis.call('SCARD', KEYS[key])
+  if redis.call('EXISTS', KEYS[key]) == 1 then
+    for first = 1, #prints, 8000 do -- a call takes some thousand arguments
+      local some = {}
+      for at = first, math.min(first + 7999, #prints), 8 do
+        table.insert(some, string.sub(prints, at, at + 7))
+      end
+      for at, found in ipairs(redis.call('SMISMEMBER', KEYS[key], unpack(some))) do
+        if found == 1 then
+          table.insert(in_doubt, some[at])
+        end
+      end
+    end
+  end
 end
 for _, instance in ipairs(redis.call('SMEMBERS', instances)) do
   if instance ~= own then
@@ -21,4 +33,4 @@ for _, instance in ipairs(redis.call('SMEMBERS', instances)) do
     end
   end
 end
-return {in_doubt, others}
+return {table.concat(in_doubt), others}

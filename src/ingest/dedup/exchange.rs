@@ -108,7 +108,7 @@ impl Exchange {
                 for release in &releases {
                     self.own.end(release);
                 }
-                self.answer(link, &memory, checks, asked_at, &mut values).await.ok()?;
+                self.answer(&memory, checks, asked_at, &mut values).ok()?;
                 None
             }
             // It is another one, whose sets have other names.
@@ -175,7 +175,8 @@ impl Exchange {
             command.ignore();
             let in_doubt = |bucket| self.in_doubt(memory, project_id, bucket);
             let keys = [self.instances(memory, project_id), in_doubt(bucket), in_doubt(bucket - 1)];
-            reservations::ask_beside(pipeline, &keys, self.instance, self.kept);
+            let prints = checks.iter().map(|check| &check.prints);
+            reservations::ask_beside(pipeline, &keys, self.instance, self.kept, prints);
             for bucket in [bucket, bucket - 1] {
                 let seen = self.seen(memory, project_id, bucket);
                 with_ids(pipeline, "SMISMEMBER", &seen, all_ids(checks));
@@ -184,9 +185,8 @@ impl Exchange {
     }
 
     /// Hands out what Redis has answered.
-    async fn answer(
+    fn answer(
         &mut self,
-        link: &RedisLink,
         memory: &RedisMemory,
         checks: GroupedChecks,
         now: DateTime<Utc>,
@@ -194,26 +194,18 @@ impl Exchange {
     ) -> Result<(), ParsingError> {
         let first = if memory.reaches(self.window, now) { Copies::None } else { Copies::Before };
         for ((project_id, rate, bucket), checks) in checks {
-            let Answered { verdicts, others, are_in_doubt, mut known } = read(rate, &checks, values)?;
-            let prints_of_others = reservations::prints(&others);
+            let Answered { verdicts, in_doubt, others, known } = read(rate, &checks, values)?;
+            let mut contested = reservations::prints(&others);
+            contested.extend(in_doubt);
             self.orphans.extend(
                 reservations::orphans(others, now).map(|entry| entry.ends_unknown(project_id, bucket)),
             );
-            let mut in_doubt = Vec::new();
-            if are_in_doubt {
-                match self.ask_of_doubt(link, memory, (project_id, bucket), &checks).await {
-                    Some(doubt) => Doubt { in_doubt, known } = doubt,
-                    None => return Ok(()),
-                }
-            }
-            let (mut in_doubt, mut known) = (in_doubt.into_iter(), known.into_iter());
+            let mut known = known.into_iter();
             for (check, verdict) in checks.into_iter().zip(verdicts) {
-                let count = check.ids.len();
-                let is_in_doubt = in_doubt.by_ref().take(count).filter(|it| *it).count() > 0;
-                let known: Vec<bool> = known.by_ref().take(count).collect();
-                let is_others = check.prints.any_of(&prints_of_others);
+                let known: Vec<bool> = known.by_ref().take(check.ids.len()).collect();
+                let is_contested = check.prints.any_of(&contested);
                 // Of a request that has nothing new nothing is published.
-                let is_contested = known.contains(&false) && self.own.take(&check, is_in_doubt || is_others);
+                let is_contested = known.contains(&false) && self.own.take(&check, is_contested);
                 let checked = CheckReply {
                     verdict,
                     known: if known.contains(&true) { known } else { Vec::new() },
@@ -223,28 +215,6 @@ impl Exchange {
             }
         }
         Ok(())
-    }
-
-    /// What is known now of each id of all checks. What left those in doubt since they were counted is durable by now.
-    async fn ask_of_doubt(
-        &self,
-        link: &RedisLink,
-        memory: &RedisMemory,
-        (project_id, bucket): (ProjectId, i64),
-        checks: &[Check],
-    ) -> Option<Doubt> {
-        let mut pipeline = redis::pipe();
-        for bucket in [bucket, bucket - 1] {
-            let command = pipeline.cmd("SMISMEMBER").arg(self.in_doubt(memory, project_id, bucket));
-            for check in checks {
-                check.prints.add_to(command);
-            }
-        }
-        for bucket in [bucket, bucket - 1] {
-            with_ids(&mut pipeline, "SMISMEMBER", &self.seen(memory, project_id, bucket), all_ids(checks));
-        }
-        let (in_doubt, doubt_before, known, known_before) = link.run(&pipeline).await?;
-        Some(Doubt { in_doubt: either(in_doubt, doubt_before), known: either(known, known_before) })
     }
 
     /// The ids of events that are durable.
@@ -318,25 +288,12 @@ fn with_ids<'i>(pipeline: &mut Pipeline, command: &str, key: &str, ids: impl Int
 struct Answered {
     /// Of each check; nothing if Redis takes no writes.
     verdicts: Vec<Option<Verdict>>,
+    /// The prints of those of their ids that are in doubt.
+    in_doubt: Vec<u64>,
     /// The reservations of other instances.
     others: Vec<Reserved>,
-    /// Whether anything is in doubt, of whatever request.
-    are_in_doubt: bool,
     /// Of each id of all checks, whether it is durable.
     known: Vec<bool>,
-}
-
-/// Of each id of all checks.
-struct Doubt {
-    in_doubt: Vec<bool>,
-    known: Vec<bool>,
-}
-
-fn either(mut one: Vec<bool>, other: Vec<bool>) -> Vec<bool> {
-    for (one, other) in one.iter_mut().zip(other) {
-        *one |= other;
-    }
-    one
 }
 
 fn read(
@@ -348,12 +305,15 @@ fn read(
     let verdicts =
         checks.iter().map(|_| buckets.next().map(|bucket| shared::verdict(rate, bucket))).collect();
     if all_ids(checks).next().is_none() {
-        return Ok(Answered { verdicts, others: Vec::new(), are_in_doubt: false, known: Vec::new() });
+        return Ok(Answered { verdicts, in_doubt: Vec::new(), others: Vec::new(), known: Vec::new() });
     }
-    let (in_doubt, others): (usize, _) = next(values)?;
-    let others = reservations::read(others);
-    let known = either(next(values)?, next(values)?);
-    Ok(Answered { verdicts, others, are_in_doubt: in_doubt > 0, known })
+    let (in_doubt, others): (Vec<u8>, _) = next(values)?;
+    let (in_doubt, others) = (reservations::numbers(&in_doubt).collect(), reservations::read(others));
+    let (mut known, before): (Vec<bool>, Vec<bool>) = (next(values)?, next(values)?);
+    for (known, before) in known.iter_mut().zip(before) {
+        *known |= before;
+    }
+    Ok(Answered { verdicts, in_doubt, others, known })
 }
 
 fn all_ids(checks: &[Check]) -> impl Iterator<Item = &Uuid> {

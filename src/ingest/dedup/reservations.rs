@@ -211,14 +211,11 @@ impl Prints {
 
     /// Adds a command about a set of prints, whose answer does not matter.
     pub(crate) fn command(&self, pipeline: &mut Pipeline, name: &str, key: &str) {
-        self.add_to(pipeline.cmd(name).arg(key));
-        pipeline.ignore();
-    }
-
-    pub(crate) fn add_to(&self, command: &mut Pipeline) {
+        let command = pipeline.cmd(name).arg(key);
         for print in &*self.0 {
             command.arg(&print.to_le_bytes());
         }
+        pipeline.ignore();
     }
 
     /// What Redis keeps of a request.
@@ -246,20 +243,34 @@ impl Reserved {
     }
 }
 
-/// Asks how many prints are in doubt, and which reservations other instances have. The keys are those of the instances, which is kept
-/// for so many seconds, and of the prints in doubt.
-pub(crate) fn ask_beside(pipeline: &mut Pipeline, keys: &[String; 3], instance: Instance, kept: i64) {
-    pipeline.cmd("EVAL").arg(BESIDE).arg(keys.len()).arg(keys).arg(instance.to_string()).arg(kept);
+/// Asks which of these prints are in doubt, and which reservations other instances have. The keys are those of the instances, which
+/// is kept for so many seconds, and of the prints in doubt.
+pub(crate) fn ask_beside<'p>(
+    pipeline: &mut Pipeline,
+    keys: &[String; 3],
+    instance: Instance,
+    kept: i64,
+    prints: impl Iterator<Item = &'p Prints>,
+) {
+    let prints: Vec<u8> =
+        prints.flat_map(|prints| &*prints.0).flat_map(|print| print.to_le_bytes()).collect();
+    let command = pipeline.cmd("EVAL").arg(BESIDE).arg(keys.len()).arg(keys);
+    command.arg(instance.to_string()).arg(kept).arg(prints);
 }
 
-/// Reads what is answered to it: numbers, and what [`Prints::entry`] has made.
+/// Reads the reservations that it answers: numbers, and what [`Prints::entry`] has made.
 pub(crate) fn read(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Reserved> {
     let read = |(number, entry): (Vec<u8>, Vec<u8>)| {
-        let mut numbers = entry.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+        let mut numbers = numbers(&entry);
         let since = DateTime::from_timestamp(numbers.next()?.cast_signed(), 0)?;
         Some(Reserved { number: Uuid::from_slice(&number).ok()?, since, prints: Prints(numbers.collect()) })
     };
     entries.into_iter().filter_map(read).collect()
+}
+
+/// Reads numbers, such as prints, that stand one after the other.
+pub(crate) fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 pub(crate) fn prints(entries: &[Reserved]) -> HashSet<u64, RandomState> {
