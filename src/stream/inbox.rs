@@ -76,6 +76,11 @@ impl Inbox {
         Self { client, prefix, next: AtomicU64::default(), waiting: Arc::default(), reader: OnceCell::new() }
     }
 
+    /// Bytes of a message that the server takes.
+    pub(super) fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
     /// Publishes, and waits for the answer for as long as the caller does.
     pub(super) async fn publish(
         &self,

@@ -113,10 +113,9 @@ impl Outlet {
         self.breaker.is_open()
     }
 
-    /// The most bytes of a message that the server takes and that make sense; 0 until there was a connection.
+    /// The most bytes of a message that the server takes and that make sense.
     pub(super) fn largest_message(&self) -> usize {
-        let server = self.stream.context.client().server_info().max_payload;
-        LARGEST_MESSAGE.min(server.saturating_sub(HEADERS))
+        LARGEST_MESSAGE.min(self.inbox.max_payload().saturating_sub(HEADERS))
     }
 
     /// Where the events of these projects of a lane go; nowhere if there are none.
