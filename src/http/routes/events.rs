@@ -6,7 +6,6 @@ use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Enum, Object, OpenApi, Union,
     param::{Header, Query},
-    payload::Json,
     registry::MetaSchema,
 };
 use serde::Serialize;
@@ -42,15 +41,16 @@ pub struct EventsApi {
 }
 
 /// What became of the events.
-#[derive(Union)]
+#[derive(Union, Serialize)]
 #[oai(rename = "Taken", one_of)]
+#[serde(untagged)]
 enum Taken {
     Batch(BatchTaken),
     Single(EventTaken),
 }
 
 /// What became of a batch: `accepted` + `duplicates` + the number of `rejected` is the number of events sent.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct BatchTaken {
     /// Events that are durable and will be stored.
     accepted: u32,
@@ -63,15 +63,16 @@ struct BatchTaken {
 }
 
 /// What became of a single event.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct EventTaken {
     status: TakenStatus,
     /// The event's id, as it was sent or as weir gave it.
     event_id: String,
 }
 
-#[derive(Enum)]
+#[derive(Enum, Serialize)]
 #[oai(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum TakenStatus {
     Accepted,
     Duplicate,
@@ -82,7 +83,7 @@ enum TakenResponse {
     /// At least one event was accepted, and is durable
     #[oai(status = 202)]
     Accepted(
-        Json<Taken>,
+        JsonAnswer<Taken>,
         /// Events that a full bucket of the project holds, and the seconds in which it fills.
         #[oai(header = "RateLimit-Policy")]
         String,
@@ -93,7 +94,7 @@ enum TakenResponse {
     /// Nothing new: every valid event was taken before
     #[oai(status = 200)]
     Duplicate(
-        Json<Taken>,
+        JsonAnswer<Taken>,
         /// Events that a full bucket of the project holds, and the seconds in which it fills.
         #[oai(header = "RateLimit-Policy")]
         String,
@@ -231,9 +232,9 @@ fn taken(receipt: Receipt, request_id: &RequestId) -> Result<TakenResponse, Prob
     };
     let (policy, limit) = (allowance.policy(), allowance.limit());
     Ok(if accepted > 0 {
-        TakenResponse::Accepted(Json(taken), policy, limit)
+        TakenResponse::Accepted(JsonAnswer(taken), policy, limit)
     } else {
-        TakenResponse::Duplicate(Json(taken), policy, limit)
+        TakenResponse::Duplicate(JsonAnswer(taken), policy, limit)
     })
 }
 

@@ -15,6 +15,7 @@ use poem::{
     http::{HeaderName, StatusCode, header},
 };
 use poem_openapi::{Object, types::ToJSON};
+use serde::Serialize;
 use serde_json::Value;
 
 use self::code::Facts;
@@ -51,16 +52,19 @@ pub struct Problem {
 }
 
 /// One thing that is wrong with a request.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 pub struct FieldError {
     /// The place of the event in the request, from 0.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
     /// The event's id, as sent.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
     /// The field or parameter.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// A stable name of the reason.
     pub code: String,
