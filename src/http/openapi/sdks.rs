@@ -48,7 +48,7 @@ fn operation(protocol: &Protocol, call: &SdkCall, method: &Method) -> Value {
     let letter = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
     let names = call.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = names
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "maxLength": 200}}))
         .collect();
     let mut operation = json!({
         "tags": [TAG],
