@@ -57,7 +57,10 @@ pub fn path(protocol: &Protocol, call: &SdkCall) -> String {
 /// Where a request of an SDK is served, if that is not where it was sent: some stand at the root, too, and a slash at the
 /// end means nothing.
 pub fn served_at(path: &str) -> Option<String> {
-    let at_root = |protocol: &&Protocol| protocol.at_root.iter().any(|begin| path.starts_with(begin));
+    let below = |begin: &&str| {
+        path.strip_prefix(*begin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let at_root = |protocol: &&Protocol| protocol.at_root.iter().any(below);
     let prefixed = match PROTOCOLS.iter().find(at_root) {
         Some(protocol) => format!("{PREFIX}{}{path}", protocol.name),
         None if path.starts_with(PREFIX) && path.ends_with('/') => path.to_owned(),
@@ -204,6 +207,7 @@ mod tests {
         for (path, served) in [
             ("/v1/batch", Some("/in/segment/v1/batch")),
             ("/v1/batch/", Some("/in/segment/v1/batch")),
+            ("/v1events", None),
             ("/in/segment/v1/t/", Some("/in/segment/v1/t")),
             ("/in/segment/v1/t", None),
             ("/events", None),

@@ -25,7 +25,7 @@ pub struct Protocol {
     /// As its users know it.
     pub vendor: &'static str,
     pub calls: &'static [SdkCall],
-    /// Paths that stand at the root, too, by how they begin: some SDKs cannot be given a path.
+    /// Paths that stand at the root, too, with all below them: some SDKs cannot be given a path.
     pub at_root: &'static [&'static str],
 }
 

@@ -60,7 +60,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
             does: Does::Say(settings),
         },
     ],
-    at_root: &["/v1/"],
+    at_root: &["/v1"],
 };
 
 const TAKING: Taking = Taking {
