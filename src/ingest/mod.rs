@@ -82,6 +82,8 @@ struct Validated<'a> {
     valid: Vec<(usize, Valid<'a>)>,
     rejected: Vec<Rejected>,
     single: Option<String>,
+    /// The ids of what passed, if the answer is to name them.
+    named: Vec<String>,
     /// Whether an event has its id from the `Idempotency-Key`.
     has_derived_ids: bool,
 }
@@ -94,6 +96,7 @@ struct Deduplicated<'r> {
     duplicates: usize,
     rejected: Vec<Rejected>,
     single: Option<String>,
+    named: Vec<String>,
     request_id: Option<String>,
     allowance: Allowance,
 }
@@ -111,7 +114,7 @@ impl Ingest {
     /// recognised.
     pub async fn take(&self, request: &Request<'_>, body: Bytes) -> Result<Receipt, NotTaken> {
         let begun = Instant::now();
-        let Deduplicated { new, claim, duplicates, rejected, single, request_id, allowance } =
+        let Deduplicated { new, claim, duplicates, rejected, single, named, request_id, allowance } =
             self.deduplicate(request, &body).await?;
         drop(body); // what waits for the stream is there once
         let (accepted, known) = self.make_durable(request.project.id, new, allowance).await?;
@@ -120,7 +123,7 @@ impl Ingest {
         }
         metrics::ingestion(begun.elapsed());
         let duplicates = duplicates + known;
-        Ok(Receipt { accepted, duplicates, rejected, single, request_id, allowance })
+        Ok(Receipt { accepted, duplicates, rejected, single, named, request_id, allowance })
     }
 
     /// Finds the events of a body that are valid and, as far as Redis knows, new.
@@ -145,7 +148,7 @@ impl Ingest {
         let is_much = is_large || received >= MANY;
         let mut validated = work::long_if(is_much, || self.validate(request, body, received_at));
         self.bound_event_types(project, &mut validated).await;
-        let Validated { valid, rejected, single, has_derived_ids } = validated;
+        let Validated { valid, rejected, single, named, has_derived_ids } = validated;
         let key = request.idempotency_key.filter(|_| has_derived_ids);
         let claim = key.map(|key| work::long_if(is_large, || Claim::new(key, bytes)));
         if let Some(claim) = claim
@@ -193,6 +196,7 @@ impl Ingest {
             duplicates: repeated + filtered,
             rejected,
             single,
+            named,
             request_id,
             allowance,
         })
@@ -205,14 +209,22 @@ impl Ingest {
             now,
             idempotency_key: request.idempotency_key,
         };
-        let valid = Vec::with_capacity(body.events.len());
-        let mut validated = Validated { valid, rejected: Vec::new(), single: None, has_derived_ids: false };
+        let mut validated = Validated {
+            valid: Vec::with_capacity(body.events.len()),
+            rejected: Vec::new(),
+            single: None,
+            named: Vec::new(),
+            has_derived_ids: false,
+        };
         for (index, raw) in body.events.into_iter().enumerate() {
             match raw.and_then(|raw| rules.validate(raw, index)) {
                 Ok(valid) => {
                     validated.has_derived_ids |= valid.sent_id.is_none() && request.idempotency_key.is_some();
                     if body.single {
                         validated.single = Some(valid.shown_id());
+                    }
+                    if body.names_events {
+                        validated.named.push(valid.shown_id());
                     }
                     validated.valid.push((index, valid));
                 }

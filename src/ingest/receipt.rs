@@ -14,6 +14,8 @@ pub struct Receipt {
     pub rejected: Vec<Rejected>,
     /// The id of the event if the body was a single one, as it was sent or as weir gave it.
     pub single: Option<String>,
+    /// The ids of the valid events, as they were sent or as weir gave them, if the answer is to name them.
+    pub named: Vec<String>,
     /// The id of the request, if the body had one.
     pub request_id: Option<String>,
     /// What the project may still send.

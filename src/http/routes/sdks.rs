@@ -29,6 +29,7 @@ use crate::{
         project::{Project, ProjectId},
         request_id::RequestId,
     },
+    work,
 };
 
 /// Where the calls of all protocols stand.
@@ -57,9 +58,8 @@ pub fn path(protocol: &Protocol, call: &SdkCall) -> String {
 /// Where a request of an SDK is served, if that is not where it was sent: some stand at the root, too, and a slash at the
 /// end means nothing.
 pub fn served_at(path: &str) -> Option<String> {
-    let below = |begin: &&str| {
-        path.strip_prefix(*begin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let below =
+        |begin: &&str| path.strip_prefix(*begin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let at_root = |protocol: &&Protocol| protocol.at_root.iter().any(below);
     let prefixed = match PROTOCOLS.iter().find(at_root) {
         Some(protocol) => format!("{PREFIX}{}{path}", protocol.name),
@@ -128,17 +128,24 @@ impl SdkEndpoint {
         };
         let payer = early.as_ref().map_or(NOBODY, |project| project.id);
         let (mut bytes, _memory) = read_of_sdk(request, body, *limits, admission, payer).await?;
+        let is_large = bytes.len() >= LARGE;
         if let Some(unpack) = taking.unpack {
-            let unpacked = unpack(&self.read(request, parameters, Some(&bytes)));
-            let Unpacked { body, parameters: of_form } = unpacked?;
-            parameters.extend(of_form);
-            bytes = body.into();
+            let packed = self.read(request, parameters, Some(&bytes));
+            if let Some(Unpacked { body, parameters: of_form }) = work::long_if(is_large, || unpack(&packed))?
+            {
+                parameters.extend(of_form);
+                bytes = body.into();
+            }
         }
         let project = if let Some(project) = early {
             project
         } else {
-            let key = (taking.key)(&self.read(request, parameters, Some(&bytes)));
-            let missing = || Problem::new(Code::Unauthorized, "The request has no key of a project.");
+            let unpacked = self.read(request, parameters, Some(&bytes));
+            let key = work::long_if(is_large, || (taking.key)(&unpacked));
+            let missing = || {
+                let detail = "The request has no key of a project, or several that are not the same.";
+                Problem::new(Code::Unauthorized, detail)
+            };
             authenticator.authenticate_sdk(request, &key.ok_or_else(missing)?).await?
         };
         match self.ingest(taking, request, parameters, &project, bytes).await {
@@ -165,14 +172,14 @@ impl SdkEndpoint {
         };
         let _permit = admission.permit(project.id).await?;
         let request_id: &RequestId = request.data().expect("every request has an id");
-        let request = ingest::Request {
+        let asked = ingest::Request {
             project,
             request_id: request_id.as_str(),
             idempotency_key: None,
             format: &taking.format,
-            call: Asked { path: self.call.path, parameters },
+            call: Asked { path: self.call.path, headers: Some(request.headers()), parameters },
         };
-        Ok(ingest.take(&request, bytes).await?)
+        Ok(ingest.take(&asked, bytes).await?)
     }
 }
 

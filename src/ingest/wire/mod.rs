@@ -86,6 +86,8 @@ pub struct Context<'r> {
 pub struct Asked<'r> {
     /// As its protocol has it.
     pub path: &'static str,
+    /// Absent: the format does not need them.
+    pub headers: Option<&'r HeaderMap>,
     pub parameters: &'r [(String, String)],
 }
 
@@ -109,6 +111,8 @@ pub struct Body<'a> {
     pub sent: usize,
     /// The request's id, if the format has one.
     pub request_id: Option<Cow<'a, str>>,
+    /// The answer is to name the events that were taken.
+    pub names_events: bool,
 }
 
 /// Why a body as a whole cannot be read.
@@ -181,7 +185,7 @@ impl<'a> Body<'a> {
     }
 
     fn list(events: Vec<ReadEvent<'a>>) -> Self {
-        Self { single: false, sent: events.len(), events, request_id: None }
+        Self { single: false, sent: events.len(), events, request_id: None, names_events: false }
     }
 
     /// For formats in which a body of no events is an error.

@@ -70,8 +70,8 @@ pub struct SdkRequest<'a> {
     pub body: Option<&'a [u8]>,
 }
 
-/// Takes what was sent out of its package.
-pub type Unpack = fn(&SdkRequest<'_>) -> Result<Unpacked, BodyError>;
+/// Takes what was sent out of its package, if it is in one.
+pub type Unpack = fn(&SdkRequest<'_>) -> Result<Option<Unpacked>, BodyError>;
 
 /// What was sent in a form, or as base64.
 #[derive(Debug)]
