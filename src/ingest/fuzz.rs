@@ -1,18 +1,19 @@
 //! No bytes make the way in panic, and what passes keeps its bounds: with bodies that were made at random, from pieces of
 //! what clients send.
 
+use ::http::HeaderMap;
 use proptest::{collection::vec, prelude::*};
 
 use super::{
     validate::{Rules, tests::limits},
     wire::{
         self, Context,
-        sdks::{Does, PROTOCOLS},
+        sdks::{Does, PROTOCOLS, SdkRequest},
     },
 };
 use crate::model::{project::ProjectId, properties};
 
-const PIECES: [&str; 43] = [
+const PIECES: [&str; 55] = [
     "|",
     "{",
     "}",
@@ -53,6 +54,18 @@ const PIECES: [&str; 43] = [
     "\"messageId\":\"m\"",
     "\"sentAt\":\"2024-01-01T00:00:00Z\"",
     "\"context\":{",
+    "\"uuid\":\"u\"",
+    "\"distinct_id\":\"d\"",
+    "\"event\":\"$identify\"",
+    "\"$anon_distinct_id\":\"a\"",
+    "\"$set\":{",
+    "\"$set_once\":{\"a\":1}",
+    "\"offset\":",
+    "\"sent_at\":\"2024-01-01T00:00:00Z\"",
+    "\"token\":\"k\"",
+    "\"api_key\":",
+    "data=",
+    "e30=",
     "\"request_id\":",
     "é",
     "\u{10ffff}",
@@ -76,9 +89,17 @@ proptest! {
         let rules = Rules { limits: &limits, project_id: ProjectId::from_stored(1), now, idempotency_key: None };
         let context = Context::new(3);
         let of_sdks = PROTOCOLS.iter().flat_map(|protocol| protocol.calls).filter_map(|call| match &call.does {
-            Does::Take(taking) => Some(&taking.format),
+            Does::Take(taking) => Some(taking),
             Does::Say(_) => None,
         });
+        let request = SdkRequest { path: "", headers: &HeaderMap::new(), parameters: &[], body: Some(&body) };
+        for taking in of_sdks.clone() {
+            (taking.key)(&request);
+            if let Some(unpack) = taking.unpack {
+                let _ = unpack(&request);
+            }
+        }
+        let of_sdks = of_sdks.map(|taking| &taking.format);
         for format in wire::ALL.iter().copied().flatten().chain(of_sdks) {
             let Ok(body) = format.read(&body, &context) else { continue };
             prop_assert!(body.events.len() <= 3);

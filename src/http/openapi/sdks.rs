@@ -15,8 +15,9 @@ const DESCRIPTION: &str = "Calls of other vendors' SDKs, which work unchanged bu
     docs/sdks.md. Bodies and answers are as the vendor documents them, so they are not described here.";
 
 /// What these calls answer, each in its vendor's words.
-const ANSWERS: [(&str, &str); 9] = [
+const ANSWERS: [(&str, &str); 10] = [
     ("200", "Every event that is valid is durable, or was taken before"),
+    ("204", "The same, to an SDK that wants no body"),
     ("400", "The request cannot be read, or none of its events is valid"),
     ("401", "There is no key, or it is unknown or revoked"),
     ("403", "The key is not of kind write, or the page may not use it"),

@@ -217,6 +217,10 @@ mod tests {
             ("/v1events", None),
             ("/in/segment/v1/t/", Some("/in/segment/v1/t")),
             ("/in/segment/v1/t", None),
+            ("/e/", Some("/in/posthog/e")),
+            ("/array/weir_wk_x/config", Some("/in/posthog/array/weir_wk_x/config")),
+            ("/event", None),
+            ("/batch", None),
             ("/events", None),
             ("/events/", None),
         ] {

@@ -6,6 +6,7 @@
 
 mod clock;
 mod object;
+mod posthog;
 mod segment;
 
 use std::borrow::Cow;
@@ -16,7 +17,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use super::{BodyError, Format};
 use crate::ingest::{receipt::Receipt, validate::Rejection};
 
-pub const PROTOCOLS: &[Protocol] = &[segment::PROTOCOL];
+pub const PROTOCOLS: &[Protocol] = &[segment::PROTOCOL, posthog::PROTOCOL];
 
 /// How SDKs of a vendor talk.
 pub struct Protocol {
