@@ -1,6 +1,14 @@
 //! weir's own script, on a page of another origin.
 
-use super::*;
+use std::path::PathBuf;
+
+use super::programs::*;
+use crate::support::{
+    Weir,
+    browser::Browser,
+    eventually,
+    front::{Front, Manner},
+};
 
 type Row = (String, Option<String>, Option<String>);
 

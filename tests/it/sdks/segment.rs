@@ -1,6 +1,12 @@
 //! Segment's SDKs.
 
-use super::*;
+use super::programs::*;
+use crate::support::{
+    Weir,
+    browser::Browser,
+    eventually,
+    front::{Front, Manner},
+};
 
 const PYTHON: Client = Client { runtime: Runtime::Python, file: "segment.py" };
 const NODE: Client = Client { runtime: Runtime::Node, file: "segment.js" };
