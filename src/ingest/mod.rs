@@ -140,14 +140,22 @@ impl Ingest {
         let may_be_much = bytes.len() >= ROOM_FOR_MANY;
         let body = work::long_if(may_be_much, || request.format.read(bytes, &context))?;
         let received = body.events.len();
-        metrics::events_received(received);
+        metrics::events_received(received + body.not_kept);
+        if body.not_kept > 0 {
+            metrics::events_rejected("not_kept", body.not_kept);
+        }
         let over_rate = |_: &OverRate| metrics::events_rejected("over_rate", received);
         let charge = self.charge_of(project, received).inspect_err(over_rate)?;
         let request_id = body.request_id.as_deref().map(str::to_owned);
+        let all_or_nothing = body.all_or_nothing;
 
         let is_much = is_large || received >= MANY;
         let mut validated = work::long_if(is_much, || self.validate(request, body, received_at));
         self.bound_event_types(project, &mut validated).await;
+        if all_or_nothing && !validated.rejected.is_empty() {
+            metrics::events_rejected("beside_invalid", validated.valid.len());
+            validated.valid.clear();
+        }
         let Validated { valid, rejected, single, named, has_derived_ids } = validated;
         let key = request.idempotency_key.filter(|_| has_derived_ids);
         let claim = key.map(|key| work::long_if(is_large, || Claim::new(key, bytes)));
@@ -237,8 +245,9 @@ impl Ingest {
     /// Refuses the events whose type would be one more than the project may have.
     async fn bound_event_types(&self, project: &Project, validated: &mut Validated<'_>) {
         let limit = project.overrides.max_event_types.unwrap_or(self.limits.max_event_types);
+        let events = validated.valid.iter().map(|(_, valid)| &valid.event);
         let event_types: BTreeSet<&str> =
-            validated.valid.iter().map(|(_, valid)| &*valid.event.event_type).collect();
+            events.filter(|event| !event.is_only_about_user()).map(|event| &*event.event_type).collect();
         let beyond = self.event_types.beyond(project.id, limit, &event_types).await;
         if beyond.is_empty() {
             return;

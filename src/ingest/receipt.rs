@@ -6,7 +6,8 @@ use super::{validate::Rejection, wire::BodyError};
 use crate::limits::rate::{Allowance, OverRate};
 use crate::stream::publish::NotPublished;
 
-/// What became of a request's events: `accepted + duplicates + rejected.len()` is their number.
+/// What became of a request's events: `accepted + duplicates + rejected.len()` is their number, unless valid ones were not
+/// taken because others are not valid.
 #[derive(Debug)]
 pub struct Receipt {
     pub accepted: usize,

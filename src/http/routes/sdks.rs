@@ -190,7 +190,8 @@ fn answered(
 ) -> Result<Response, Problem> {
     let refused = |mut problem: Problem, receipt: Option<&Receipt>| {
         let (status, code, detail) = (problem.status().as_u16(), problem.code.name(), &*problem.detail);
-        problem.answer = Some(Box::new(answer(Outcome::Refused(Refused { status, code, detail, receipt }))));
+        let refused = Refused { status, code, detail, receipt, allowance: problem.allowance };
+        problem.answer = Some(Box::new(answer(Outcome::Refused(refused))));
         problem
     };
     let receipt = received.map_err(|problem| refused(problem, None))?;

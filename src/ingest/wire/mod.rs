@@ -113,6 +113,10 @@ pub struct Body<'a> {
     pub request_id: Option<Cow<'a, str>>,
     /// The answer is to name the events that were taken.
     pub names_events: bool,
+    /// If one of its events is not valid, none is taken: so its sender understands the answer.
+    pub all_or_nothing: bool,
+    /// What was sent besides, is not kept, and is no fault of the sender.
+    pub not_kept: usize,
 }
 
 /// Why a body as a whole cannot be read.
@@ -185,7 +189,15 @@ impl<'a> Body<'a> {
     }
 
     fn list(events: Vec<ReadEvent<'a>>) -> Self {
-        Self { single: false, sent: events.len(), events, request_id: None, names_events: false }
+        Self {
+            single: false,
+            sent: events.len(),
+            events,
+            request_id: None,
+            all_or_nothing: false,
+            not_kept: 0,
+            names_events: false,
+        }
     }
 
     /// For formats in which a body of no events is an error.

@@ -15,7 +15,10 @@ use ::http::{HeaderMap, Method, header};
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::{BodyError, Format};
-use crate::ingest::{receipt::Receipt, validate::Rejection};
+use crate::{
+    ingest::{receipt::Receipt, validate::Rejection},
+    limits::rate::Allowance,
+};
 
 pub const PROTOCOLS: &[Protocol] = &[segment::PROTOCOL, posthog::PROTOCOL];
 
@@ -102,6 +105,8 @@ pub struct Refused<'r> {
     pub detail: &'r str,
     /// What became of its events, if they were read.
     pub receipt: Option<&'r Receipt>,
+    /// What may still be sent, if that was looked at.
+    pub allowance: Option<Allowance>,
 }
 
 /// What an SDK is answered.
@@ -140,9 +145,20 @@ impl<'a> SdkRequest<'a> {
 
     /// The user name of basic authentication. A colon after it may be missing.
     pub fn basic_user(&self) -> Option<Cow<'a, str>> {
+        self.basic().map(|(user, _)| user.into())
+    }
+
+    /// The password of basic authentication.
+    pub fn basic_password(&self) -> Option<Cow<'a, str>> {
+        self.basic()?.1.map(Cow::Owned)
+    }
+
+    /// User name and password, if that is there.
+    fn basic(&self) -> Option<(String, Option<String>)> {
         let decoded = String::from_utf8(BASE64_STANDARD.decode(self.authorization("basic")?).ok()?).ok()?;
-        let user = decoded.split(':').next().unwrap_or_default();
-        (!user.is_empty()).then(|| user.to_owned().into())
+        let (user, password) = decoded.split_once(':').unwrap_or((&decoded, ""));
+        let password = Some(password).filter(|password| !password.is_empty()).map(str::to_owned);
+        (!user.is_empty()).then(|| (user.to_owned(), password))
     }
 
     pub fn bearer(&self) -> Option<Cow<'a, str>> {

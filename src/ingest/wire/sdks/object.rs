@@ -88,7 +88,12 @@ impl<'a> Object<'a> {
 
 /// The values of a list, at most `limit` of them, and how many there are.
 pub fn list(raw: &RawValue, limit: usize) -> Result<(Vec<&RawValue>, usize), serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    list_of_text(raw.get(), limit)
+}
+
+/// The same, of a whole body.
+pub fn list_of_text(text: &str, limit: usize) -> Result<(Vec<&RawValue>, usize), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let list = deserializer.deserialize_seq(ListVisitor { limit })?;
     deserializer.end()?;
     Ok(list)
