@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{project::ProjectId, properties};
 
-const PIECES: [&str; 55] = [
+const PIECES: [&str; 68] = [
     "|",
     "{",
     "}",
@@ -66,6 +66,19 @@ const PIECES: [&str; 55] = [
     "\"api_key\":",
     "data=",
     "e30=",
+    "\"$device_id\":\"d\"",
+    "\"$distinct_id\":\"$device:d\"",
+    "\"$insert_id\":\"i\"",
+    "\"time\":1717243200",
+    "\"$unset\":[\"a\"]",
+    "\"event_type\":\"$identify\"",
+    "\"device_id\":\"device\"",
+    "\"insert_id\":\"i\"",
+    "\"event_properties\":{",
+    "\"user_properties\":{",
+    "\"$setOnce\":{\"a\":1}",
+    "\"client_upload_time\":\"2024-06-01T00:00:00Z\"",
+    "{\"options\":{\"min_id_length\":1},\"events\":[",
     "\"request_id\":",
     "é",
     "\u{10ffff}",
@@ -106,7 +119,8 @@ proptest! {
             for (index, raw) in body.events.into_iter().enumerate() {
                 let Ok(valid) = raw.and_then(|raw| rules.validate(raw, index)) else { continue };
                 let event = valid.event;
-                prop_assert!((1..=200).contains(&event.event_type.chars().count()));
+                let characters = event.event_type.chars().count();
+                prop_assert!((1..=200).contains(&characters) || event.is_only_about_user());
                 prop_assert!(serde_json::from_str::<serde_json::Map<_, _>>(&event.properties).is_ok());
                 prop_assert_eq!(properties::check(&event.properties, 32), Ok(()));
             }

@@ -5,6 +5,7 @@
 //! The calls of a protocol stand under `/in/{name}`. A new protocol is a file here and its line in [`PROTOCOLS`].
 
 mod clock;
+mod mixpanel;
 mod object;
 mod posthog;
 mod segment;
@@ -20,7 +21,7 @@ use crate::{
     limits::rate::Allowance,
 };
 
-pub const PROTOCOLS: &[Protocol] = &[segment::PROTOCOL, posthog::PROTOCOL];
+pub const PROTOCOLS: &[Protocol] = &[segment::PROTOCOL, posthog::PROTOCOL, mixpanel::PROTOCOL];
 
 /// How SDKs of a vendor talk.
 pub struct Protocol {
