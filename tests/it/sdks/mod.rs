@@ -1,5 +1,6 @@
 //! Other vendors' SDKs: as they come from their registries, by what they send, and by the answers that they understand.
 
+mod amplitude;
 mod mixpanel;
 mod posthog;
 mod programs;

@@ -4,6 +4,7 @@
 //!
 //! The calls of a protocol stand under `/in/{name}`. A new protocol is a file here and its line in [`PROTOCOLS`].
 
+mod amplitude;
 mod clock;
 mod mixpanel;
 mod object;
@@ -21,7 +22,8 @@ use crate::{
     limits::rate::Allowance,
 };
 
-pub const PROTOCOLS: &[Protocol] = &[segment::PROTOCOL, posthog::PROTOCOL, mixpanel::PROTOCOL];
+pub const PROTOCOLS: &[Protocol] =
+    &[segment::PROTOCOL, posthog::PROTOCOL, mixpanel::PROTOCOL, amplitude::PROTOCOL];
 
 /// How SDKs of a vendor talk.
 pub struct Protocol {

@@ -337,7 +337,7 @@ mod tests {
         let context = Context::new(1);
         let ahead = context.received_at.timestamp() + 7200;
         let text = format!(r#"{{"event":"a","properties":{{"time":{ahead}}}}}"#);
-        let call = crate::ingest::wire::Asked { path: "/track", parameters: &[] };
+        let call = crate::ingest::wire::Asked { path: "/track", ..Default::default() };
         let from_device = event(raw(&text), &Context { call, ..context }).expect("an event");
         assert!(from_device.occurred_at.is_none());
         let from_server = event(raw(&text), &Context::new(1)).expect("an event");
