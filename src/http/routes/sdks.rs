@@ -20,7 +20,8 @@ use crate::{
         wire::{
             Asked,
             sdks::{
-                Answer, Does, Outcome, PROTOCOLS, Protocol, Refused, SdkCall, SdkRequest, Taking, Unpacked,
+                Does, Outcome, PROTOCOLS, Protocol, RefusedRequest, SdkAnswer, SdkCall, SdkRequest, Taking,
+                Unpacked,
             },
         },
     },
@@ -186,11 +187,11 @@ impl SdkEndpoint {
 /// What became of a request, in its vendor's words.
 fn answered(
     received: Result<Receipt, Problem>,
-    answer: impl Fn(Outcome<'_>) -> Answer,
+    answer: impl Fn(Outcome<'_>) -> SdkAnswer,
 ) -> Result<Response, Problem> {
     let refused = |mut problem: Problem, receipt: Option<&Receipt>| {
         let (status, code, detail) = (problem.status().as_u16(), problem.code.name(), &*problem.detail);
-        let refused = Refused { status, code, detail, receipt, allowance: problem.allowance };
+        let refused = RefusedRequest { status, code, detail, receipt, allowance: problem.allowance };
         problem.answer = Some(Box::new(answer(Outcome::Refused(refused))));
         problem
     };
@@ -201,7 +202,7 @@ fn answered(
     Ok(response.with_header(RATE_LIMIT, receipt.allowance.limit()).into_response())
 }
 
-fn respond(Answer { status, content_type, body }: Answer) -> Response {
+fn respond(SdkAnswer { status, content_type, body }: SdkAnswer) -> Response {
     let status = StatusCode::from_u16(status).expect("protocols answer with statuses of HTTP");
     Response::builder().status(status).content_type(content_type).body(body.into_owned())
 }

@@ -23,7 +23,7 @@ pub use self::{
     code::Code,
     refusal::{Asking, AskingInBody, Finding, Managing, Merging, Refusal, Sending},
 };
-use crate::{ingest::wire::sdks::Answer, limits::rate::Allowance, work};
+use crate::{ingest::wire::sdks::SdkAnswer, limits::rate::Allowance, work};
 
 /// Errors that take a core for milliseconds to write.
 const MANY: usize = 1_000;
@@ -46,7 +46,7 @@ pub struct Problem {
     /// Others than those of every problem.
     pub headers: Vec<(HeaderName, String)>,
     /// What an SDK is told instead of the document.
-    pub answer: Option<Box<Answer>>,
+    pub answer: Option<Box<SdkAnswer>>,
     #[source]
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -159,7 +159,7 @@ impl Problem {
     pub fn to_response(&self, request_id: &str) -> Response {
         let status = self.status();
         let mut response = Response::builder().status(status).content_type(CONTENT_TYPE);
-        if let Some(Answer { status, content_type, .. }) = self.answer.as_deref() {
+        if let Some(SdkAnswer { status, content_type, .. }) = self.answer.as_deref() {
             let status = StatusCode::from_u16(*status).expect("protocols answer with statuses of HTTP");
             response = response.status(status).content_type(content_type);
         }
@@ -173,7 +173,7 @@ impl Problem {
         for (name, value) in &self.headers {
             response = response.header(name, value);
         }
-        if let Some(Answer { body, .. }) = self.answer.as_deref() {
+        if let Some(SdkAnswer { body, .. }) = self.answer.as_deref() {
             return response.body(body.to_string());
         }
         let write = || self.to_json(request_id).unwrap_or_default().to_string();

@@ -51,7 +51,7 @@ pub enum Does {
     /// It takes events.
     Take(Taking),
     /// It answers what keeps SDKs working, and takes nothing.
-    Say(fn(&SdkRequest<'_>) -> Answer),
+    Say(fn(&SdkRequest<'_>) -> SdkAnswer),
 }
 
 /// How a call takes events.
@@ -60,9 +60,9 @@ pub struct Taking {
     /// The key, if the request has it in what is there of it: first without its body, then with it.
     pub key: for<'a> fn(&SdkRequest<'a>) -> Option<Cow<'a, str>>,
     /// Makes what is to be parsed of what was sent, if that is something else.
-    pub unpack: Option<Unpack>,
+    pub unpack: Option<UnpackRequest>,
     pub format: Format,
-    pub answer: fn(&SdkRequest<'_>, Outcome<'_>) -> Answer,
+    pub answer: fn(&SdkRequest<'_>, Outcome<'_>) -> SdkAnswer,
 }
 
 /// A request of an SDK, as far as it is read.
@@ -78,7 +78,7 @@ pub struct SdkRequest<'a> {
 }
 
 /// Takes what was sent out of its package, if it is in one.
-pub type Unpack = fn(&SdkRequest<'_>) -> Result<Option<Unpacked>, BodyError>;
+pub type UnpackRequest = fn(&SdkRequest<'_>) -> Result<Option<Unpacked>, BodyError>;
 
 /// What was sent in a form, or as base64.
 #[derive(Debug)]
@@ -94,12 +94,12 @@ pub enum Outcome<'r> {
     /// At least one event is durable, or none was sent that is not valid.
     Taken(&'r Receipt),
     /// Nothing was taken.
-    Refused(Refused<'r>),
+    Refused(RefusedRequest<'r>),
 }
 
 /// Why nothing of a request was taken.
 #[derive(Clone, Copy, Debug)]
-pub struct Refused<'r> {
+pub struct RefusedRequest<'r> {
     /// Of HTTP, as weir's own calls answer.
     pub status: u16,
     /// A stable name.
@@ -114,13 +114,13 @@ pub struct Refused<'r> {
 
 /// What an SDK is answered.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct SdkAnswer {
     pub status: u16,
     pub content_type: &'static str,
     pub body: Cow<'static, str>,
 }
 
-impl Refused<'_> {
+impl RefusedRequest<'_> {
     /// What is wrong, with the first event's fault if its events are.
     pub fn message(&self) -> String {
         let rejected = self.receipt.and_then(|receipt| receipt.rejected.first());
@@ -134,7 +134,7 @@ impl Refused<'_> {
     }
 }
 
-impl Answer {
+impl SdkAnswer {
     pub(super) fn json(status: u16, body: &serde_json::Value) -> Self {
         Self { status, content_type: "application/json", body: body.to_string().into() }
     }

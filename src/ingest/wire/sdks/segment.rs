@@ -13,7 +13,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     super::{Body, BodyError, Context, Format, ReadEvent, Reads, json},
-    Answer, Does, Outcome, Protocol, Refused, SdkCall, SdkRequest, Taking,
+    Does, Outcome, Protocol, RefusedRequest, SdkAnswer, SdkCall, SdkRequest, Taking,
     clock::corrected,
     object::{self, Object, flatten},
 };
@@ -51,7 +51,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
             path: "/v1/m",
             methods: POST,
             summary: "What analytics.js measures of itself, which is thrown away",
-            does: Does::Say(|_| Answer::json(200, &json!({"success": true}))),
+            does: Does::Say(|_| SdkAnswer::json(200, &json!({"success": true}))),
         },
         SdkCall {
             path: "/v1/projects/{key}/settings",
@@ -207,23 +207,23 @@ impl<'a> Message<'a> {
 
 /// Success is 200. What is refused has `code` and `message`, without which segment-analytics-python 2.3 sends again and
 /// again.
-fn answer(_: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
+fn answer(_: &SdkRequest<'_>, outcome: Outcome<'_>) -> SdkAnswer {
     match outcome {
-        Outcome::Taken(_) => Answer::json(200, &json!({"success": true})),
+        Outcome::Taken(_) => SdkAnswer::json(200, &json!({"success": true})),
         Outcome::Refused(refused) => {
-            let Refused { status, code, .. } = refused;
-            Answer::json(status, &json!({"success": false, "code": code, "message": refused.message()}))
+            let RefusedRequest { status, code, .. } = refused;
+            SdkAnswer::json(status, &json!({"success": false, "code": code, "message": refused.message()}))
         }
     }
 }
 
 /// Without it analytics.js sends nothing at all.
-fn settings(request: &SdkRequest<'_>) -> Answer {
+fn settings(request: &SdkRequest<'_>) -> SdkAnswer {
     let key = request.path.split('/').nth(3).unwrap_or_default();
     let host =
         request.headers.get(::http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let forwarded = request.headers.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok());
     let scheme = if forwarded == Some("https") { "https" } else { "http" };
     let integration = json!({"apiKey": key, "apiHost": format!("{host}/in/segment/v1"), "protocol": scheme});
-    Answer::json(200, &json!({"integrations": {"Segment.io": integration}}))
+    SdkAnswer::json(200, &json!({"integrations": {"Segment.io": integration}}))
 }

@@ -5,7 +5,7 @@ use chrono::Utc;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Answer, Outcome, Refused, SdkRequest},
+    super::{Outcome, RefusedRequest, SdkAnswer, SdkRequest},
     NAMES, TOO_SHORT,
 };
 use crate::ingest::{
@@ -17,23 +17,25 @@ use crate::ingest::{
 const MOST_EVENTS: usize = 2_000;
 
 /// SDKs look at the `code` of the body.
-pub(super) fn answer(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
+pub(super) fn answer(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> SdkAnswer {
     let refused = match outcome {
         Outcome::Taken(receipt) => return success(request, receipt),
         Outcome::Refused(refused) => refused,
     };
-    let Refused { status, receipt, allowance, .. } = refused;
+    let RefusedRequest { status, receipt, allowance, .. } = refused;
     let message = refused.message();
     match (status, receipt) {
-        (400, Some(Receipt { rejected, .. })) => Answer::json(400, &not_valid(rejected)),
+        (400, Some(Receipt { rejected, .. })) => SdkAnswer::json(400, &not_valid(rejected)),
         // SDKs throw away all that they hold if a field of the whole request is missing, and send it for ever otherwise.
-        (400, None) => Answer::json(400, &json!({"code": 400, "error": message, "missing_field": "events"})),
+        (400, None) => {
+            SdkAnswer::json(400, &json!({"code": 400, "error": message, "missing_field": "events"}))
+        }
         // By this beginning, too.
         (401 | 403, _) => {
-            Answer::json(400, &json!({"code": 400, "error": format!("Invalid API key: {message}")}))
+            SdkAnswer::json(400, &json!({"code": 400, "error": format!("Invalid API key: {message}")}))
         }
         (413, _) => {
-            Answer::json(413, &json!({"code": 413, "error": format!("Payload too large: {message}")}))
+            SdkAnswer::json(413, &json!({"code": 413, "error": format!("Payload too large: {message}")}))
         }
         (429, _) => {
             let limit = allowance.map_or(0, |allowance| allowance.rate.limit.get());
@@ -45,13 +47,13 @@ pub(super) fn answer(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
                 "throttled_devices": {}, "throttled_users": {},
                 "exceeded_daily_quota_devices": {}, "exceeded_daily_quota_users": {},
             });
-            Answer::json(429, &document)
+            SdkAnswer::json(429, &document)
         }
-        _ => Answer::json(status, &json!({"code": status, "error": message})),
+        _ => SdkAnswer::json(status, &json!({"code": status, "error": message})),
     }
 }
 
-fn success(request: &SdkRequest<'_>, receipt: &Receipt) -> Answer {
+fn success(request: &SdkRequest<'_>, receipt: &Receipt) -> SdkAnswer {
     let size = request.headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok());
     let size: u64 = size.and_then(|size| size.parse().ok()).unwrap_or_default();
     let document = json!({
@@ -60,7 +62,7 @@ fn success(request: &SdkRequest<'_>, receipt: &Receipt) -> Answer {
         "payload_size_bytes": size,
         "server_upload_time": Utc::now().timestamp_millis(),
     });
-    Answer::json(200, &document)
+    SdkAnswer::json(200, &document)
 }
 
 /// The places of all events that are not valid, by what is wrong and by field.

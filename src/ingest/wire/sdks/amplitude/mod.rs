@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{Body, BodyError, Context, Format, ReadEvent, Reads, json, members},
-    Does, Protocol, SdkCall, SdkRequest, Taking, Unpack, Unpacked,
+    Does, Protocol, SdkCall, SdkRequest, Taking, UnpackRequest, Unpacked,
     clock::corrected,
     object::{self, Object},
 };
@@ -31,7 +31,7 @@ use crate::{
     model::rfc3339,
 };
 
-const fn takes(path: &'static str, summary: &'static str, unpack: Option<Unpack>) -> SdkCall {
+const fn takes(path: &'static str, summary: &'static str, unpack: Option<UnpackRequest>) -> SdkCall {
     let format = Format { reads: Reads::Requests(|_| true), unpack: None, parse };
     SdkCall {
         path,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ::http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use super::super::{Answer, Outcome, SdkRequest};
+use super::super::{Outcome, SdkAnswer, SdkRequest};
 use crate::ingest::receipt::{Receipt, Rejected};
 
 /// An image of one pixel, without a table of colours: all of it is ASCII.
@@ -13,24 +13,24 @@ const PIXEL: &str = "GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x0
 
 /// `1` or `0`; with `verbose=1` JSON of the same. Mixpanel's SDK for Python asks for that inside its form: what was refused
 /// before the form was read is JSON as well, unless the query says `verbose=0`.
-pub(super) fn plain(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
+pub(super) fn plain(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> SdkAnswer {
     let (status, error) = match outcome {
         Outcome::Taken(_) => (200, None),
         Outcome::Refused(refused) => (refused.status, Some(refused.message())),
     };
     if request.parameter("img") == Some("1") {
-        return Answer { status, content_type: "image/gif", body: PIXEL.into() };
+        return SdkAnswer { status, content_type: "image/gif", body: PIXEL.into() };
     }
     if request.parameter("verbose").map_or(error.is_some(), |verbose| verbose == "1") {
-        return Answer::json(status, &json!({"status": u8::from(error.is_none()), "error": error}));
+        return SdkAnswer::json(status, &json!({"status": u8::from(error.is_none()), "error": error}));
     }
     let body = Cow::Borrowed(if error.is_none() { "1" } else { "0" });
-    Answer { status, content_type: "text/plain", body }
+    SdkAnswer { status, content_type: "text/plain", body }
 }
 
 /// To SDKs, which send a form or a GET, as ever. To others a report, and 400 if an event is not valid, though the others are taken;
 /// `strict=0` asks for 200 then.
-pub(super) fn import(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
+pub(super) fn import(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> SdkAnswer {
     let is_sdk = is_form_or_get(request) && request.parameter("strict").is_none();
     if is_sdk || request.parameter("verbose") == Some("1") {
         return plain(request, outcome);
@@ -52,7 +52,7 @@ pub(super) fn import(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
             report["failed_records"] = rejected.iter().map(failed).collect();
         }
     }
-    Answer::json(status, &report)
+    SdkAnswer::json(status, &report)
 }
 
 const SOME_FAILED: &str = "some data points in the request failed validation";

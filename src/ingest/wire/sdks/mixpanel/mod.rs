@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{Body, BodyError, Context, Format, ReadEvent, Reads, json},
-    Answer, Does, Outcome, Protocol, SdkCall, SdkRequest, Taking, Unpacked,
+    Does, Outcome, Protocol, SdkAnswer, SdkCall, SdkRequest, Taking, Unpacked,
     object::{self, Object},
 };
 use crate::ingest::validate::{Reason, Rejection};
@@ -46,7 +46,7 @@ const fn takes(
     methods: &'static [Method],
     summary: &'static str,
     parse: Parse,
-    answer: fn(&SdkRequest<'_>, Outcome<'_>) -> Answer,
+    answer: fn(&SdkRequest<'_>, Outcome<'_>) -> SdkAnswer,
 ) -> SdkCall {
     let format = Format { reads: Reads::Requests(|_| true), unpack: None, parse };
     let does = Does::Take(Taking { key, unpack: Some(unpack), format, answer });

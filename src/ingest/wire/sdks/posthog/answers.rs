@@ -3,20 +3,20 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::{Answer, Outcome, Refused, SdkRequest};
+use super::super::{Outcome, RefusedRequest, SdkAnswer, SdkRequest};
 use crate::ingest::receipt::Receipt;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// Success is exactly 200: posthog-python sends again what is answered with another 2xx. A beacon wants no body.
-pub fn of_all(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
+pub fn of_all(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> SdkAnswer {
     match outcome {
         Outcome::Taken(_) if request.parameter("beacon") == Some("1") => {
-            Answer { status: 204, content_type: TEXT, body: "".into() }
+            SdkAnswer { status: 204, content_type: TEXT, body: "".into() }
         }
         Outcome::Taken(_) => thrown_away(request),
-        Outcome::Refused(refused) => Answer {
+        Outcome::Refused(refused) => SdkAnswer {
             status: that_is_heeded(refused.status),
             content_type: TEXT,
             body: refused.message().into(),
@@ -26,12 +26,12 @@ pub fn of_all(request: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
 
 /// `ok` or `drop` for each event; never `retry`, because weir takes all that are valid or none. That none is valid is
 /// said of each, too.
-pub fn of_each(_: &SdkRequest<'_>, outcome: Outcome<'_>) -> Answer {
+pub fn of_each(_: &SdkRequest<'_>, outcome: Outcome<'_>) -> SdkAnswer {
     match outcome {
-        Outcome::Taken(receipt) | Outcome::Refused(Refused { receipt: Some(receipt), .. }) => {
-            Answer::json(200, &json!({"results": results(receipt)}))
+        Outcome::Taken(receipt) | Outcome::Refused(RefusedRequest { receipt: Some(receipt), .. }) => {
+            SdkAnswer::json(200, &json!({"results": results(receipt)}))
         }
-        Outcome::Refused(refused) => Answer::json(
+        Outcome::Refused(refused) => SdkAnswer::json(
             that_is_heeded(refused.status),
             &json!({"error": refused.code, "error_description": refused.detail}),
         ),
@@ -59,19 +59,19 @@ fn that_is_heeded(status: u16) -> u16 {
     if matches!(status, 408 | 429) { 503 } else { status }
 }
 
-pub fn thrown_away(_: &SdkRequest<'_>) -> Answer {
-    Answer { status: 200, content_type: JSON, body: r#"{"status":"Ok"}"#.into() }
+pub fn thrown_away(_: &SdkRequest<'_>) -> SdkAnswer {
+    SdkAnswer { status: 200, content_type: JSON, body: r#"{"status":"Ok"}"#.into() }
 }
 
 /// No `featureFlags`: SDKs would complain of an older server. Some ask for their settings here.
-pub fn flags(request: &SdkRequest<'_>) -> Answer {
+pub fn flags(request: &SdkRequest<'_>) -> SdkAnswer {
     let flags = json!({"flags": {}, "errorsWhileComputingFlags": false, "requestId": Uuid::new_v4()});
     let with_settings = request.parameter("config") == Some("true");
-    Answer::json(200, &if with_settings { merged(flags, settings_of_js()) } else { flags })
+    SdkAnswer::json(200, &if with_settings { merged(flags, settings_of_js()) } else { flags })
 }
 
 /// Read by SDKs of all ages, so it has what all of them look for.
-pub fn decide(_: &SdkRequest<'_>) -> Answer {
+pub fn decide(_: &SdkRequest<'_>) -> SdkAnswer {
     let decided = json!({
         "config": {"enable_collect_everything": true},
         "featureFlags": {},
@@ -79,17 +79,17 @@ pub fn decide(_: &SdkRequest<'_>) -> Answer {
         "flags": {},
         "errorsWhileComputingFlags": false,
     });
-    Answer::json(200, &merged(decided, settings_of_js()))
+    SdkAnswer::json(200, &merged(decided, settings_of_js()))
 }
 
-pub fn settings(_: &SdkRequest<'_>) -> Answer {
-    Answer::json(200, &settings_of_js())
+pub fn settings(_: &SdkRequest<'_>) -> SdkAnswer {
+    SdkAnswer::json(200, &settings_of_js())
 }
 
 /// posthog-js asks for the script first. If that sets nothing, it asks for JSON; if it is not there, the page shows an
 /// error.
-pub fn no_script(_: &SdkRequest<'_>) -> Answer {
-    Answer { status: 200, content_type: "text/javascript; charset=utf-8", body: "".into() }
+pub fn no_script(_: &SdkRequest<'_>) -> SdkAnswer {
+    SdkAnswer { status: 200, content_type: "text/javascript; charset=utf-8", body: "".into() }
 }
 
 /// Off is what needs a server of PostHog, and what sends events that nobody has asked for. There must be no `surveys`: with

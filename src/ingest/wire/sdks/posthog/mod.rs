@@ -86,7 +86,7 @@ const fn says(
     path: &'static str,
     methods: &'static [Method],
     summary: &'static str,
-    answer: fn(&SdkRequest<'_>) -> super::Answer,
+    answer: fn(&SdkRequest<'_>) -> super::SdkAnswer,
 ) -> SdkCall {
     SdkCall { path, methods, summary, does: Does::Say(answer) }
 }
