@@ -9,7 +9,7 @@ mod values;
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use poem::http::HeaderName;
 
 pub use self::parse::parse;
@@ -245,6 +245,19 @@ pub struct Limits {
     /// How far ahead of weir's clock an event may lie
     #[arg(long, env = "WEIR_MAX_EVENT_AHEAD", default_value = "24h", value_parser = duration)]
     pub max_event_ahead: Duration,
+    /// What becomes of the events of pages that known bots have opened: `mark` gives them the property $bot, `drop` takes
+    /// none of them, `keep` treats them as all others
+    #[arg(long, env = "WEIR_BOTS", value_enum, default_value_t)]
+    pub bots: Bots,
+}
+
+/// What becomes of the events of bots.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bots {
+    #[default]
+    Mark,
+    Drop,
+    Keep,
 }
 
 impl Limits {

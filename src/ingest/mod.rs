@@ -25,11 +25,11 @@ use self::{
     dedup::{Deduplicator, Reservation},
     idempotency::Claim,
     receipt::{NotTaken, Receipt, Rejected},
-    validate::{Rejection, Rules, Valid},
-    wire::{Asked, Body, Context, Format},
+    validate::{Reason, Rejection, Rules, Valid},
+    wire::{Asked, Body, Context, Format, members::put_before},
 };
 use crate::{
-    config,
+    config::{self, Bots},
     model::{
         event::{Batch, Event},
         project::{Project, ProjectId},
@@ -73,6 +73,8 @@ pub struct Request<'r> {
     pub request_id: &'r str,
     pub idempotency_key: Option<&'r str>,
     pub format: &'r Format,
+    /// A known bot has opened the page that sends.
+    pub is_from_bot: bool,
     pub call: Asked<'r>,
 }
 
@@ -225,7 +227,8 @@ impl Ingest {
             has_derived_ids: false,
         };
         for (index, raw) in body.events.into_iter().enumerate() {
-            match raw.and_then(|raw| rules.validate(raw, index)) {
+            match raw.and_then(|raw| rules.validate(raw, index)).and_then(|valid| self.of_bot(request, valid))
+            {
                 Ok(valid) => {
                     validated.has_derived_ids |= valid.sent_id.is_none() && request.idempotency_key.is_some();
                     if body.single {
@@ -240,6 +243,23 @@ impl Ingest {
             }
         }
         validated
+    }
+
+    /// What becomes of an event, if it is a bot's.
+    fn of_bot<'a>(&self, request: &Request<'_>, mut valid: Valid<'a>) -> Result<Valid<'a>, Rejection> {
+        match self.limits.bots {
+            _ if !request.is_from_bot => Ok(valid),
+            Bots::Keep => Ok(valid),
+            Bots::Drop => {
+                let message = "a known bot has opened the page, and WEIR_BOTS is drop".into();
+                Err(Rejection::of_event(Reason::Bot, message).with_id(valid.sent_id))
+            }
+            Bots::Mark => {
+                let marked = put_before([("$bot", "true")], Some(valid.event.properties));
+                valid.event.properties = marked.unwrap_or_default();
+                Ok(valid)
+            }
+        }
     }
 
     /// Refuses the events whose type would be one more than the project may have.

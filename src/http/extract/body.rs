@@ -105,7 +105,17 @@ impl BodyLimits {
     }
 }
 
+/// Whether a known bot has opened the page that sends. Programs are not judged: they may say of themselves what they like.
+pub fn is_from_bot(request: &Request) -> bool {
+    request.headers().contains_key(header::ORIGIN)
+        && request.header(header::USER_AGENT).is_some_and(iscrawl::is_crawler)
+}
+
 impl<C: Call> EventsBody<'_, C> {
+    pub fn is_from_bot(&self) -> bool {
+        is_from_bot(self.request)
+    }
+
     /// Reads the body of a project's request, within its bounds and what there is room for.
     pub async fn read(
         self,

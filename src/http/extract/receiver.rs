@@ -43,6 +43,7 @@ impl Receiver {
             let idempotency_key = checks.optional("Idempotency-Key", idempotency_key);
             checks.finish(Some(()))?;
             let key = idempotency_key.as_deref().map(idempotency::key);
+            let is_from_bot = body.is_from_bot();
             let ReadBody { bytes, format, memory: _memory } =
                 body.read(self.limits, &self.admission, project.id).await?;
             let _large = match bytes.len() {
@@ -55,6 +56,7 @@ impl Receiver {
                 request_id: request_id.as_str(),
                 idempotency_key: key.as_deref(),
                 format,
+                is_from_bot,
                 call: Asked::default(),
             };
             Ok(self.ingest.take(&request, bytes).await?)

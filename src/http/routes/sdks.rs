@@ -10,7 +10,11 @@ use poem::{
 
 use super::events::some_valid;
 use crate::http::{
-    extract::{auth::Authenticator, body::read_of_sdk, receiver::Receiver},
+    extract::{
+        auth::Authenticator,
+        body::{is_from_bot, read_of_sdk},
+        receiver::Receiver,
+    },
     respond::problem::{Code, Problem, RATE_LIMIT, RATE_LIMIT_POLICY},
 };
 use crate::{
@@ -178,6 +182,7 @@ impl SdkEndpoint {
             request_id: request_id.as_str(),
             idempotency_key: None,
             format: &taking.format,
+            is_from_bot: is_from_bot(request),
             call: Asked { path: self.call.path, headers: Some(request.headers()), parameters },
         };
         Ok(ingest.take(&asked, bytes).await?)

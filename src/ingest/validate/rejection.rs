@@ -22,10 +22,11 @@ pub enum Reason {
     TooDeep,
     NumberTooLarge,
     TooManyEventTypes,
+    Bot,
 }
 
 impl Reason {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NotAnObject,
         Self::InvalidJson,
         Self::UnknownField,
@@ -43,6 +44,7 @@ impl Reason {
         Self::TooDeep,
         Self::NumberTooLarge,
         Self::TooManyEventTypes,
+        Self::Bot,
     ];
 
     pub fn code(self) -> &'static str {
@@ -64,6 +66,7 @@ impl Reason {
             Self::TooDeep => "too_deep",
             Self::NumberTooLarge => "number_too_large",
             Self::TooManyEventTypes => "too_many_event_types",
+            Self::Bot => "bot",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The text of an object with `members`, each a name and a JSON text, before its own. If one of its own has the same
 /// name, `jsonb` keeps that. What is no object stays as it is: validation refuses it.
-pub(super) fn put_before<'m, 'a>(
+pub(in crate::ingest) fn put_before<'m, 'a>(
     members: impl IntoIterator<Item = (&'m str, &'m str)>,
     object: Option<Cow<'a, str>>,
 ) -> Option<Cow<'a, str>> {

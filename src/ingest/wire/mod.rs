@@ -7,7 +7,7 @@ mod cloudevents;
 mod compat;
 pub mod field_names;
 mod json;
-mod members;
+pub(super) mod members;
 mod native;
 mod ndjson;
 pub mod sdks;
