@@ -266,8 +266,8 @@ impl Ingest {
     async fn bound_event_types(&self, project: &Project, validated: &mut Validated<'_>) {
         let limit = project.overrides.max_event_types.unwrap_or(self.limits.max_event_types);
         let events = validated.valid.iter().map(|(_, valid)| &valid.event);
-        let event_types: BTreeSet<&str> =
-            events.filter(|event| !event.is_only_about_user()).map(|event| &*event.event_type).collect();
+        let typed = events.filter(|event| !event.is_only_about_user());
+        let event_types: BTreeSet<&str> = typed.map(|event| &*event.event_type).collect();
         let beyond = self.event_types.beyond(project.id, limit, &event_types).await;
         if beyond.is_empty() {
             return;

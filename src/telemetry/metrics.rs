@@ -9,10 +9,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::catalogue::{
     API_REQUEST_DURATION, API_REQUESTS, BODY_MEMORY, CLOCK_SKEW, CONNECTIONS, CONNECTIONS_REFUSED,
     DAYS_TO_RECOUNT, DEAD_LETTERS, DEDUPLICATION_UNAVAILABLE, EVENTS_DEAD, EVENTS_DROPPED, EVENTS_DUPLICATE,
-    EVENTS_INGESTED, EVENTS_RECEIVED, EVENTS_REJECTED, EVENTS_STORED, INGEST_TO_STORED, INGEST_TO_VISIBLE,
-    INGESTION_DURATION, Kind, METRICS, Metric, PROMOTIONS_STOPPED, PUBLISH_FAILURES, RATE_LIMIT_EXCEEDED,
-    REQUESTS_REFUSED, ROLL_UP_DURATION, ROLL_UP_FAILURES, STREAM_MESSAGES, STREAM_OLDEST, STREAM_ORPHANS,
-    TIME_ZONE_RULES, USERS_DELETED, USERS_MERGED, WRITE_DURATION, WRITE_RETRIES,
+    EVENTS_INGESTED, EVENTS_ONLY_ABOUT_USERS, EVENTS_RECEIVED, EVENTS_REJECTED, EVENTS_STORED,
+    INGEST_TO_STORED, INGEST_TO_VISIBLE, INGESTION_DURATION, Kind, METRICS, Metric, PROMOTIONS_STOPPED,
+    PUBLISH_FAILURES, RATE_LIMIT_EXCEEDED, REQUESTS_REFUSED, ROLL_UP_DURATION, ROLL_UP_FAILURES,
+    STREAM_MESSAGES, STREAM_OLDEST, STREAM_ORPHANS, TIME_ZONE_RULES, USERS_DELETED, USERS_MERGED,
+    WRITE_DURATION, WRITE_RETRIES,
 };
 
 /// Seconds; from a fast request to a long outage.
@@ -188,6 +189,10 @@ pub fn ingest_to_visible(age: Duration) {
 /// `reason` is why events that were accepted are not stored: `user_deleted`, `project_deleted` or `expired`.
 pub fn events_dropped(reason: &'static str, events: usize) {
     counter!(EVENTS_DROPPED, "reason" => reason).increment(events as u64);
+}
+
+pub fn events_only_about_users(events: usize) {
+    counter!(EVENTS_ONLY_ABOUT_USERS).increment(events as u64);
 }
 
 pub fn users_deleted(users: usize) {

@@ -66,6 +66,8 @@ pub struct Written {
     pub of_deleted_projects: usize,
     /// Events from before the time of which events are kept.
     pub expired: usize,
+    /// Events that only say something of their users: they are not stored.
+    pub only_about_users: usize,
 }
 
 /// Nothing was stored, or the database was lost before it could say so; storing again is safe.
@@ -177,7 +179,7 @@ enum Stored {
 /// One transaction.
 async fn store(
     connection: &mut PgConnection,
-    Rows { mut rows, of_deleted_users }: Rows<'_>,
+    Rows { mut rows, of_deleted_users, only_about_users }: Rows<'_>,
     window: TimeDelta,
     (generations, promoted): ((Generation, Generation), &Promoted),
     (stream, parts): (DateTime<Utc>, &[MessagePart<'_>]),
@@ -219,8 +221,16 @@ async fn store(
     settled::add(&mut transaction, stream, parts.iter().map(|part| part.sequence)).await?;
     transaction.commit().await?;
     let stored = rows.len();
-    let duplicates = received - of_deleted_users - of_deleted_projects - expired - stored;
-    Ok(Stored::Done(Written { stored, duplicates, of_deleted_users, of_deleted_projects, expired }))
+    let dropped = of_deleted_users + of_deleted_projects + expired;
+    let duplicates = received - only_about_users - dropped - stored;
+    Ok(Stored::Done(Written {
+        stored,
+        duplicates,
+        of_deleted_users,
+        of_deleted_projects,
+        expired,
+        only_about_users,
+    }))
 }
 
 /// What rows do to activity.

@@ -55,6 +55,8 @@ pub(super) struct Rows<'a> {
     pub rows: Vec<EventRow<'a>>,
     /// Events that are not among them, because their users were deleted after they were received.
     pub of_deleted_users: usize,
+    /// Events that are not among them, because they only say something of their users.
+    pub only_about_users: usize,
 }
 
 /// The rows of parts. Users who are new get numbers.
@@ -73,13 +75,17 @@ pub(super) async fn of<'a>(
         known.insert(project_id, users.find_or_add(connection, project_id, user_ids.into_iter()).await?);
     }
 
-    let (mut rows, mut of_deleted_users) = (Vec::new(), 0);
+    let (mut rows, mut of_deleted_users, mut only_about_users) = (Vec::new(), 0, 0);
     for (part_index, MessagePart { project, batch, .. }) in parts.iter().enumerate() {
         let users = &known[&project.id];
         for (index, event) in batch.events.iter().enumerate() {
             let user = event.user_id.as_deref().and_then(|user_id| users.get(user_id));
             if user.is_some_and(|user| user.since.is_some_and(|since| batch.received_at <= since)) {
                 of_deleted_users += 1;
+                continue;
+            }
+            if event.is_only_about_user() {
+                only_about_users += 1;
                 continue;
             }
             let occurred_at = batch.occurred_at(event);
@@ -102,5 +108,5 @@ pub(super) async fn of<'a>(
         }
     }
     rows.sort_by_key(EventRow::identity);
-    Ok(Rows { rows, of_deleted_users })
+    Ok(Rows { rows, of_deleted_users, only_about_users })
 }

@@ -104,6 +104,7 @@ fn count(written: write::Written) {
     metrics::events_dropped("user_deleted", written.of_deleted_users);
     metrics::events_dropped("project_deleted", written.of_deleted_projects);
     metrics::events_dropped("expired", written.expired);
+    metrics::events_only_about_users(written.only_about_users);
 }
 
 fn log_stored(part: &MessagePart<'_>) {
