@@ -56,11 +56,28 @@ CREATE PROCEDURE merge_users(IN of_project integer, IN from_nos integer[], IN in
     LANGUAGE plpgsql
     AS $$
 declare
-    gone roaringbitmap := rb_build(from_nos);
+    gone  roaringbitmap := rb_build(from_nos);
+    days  timestamp[];
+    hours timestamp[];
 begin
-    update activity set users = merge_bits(users, gone, from_nos, into_nos) where project_id = of_project and users && gone;
-    update activity_hours set users = merge_bits(users, gone, from_nos, into_nos) where project_id = of_project and users && gone;
-    update activity_days set users = merge_bits(users, gone, from_nos, into_nos) where project_id = of_project and users && gone;
+    -- Whoever is in a bitmap of an hour or day is in that of all types and all values, too.
+    days := array(
+        select distinct local_day from activity_daily
+        where project_id = of_project and event_type = '' and value_no = 0 and users && gone
+    );
+    hours := array(
+        select distinct local_hour from activity_hourly
+        where project_id = of_project and event_type = '' and value_no = 0 and users && gone
+          and local_hour = any(array(
+              select day + hour * interval '1 hour' from unnest(days) as day, generate_series(0, 23) as hour
+          ))
+    );
+    update activity set users = merge_bits(users, gone, from_nos, into_nos)
+    where project_id = of_project and local_hour = any(hours) and users && gone;
+    update activity_hours set users = merge_bits(users, gone, from_nos, into_nos)
+    where project_id = of_project and local_hour = any(hours) and users && gone;
+    update activity_days set users = merge_bits(users, gone, from_nos, into_nos)
+    where project_id = of_project and local_day = any(days) and users && gone;
 end
 $$;
 COMMENT ON PROCEDURE merge_users(IN of_project integer, IN from_nos integer[], IN into_nos integer[]) IS 'Replaces users in every bitmap of a project. from_nos ascend, as merge_bits asks for.';
@@ -154,6 +171,30 @@ begin
 end
 $$;
 COMMENT ON FUNCTION told_value(value jsonb) IS 'A value as a breakdown reports it. One element: a text, a number or a truth value; 10 and 10.0 are one number. Empty: it is reported with the rest, as lists, objects and texts of more than 200 bytes are. Null: there is none.';
+
+CREATE TABLE user_traits (
+    project_id integer NOT NULL,
+    user_no integer NOT NULL,
+    name text NOT NULL COLLATE "C",
+    value jsonb NOT NULL,
+    set_at timestamp with time zone NOT NULL,
+    is_initial boolean NOT NULL
+);
+COMMENT ON TABLE user_traits IS 'What is known of users. Of everything that was said of a trait, the row that wins is kept: see trait_wins.';
+COMMENT ON COLUMN user_traits.value IS 'JSON''s null: the trait was taken back.';
+COMMENT ON COLUMN user_traits.set_at IS 'When the event happened that said so.';
+COMMENT ON COLUMN user_traits.is_initial IS 'The first value counts, and any value that is not initial counts more.';
+
+CREATE FUNCTION trait_wins(new user_traits, old user_traits) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case
+        when new.is_initial <> old.is_initial then old.is_initial
+        when new.set_at <> old.set_at then (new.set_at < old.set_at) = new.is_initial
+        else new.value::text collate "C" > old.value::text collate "C"
+    end
+$$;
+COMMENT ON FUNCTION trait_wins(new user_traits, old user_traits) IS 'Which of two values of a trait is kept. It is an order of all values, so it does not matter in which order they come, nor how often.';
 
 CREATE FUNCTION wait_for_writers() RETURNS void
     LANGUAGE sql
@@ -293,11 +334,46 @@ COMMENT ON COLUMN events.occurred_at IS 'When it happened, by the clock of the s
 COMMENT ON COLUMN events.received_at IS 'When the API took it.';
 COMMENT ON COLUMN events.user_no IS 'Null: an event of no user.';
 
+CREATE TABLE former_users (
+    project_id integer NOT NULL,
+    from_no integer NOT NULL,
+    into_no integer NOT NULL,
+    generation bigint NOT NULL,
+    moved_at timestamp with time zone DEFAULT now() NOT NULL
+);
+COMMENT ON TABLE former_users IS 'Merges that were carried out a short time ago: whoever found from_no before then still finds the user. The columns are those of user_merges.';
+
 CREATE TABLE former_values (
     project_id integer NOT NULL,
     value_no integer NOT NULL
 );
 COMMENT ON TABLE former_values IS 'Values that activity may still have rows of, though no question is about them any more.';
+
+CREATE TABLE user_merges (
+    project_id integer NOT NULL,
+    from_no integer NOT NULL,
+    into_no integer NOT NULL,
+    requested_at timestamp with time zone NOT NULL,
+    generation bigint
+);
+COMMENT ON TABLE user_merges IS 'Merged users whose events and bits are not all moved yet. A row goes when nothing of from_no is left.';
+COMMENT ON COLUMN user_merges.from_no IS 'A user without a name.';
+COMMENT ON COLUMN user_merges.into_no IS 'Never a from_no: when this user is merged, too, the row gets the new user.';
+COMMENT ON COLUMN user_merges.generation IS 'The users_generation from which on writers know from_no as into_no. Null: not begun.';
+
+CREATE VIEW present_users AS
+ SELECT user_merges.project_id,
+    user_merges.from_no,
+    user_merges.into_no,
+    user_merges.generation
+   FROM user_merges
+UNION ALL
+ SELECT former_users.project_id,
+    former_users.from_no,
+    former_users.into_no,
+    former_users.generation
+   FROM former_users;
+COMMENT ON VIEW present_users IS 'Who somebody without a name is now, while there can be any question of it.';
 
 CREATE TABLE projects (
     project_id integer NOT NULL,
@@ -436,36 +512,32 @@ CREATE TABLE user_deletions (
 );
 COMMENT ON TABLE user_deletions IS 'Deleted users whose events and bits are not all removed yet. A row goes when nothing is left.';
 
-CREATE TABLE user_merges (
-    project_id integer NOT NULL,
-    from_no integer NOT NULL,
-    into_no integer NOT NULL,
-    requested_at timestamp with time zone NOT NULL
-);
-COMMENT ON TABLE user_merges IS 'Merged users whose events and bits are not all moved yet. A row goes when nothing of from_no is left.';
-COMMENT ON COLUMN user_merges.from_no IS 'A user without a name.';
-COMMENT ON COLUMN user_merges.into_no IS 'Never a from_no: when this user is merged, too, the row gets the new user.';
-
 CREATE TABLE users (
     project_id integer NOT NULL,
     user_no integer NOT NULL,
     user_id text NOT NULL COLLATE "C",
-    since timestamp with time zone
+    since timestamp with time zone,
+    is_known boolean DEFAULT true NOT NULL
 );
 COMMENT ON TABLE users IS 'The dictionary of users: each gets a number at first sight. Dense numbers make small bitmaps.';
 COMMENT ON COLUMN users.since IS 'Somebody else had this user_id and was deleted at that time: what was received until then is not stored.';
+COMMENT ON COLUMN users.is_known IS 'False: all that is known of the user is an id from before a login. When somebody known turns out to have it, it becomes their alias.';
 
 CREATE VIEW user_names AS
  SELECT users.project_id,
     users.user_id,
     users.user_no,
-    users.since
+    users.since,
+    users.is_known,
+    false AS is_alias
    FROM users
 UNION ALL
  SELECT user_aliases.project_id,
     user_aliases.user_id,
     user_aliases.user_no,
-    user_aliases.since
+    user_aliases.since,
+    true AS is_known,
+    true AS is_alias
    FROM user_aliases;
 COMMENT ON VIEW user_names IS 'Every name, and the user who has it.';
 
@@ -489,6 +561,9 @@ ALTER TABLE ONLY deleted_users
 
 ALTER TABLE ONLY event_types
     ADD CONSTRAINT event_types_pkey PRIMARY KEY (project_id, event_type);
+
+ALTER TABLE ONLY former_users
+    ADD CONSTRAINT former_users_pkey PRIMARY KEY (project_id, from_no);
 
 ALTER TABLE ONLY former_values
     ADD CONSTRAINT former_values_pkey PRIMARY KEY (project_id, value_no);
@@ -532,6 +607,9 @@ ALTER TABLE ONLY user_deletions
 ALTER TABLE ONLY user_merges
     ADD CONSTRAINT user_merges_pkey PRIMARY KEY (project_id, from_no);
 
+ALTER TABLE ONLY user_traits
+    ADD CONSTRAINT user_traits_pkey PRIMARY KEY (project_id, user_no, name);
+
 ALTER TABLE ONLY users
     ADD CONSTRAINT users_pkey PRIMARY KEY (project_id, user_no);
 
@@ -552,9 +630,15 @@ CREATE UNIQUE INDEX events_identity ON events USING btree (project_id, event_id,
 
 CREATE INDEX events_of_user ON events USING btree (project_id, user_no, occurred_at DESC, event_id DESC);
 
+CREATE INDEX former_users_by_generation ON former_users USING btree (generation);
+
+CREATE INDEX former_users_of_user ON former_users USING btree (project_id, into_no);
+
 CREATE INDEX merges_into_user ON user_merges USING btree (project_id, into_no);
 
 CREATE INDEX projects_deleted ON projects USING btree (project_id) WHERE (deleted_at IS NOT NULL);
+
+CREATE INDEX traits_by_value ON user_traits USING btree (project_id, name, value);
 
 ALTER TABLE ONLY api_keys
     ADD CONSTRAINT api_keys_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(project_id);
@@ -567,6 +651,9 @@ ALTER TABLE ONLY deleted_users
 
 ALTER TABLE ONLY event_types
     ADD CONSTRAINT event_types_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(project_id);
+
+ALTER TABLE ONLY former_users
+    ADD CONSTRAINT former_users_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(project_id);
 
 ALTER TABLE ONLY former_values
     ADD CONSTRAINT former_values_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(project_id);

@@ -26,6 +26,7 @@ use crate::{
             snapshot::{Reader, Snapshot},
             source::{QueryPart, Selection, Source},
         },
+        users::present::FormerUsers,
     },
 };
 
@@ -248,7 +249,11 @@ impl Reading<'_> {
         let bounds: Vec<DateTime<Utc>> =
             periods.iter().map(|period| project.start_of(from.max(*period))).collect();
         let end = project.time_of(DayRange::new(from, to)).end;
-        let of_cohorts: Vec<RoaringBitmap> = cohorts.values().map(members).collect();
+        let mut of_cohorts: Vec<RoaringBitmap> = cohorts.values().map(members).collect();
+        let moves = FormerUsers::of(&mut self.snapshot, project.id).await?;
+        for cohort in &mut of_cohorts {
+            moves.add_present(cohort);
+        }
         let first = retention::first_in_periods(&mut self.snapshot, &self.starts, &bounds, end).await?;
         let starts: Vec<Start> = first
             .into_iter()

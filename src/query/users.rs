@@ -4,7 +4,11 @@ use roaring::RoaringBitmap;
 
 use crate::{
     model::project::Project,
-    store::{StoreError, read::snapshot::Reader, users::dictionary},
+    store::{
+        StoreError,
+        read::snapshot::Reader,
+        users::{dictionary, present::FormerUsers},
+    },
 };
 
 /// Which of the users.
@@ -29,12 +33,13 @@ pub struct UserPage {
 
 impl Query<'_> {
     pub async fn answer(&self, reader: &Reader, project: &Project) -> Result<UserPage, StoreError> {
-        let mut rest = self.users.range(self.after.map_or(0, |after| after.saturating_add(1))..);
+        let mut snapshot = reader.snapshot().await?;
+        let users = FormerUsers::of(&mut snapshot, project.id).await?.present(self.users);
+        let mut rest = users.range(self.after.map_or(0, |after| after.saturating_add(1))..);
         let numbers: Vec<u32> = rest.by_ref().take(self.limit as usize).collect();
         let next = rest.next().and(numbers.last().copied());
         let numbers: Vec<i32> = numbers.into_iter().map(u32::cast_signed).collect();
-        let mut snapshot = reader.snapshot().await?;
         let user_ids = dictionary::names(&mut snapshot, project.id, &numbers).await?;
-        Ok(UserPage { user_ids, total: self.users.len(), next })
+        Ok(UserPage { user_ids, total: users.len(), next })
     }
 }

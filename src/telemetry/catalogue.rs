@@ -88,6 +88,9 @@ metrics! {
         "Accepted events that are not stored. `reason`: `user_deleted`, `project_deleted` or `expired`.";
     EVENTS_ONLY_ABOUT_USERS = "events_only_about_users_total", Counter, Worker, [],
         "Accepted events without a type of their own, which only say who a user is and what is known of them.";
+    LINKS_REFUSED = "links_refused_total", Counter, Worker, ["reason"],
+        "Anonymous ids that did not become aliases, though an event said so. `reason`: `known_user`, `alias_of_another` or \
+         `too_many_aliases`.";
     EVENTS_DEAD = "events_dead_lettered_total", Counter, Worker, ["reason"],
         "Events set aside in the dead-letter stream. A message that cannot be read counts as one.";
     DEAD_LETTERS = "dead_letters", Gauge, Worker, [],

@@ -21,7 +21,7 @@ const IN_FEW_ROWS: [&str; 10] = [
 ];
 
 /// What is known of it in many, some of them at a time.
-const IN_MANY_ROWS: [&str; 3] = [
+const IN_MANY_ROWS: [&str; 5] = [
     // Along the index that begins with these.
     "delete from events where project_id = $1 and event_id <= coalesce(
          (select event_id from events where project_id = $1 order by event_id offset 9999 limit 1),
@@ -32,6 +32,12 @@ const IN_MANY_ROWS: [&str; 3] = [
      )",
     "delete from users where project_id = $1 and user_no in (
          select user_no from users where project_id = $1 limit 10000
+     )",
+    "delete from former_users where project_id = $1 and from_no in (
+         select from_no from former_users where project_id = $1 limit 10000
+     )",
+    "delete from user_traits where project_id = $1 and user_no in (
+         select user_no from user_traits where project_id = $1 limit 10000
      )",
 ];
 

@@ -99,25 +99,36 @@ pub async fn of_user(
     let after =
         after.unwrap_or(TimelinePosition { occurred_at: DateTime::<Utc>::MAX_UTC, event_id: Uuid::max() });
     let latest = DateTime::from_timestamp(253_402_300_799, 0).expect("the year 9999");
-    let mut rows = work::in_slices(sqlx::query_as::<_, StoredEvent>(
-        "with person as materialized (
+    let mut rows = work::in_slices(
+        sqlx::query_as::<_, StoredEvent>(
+            "with person as materialized (
              select user_no, user_id from users
              where project_id = $1
                and user_no = (select user_no from user_names where project_id = $1 and user_id = $2)
+         ), numbers as materialized (
+             select user_no from person
+             union all
+             select from_no from user_merges where project_id = $1 and into_no = (select user_no from person)
          )
          select event_id, (select user_id from person) as user_id, event_type, occurred_at, received_at,
                 properties::text as properties
-         from events
-         where project_id = $1 and user_no = (select user_no from person) and (occurred_at, event_id) < ($3, $4)
+         from numbers, lateral (
+             select * from events
+             where project_id = $1 and user_no = numbers.user_no and (occurred_at, event_id) < ($3, $4)
+             order by occurred_at desc, event_id desc
+             limit $5
+         ) as newest
          order by occurred_at desc, event_id desc
          limit $5",
-    )
-    .bind(project_id.get())
-    .bind(user_id)
-    .bind(after.occurred_at.min(latest))
-    .bind(after.event_id)
-    // One more than requested, to know whether there are more.
-    .bind(i64::from(limit) + 1).fetch(connection));
+        )
+        .bind(project_id.get())
+        .bind(user_id)
+        .bind(after.occurred_at.min(latest))
+        .bind(after.event_id)
+        // One more than requested, to know whether there are more.
+        .bind(i64::from(limit) + 1)
+        .fetch(connection),
+    );
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(event) = rows.try_next().await? {
         if events.len() == limit as usize || bytes > PAGE_BYTES {

@@ -15,7 +15,7 @@ pub struct OfType {
     pub last_seen: DateTime<Utc>,
 }
 
-/// A user's events by type, most first, then by name.
+/// A user's events by type, most first, then by name: also those that are not moved yet.
 pub async fn by_type(
     connection: &mut PgConnection,
     project_id: ProjectId,
@@ -24,7 +24,9 @@ pub async fn by_type(
     let query = sqlx::query_as(
         "select event_type, count(*) as events, min(occurred_at) as first_seen, max(occurred_at) as last_seen
          from events
-         where project_id = $1 and user_no = $2
+         where project_id = $1 and user_no = any(
+             array(select $2 union all select from_no from user_merges where project_id = $1 and into_no = $2)
+         )
          group by event_type
          order by events desc, event_type",
     );

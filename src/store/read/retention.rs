@@ -134,12 +134,13 @@ async fn within_the_hour(
         binds
             .query(format!(
                 "select day, rb_build_agg(asked.user_no)::bytea as users
-             from {asked},
+             from {asked}
+                  left join present_users on project_id = {project_id} and from_no = asked.user_no,
                   lateral (
                       select min(occurred_at) filter (where {starts}) as first_start,
                              max(occurred_at) filter (where {returns}) as last_return
                       from events
-                      where project_id = {project_id} and events.user_no = asked.user_no
+                      where project_id = {project_id} and events.user_no = any(array[asked.user_no, into_no])
                         and occurred_at >= begins and occurred_at < ends
                   ) as hour
              where last_return >= first_start
@@ -248,11 +249,12 @@ async fn first_within_the_hour(
     let rows: Vec<UsersOfDay> = work::all(binds
         .query(format!(
             "select day, rb_build_agg(asked.user_no)::bytea as users
-             from {asked},
+             from {asked}
+                  left join present_users on project_id = {project_id} and from_no = asked.user_no,
                   lateral (
                       select min(occurred_at) as first, min(occurred_at) filter (where {passes}) as first_that_passes
                       from events
-                      where project_id = {project_id} and events.user_no = asked.user_no
+                      where project_id = {project_id} and events.user_no = any(array[asked.user_no, into_no])
                         and occurred_at >= begins and occurred_at < ends and {of_types}
                   ) as hour
              where first = first_that_passes

@@ -3,7 +3,7 @@
 use chrono::{Days, NaiveDateTime, NaiveTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, users::merges};
 
 /// The wall-clock time before which hours are closed in every time zone, with a day to spare: local clocks differ by
 /// up to 26 hours.
@@ -19,8 +19,8 @@ pub async fn run(pool: &PgPool) -> Result<bool, StoreError> {
 
 /// The same, for those who are [`alone`]. Not in a transaction: it may commit in between.
 pub(crate) async fn run_on(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("call roll_up($1)").bind(horizon()).execute(connection).await?;
-    Ok(())
+    sqlx::query("call roll_up($1)").bind(horizon()).execute(&mut *connection).await?;
+    merges::forget(connection).await
 }
 
 /// Does something while nobody else rolls up or moves rows of activity; nothing, if someone else is at it.

@@ -51,6 +51,8 @@ async fn request_owned(
              delete from users where project_id = $1 and user_no = $2 returning user_no
          ), not_merged_yet as (
              delete from user_merges where project_id = $1 and into_no = $2 returning from_no
+         ), merged as (
+             delete from former_users where project_id = $1 and into_no = $2
          )
          insert into user_deletions (project_id, user_no, deleted_at)
          select $1, user_no, $3 from gone union all select $1, from_no, $3 from not_merged_yet",

@@ -1,99 +1,15 @@
 //! The dictionary of users: a dense number per project for each user id, given on first sight. A user may have further
 //! names, their aliases.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use moka::sync::Cache;
 use sha2::{Digest, Sha256};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
+use super::known::{Standing, User};
 use crate::model::project::ProjectId;
-use crate::store::{BEGIN, StoreError, incarnation::Generation, projects};
-
-/// Users remembered between transactions, about 400 bytes each.
-const REMEMBERED: u64 = 300_000;
-
-/// Users, remembered.
-#[derive(Clone)]
-pub struct Users {
-    known: Cache<(ProjectId, Box<str>), Remembered>,
-    /// Of the users in the database, as it was last seen: it grows when users are deleted or merged.
-    generation: Arc<RwLock<Generation>>,
-}
-
-/// What the dictionary says of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
-    pub user_no: i32,
-    /// Who had this name before was deleted then, and what was received under it until then is not this user's.
-    pub since: Option<DateTime<Utc>>,
-}
-
-/// Worth something in its generation alone.
-#[derive(Clone, Copy)]
-struct Remembered {
-    user: User,
-    generation: Generation,
-}
-
-impl Default for Users {
-    fn default() -> Self {
-        Self { known: Cache::new(REMEMBERED), generation: Arc::default() }
-    }
-}
-
-impl Users {
-    /// The generation whose users [`Users::find_or_add`] gives. Whoever uses their numbers must make sure, in the
-    /// transaction in which they are used, that it is still that of the database.
-    pub(crate) fn generation(&self) -> Generation {
-        *self.generation.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What was remembered of other generations is looked up again. It may be an earlier one: of an older copy of the
-    /// database.
-    pub(crate) fn set_generation(&self, generation: Generation) {
-        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
-    }
-
-    /// The users of these ids; who is new gets a number.
-    pub async fn find_or_add<'a>(
-        &self,
-        connection: &mut PgConnection,
-        project_id: ProjectId,
-        user_ids: impl Iterator<Item = &'a str>,
-    ) -> Result<HashMap<&'a str, User>, StoreError> {
-        let generation = self.generation();
-        let mut users = HashMap::with_capacity(user_ids.size_hint().0);
-        let mut unknown = Vec::new();
-        for user_id in user_ids {
-            match self.known.get(&(project_id, user_id.into())) {
-                Some(known) if known.generation == generation => {
-                    users.insert(user_id, known.user);
-                }
-                _ => unknown.push(user_id),
-            }
-        }
-        if unknown.is_empty() {
-            return Ok(users);
-        }
-        let mut found = find(connection, project_id, &unknown).await?;
-        if found.len() < unknown.len() {
-            let new: Vec<&str> = unknown.iter().copied().filter(|id| !found.contains_key(*id)).collect();
-            add(connection, project_id, &new).await?;
-            found.extend(find(connection, project_id, &new).await?);
-        }
-        for user_id in unknown {
-            let &user = found.get(user_id).ok_or(StoreError::NoUserNumber)?;
-            self.known.insert((project_id, user_id.into()), Remembered { user, generation });
-            users.insert(user_id, user);
-        }
-        Ok(users)
-    }
-}
+use crate::store::StoreError;
 
 /// What stands for a user who was deleted.
 pub(crate) fn hash(project_id: ProjectId, user_id: &str) -> Vec<u8> {
@@ -138,34 +54,43 @@ pub async fn names(
     Ok(query.bind(project_id.get()).bind(numbers).fetch_all(connection).await?)
 }
 
-async fn find(
-    connection: &mut PgConnection,
-    project_id: ProjectId,
-    user_ids: &[&str],
-) -> Result<HashMap<String, User>, StoreError> {
-    let rows: Vec<(String, i32, Option<DateTime<Utc>>)> = sqlx::query_as(
-        "select user_id, user_no, since from user_names where project_id = $1 and user_id = any($2)",
-    )
-    .bind(project_id.get())
-    .bind(user_ids)
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(|(user_id, user_no, since)| (user_id, User { user_no, since })).collect())
+/// A name that somebody has.
+#[derive(sqlx::FromRow)]
+struct NameRow {
+    user_id: String,
+    user_no: i32,
+    since: Option<DateTime<Utc>>,
+    is_known: bool,
+    is_alias: bool,
 }
 
-/// Numbers new users, in a short transaction of its own: it holds the project's row, and two writers with new users
-/// must not wait for each other's events. If the events fail afterwards, a user without events remains, which counts
-/// nowhere.
-async fn add(
+/// The users of names, of those that somebody has.
+pub(super) async fn find<'a>(
     connection: &mut PgConnection,
     project_id: ProjectId,
-    user_ids: &[&str],
-) -> Result<(), StoreError> {
-    let mut transaction = connection.begin_with(BEGIN).await?;
-    let last = projects::lock(&mut transaction, project_id).await?;
-    add_after(&mut transaction, project_id, last.user_no, user_ids).await?;
-    transaction.commit().await?;
-    Ok(())
+    names: &[&'a str],
+) -> Result<Vec<(&'a str, User)>, StoreError> {
+    let rows: Vec<NameRow> = sqlx::query_as(
+        "select user_id, user_no, since, is_known, is_alias
+         from user_names where project_id = $1 and user_id = any($2)",
+    )
+    .bind(project_id.get())
+    .bind(names)
+    .fetch_all(connection)
+    .await?;
+    let user = |NameRow { user_id, user_no, since, is_known, is_alias }| {
+        (user_id, User { user_no, since, standing: standing(is_known, is_alias) })
+    };
+    let found: HashMap<String, User> = rows.into_iter().map(user).collect();
+    Ok(names.iter().filter_map(|name| Some((*name, *found.get(*name)?))).collect())
+}
+
+pub(super) fn standing(is_known: bool, is_alias: bool) -> Standing {
+    match (is_known, is_alias) {
+        (_, true) => Standing::Alias,
+        (true, false) => Standing::Known,
+        (false, false) => Standing::Anonymous,
+    }
 }
 
 /// Numbers new users in a transaction that holds the project's lock, from the number after `last` on.

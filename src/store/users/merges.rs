@@ -79,12 +79,20 @@ async fn request_owned(
         person = dictionary::person(&mut transaction, project_id, &into).await?;
     }
     let person = person.ok_or(StoreError::NoUserNumber)?;
+    // Whoever is somebody else by name is no visitor without one.
+    sqlx::query("update users set is_known = true where project_id = $1 and user_no = $2 and not is_known")
+        .bind(project_id.get())
+        .bind(person.user_no)
+        .execute(&mut *transaction)
+        .await?;
     let aliases = person.aliases.len() + 1 + earlier.as_ref().map_or(0, |earlier| earlier.aliases.len());
     if aliases > MOST_ALIASES {
         return Ok(Merge::TooManyAliases { into: person.user_id });
     }
     match earlier {
-        Some(earlier) => merge_known(&mut transaction, project_id, earlier.user_no, person.user_no).await?,
+        Some(earlier) => {
+            merge_known(&mut transaction, project_id, &[earlier.user_no], &[person.user_no]).await?;
+        }
         None => add_alias(&mut transaction, project_id, &from, person.user_no).await?,
     }
     transaction.commit().await?;
@@ -111,24 +119,37 @@ async fn add_alias(
     Ok(())
 }
 
-/// Makes all names of one user aliases of another, and notes what is to be moved.
-async fn merge_known(
+/// Makes all names of users aliases of others, and notes what is to be moved. The numbers stand beside each other; nobody is
+/// merged and merged into at once.
+pub(super) async fn merge_known(
     transaction: &mut PgConnection,
     project_id: ProjectId,
-    from_no: i32,
-    into_no: i32,
+    from_nos: &[i32],
+    into_nos: &[i32],
 ) -> Result<(), StoreError> {
     for statement in [
-        "update user_aliases set user_no = $3 where project_id = $1 and user_no = $2",
-        "with gone as (delete from users where project_id = $1 and user_no = $2 returning user_id, since)
-         insert into user_aliases (project_id, user_id, user_no, since) select $1, user_id, $3, since from gone",
-        "update user_merges set into_no = $3 where project_id = $1 and into_no = $2",
-        "insert into user_merges (project_id, from_no, into_no, requested_at) values ($1, $2, $3, now())",
+        "update user_aliases set user_no = merge.into_no
+         from unnest($2::int[], $3::int[]) as merge (from_no, into_no)
+         where project_id = $1 and user_no = merge.from_no",
+        "with gone as (
+             delete from users using unnest($2::int[], $3::int[]) as merge (from_no, into_no)
+             where project_id = $1 and user_no = merge.from_no
+             returning user_id, merge.into_no, since
+         )
+         insert into user_aliases (project_id, user_id, user_no, since) select $1, gone.* from gone",
+        "update user_merges set into_no = merge.into_no
+         from unnest($2::int[], $3::int[]) as merge (from_no, into_no)
+         where project_id = $1 and user_merges.into_no = merge.from_no",
+        "update former_users set into_no = merge.into_no
+         from unnest($2::int[], $3::int[]) as merge (from_no, into_no)
+         where project_id = $1 and former_users.into_no = merge.from_no",
+        "insert into user_merges (project_id, from_no, into_no, requested_at)
+         select $1, from_no, into_no, now() from unnest($2::int[], $3::int[]) as merge (from_no, into_no)",
     ] {
         sqlx::query(statement)
             .bind(project_id.get())
-            .bind(from_no)
-            .bind(into_no)
+            .bind(from_nos)
+            .bind(into_nos)
             .execute(&mut *transaction)
             .await?;
     }
@@ -163,9 +184,18 @@ async fn carry_out_on(connection: &mut PgConnection) -> Result<usize, StoreError
     }
     // Until now writers may have known these users by their former numbers, which costs nothing: what they wrote is moved.
     // Once for all, so that many merges do not keep writers busy with looking users up.
-    sqlx::query("update upkeep set users_generation = users_generation + 1")
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "with next as (
+             update upkeep set users_generation = users_generation + 1 returning users_generation
+         )
+         update user_merges set generation = users_generation
+         from next, unnest($1::int[], $2::int[]) as begun (project_id, from_no)
+         where user_merges.project_id = begun.project_id and user_merges.from_no = begun.from_no",
+    )
+    .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.1).collect::<Vec<_>>())
+    .execute(&mut *connection)
+    .await?;
     sqlx::query("select wait_for_writers()").execute(&mut *connection).await?;
     let mut of_projects: BTreeMap<i32, Moves> = BTreeMap::new();
     for (project_id, from_no, into_no) in rows {
@@ -198,8 +228,15 @@ async fn carry_out_some(
             .await?;
         // One that was merged further meanwhile stays, for what has been moved only so far.
         sqlx::query(
-            "delete from user_merges using unnest($2::int[], $3::int[]) as done (from_no, into_no)
-             where project_id = $1 and user_merges.from_no = done.from_no and user_merges.into_no = done.into_no",
+            "with moved as (
+                 delete from user_merges using unnest($2::int[], $3::int[]) as done (from_no, into_no)
+                 where project_id = $1 and user_merges.from_no = done.from_no and user_merges.into_no = done.into_no
+                 returning user_merges.from_no, user_merges.into_no, generation
+             )
+             insert into former_users (project_id, from_no, into_no, generation)
+             select $1, moved.* from moved
+             on conflict (project_id, from_no) do update
+             set into_no = excluded.into_no, generation = excluded.generation, moved_at = excluded.moved_at",
         )
         .bind(project_id.get())
         .bind(&moves.from_nos)
@@ -230,6 +267,14 @@ async fn move_events(
     .execute(transaction)
     .await?;
     Ok(begin.is_none())
+}
+
+/// Forgets who users were who were moved before the last roll-up and longer ago than any question takes.
+pub(crate) async fn forget(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("delete from former_users where moved_at < now() - interval '2 minutes'")
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Merges that are not complete, and since when the oldest waits.

@@ -2,4 +2,10 @@
 
 pub mod deletions;
 pub mod dictionary;
+mod identities;
+pub mod known;
 pub mod merges;
+mod people;
+pub mod present;
+
+pub use self::people::Refusal;

@@ -25,7 +25,7 @@ use super::{
     BEGIN, ErrorKind, StoreError,
     incarnation::{Generation, Incarnation},
     promotions::known::{Promoted, Promotions},
-    users::dictionary::Users,
+    users::{Refusal, known::Users},
 };
 use crate::{
     model::{
@@ -55,7 +55,7 @@ pub struct Dictionaries {
 }
 
 /// What a transaction did: the sum of the numbers is that of the events that it was given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     pub stored: usize,
     /// Events that were stored before, or stood twice among these.
@@ -68,6 +68,8 @@ pub struct Written {
     pub expired: usize,
     /// Events that only say something of their users: they are not stored.
     pub only_about_users: usize,
+    /// Links in these events that were not made; they do not count among events.
+    pub refused_links: Vec<Refusal>,
 }
 
 /// Nothing was stored, or the database was lost before it could say so; storing again is safe.
@@ -144,11 +146,13 @@ async fn write_on(
         let promoted = promotions.current();
         let generations = (users.generation(), promoted.number);
         let mut rows = rows::of(connection, users, parts).await?;
-        properties::number_values(connection, &promoted, &mut rows.rows).await?;
+        properties::number_values(connection, &promoted, &mut rows.events).await?;
         match store(connection, rows, window, (generations, &promoted), (stream, parts), way).await {
             Ok(Stored::Done(written)) => return Ok(written),
             Ok(Stored::Outdated(terms)) => {
-                users.set_generation(terms.users());
+                if terms.users() != users.generation() {
+                    users.catch_up(connection, terms.users()).await?;
+                }
                 if terms.promotions() != promoted.number {
                     promotions.look_up(connection, terms.incarnation).await?;
                 }
@@ -179,7 +183,7 @@ enum Stored {
 /// One transaction.
 async fn store(
     connection: &mut PgConnection,
-    Rows { mut rows, of_deleted_users, only_about_users }: Rows<'_>,
+    Rows { events: mut rows, of_deleted_users, only_about_users, refused_links }: Rows<'_>,
     window: TimeDelta,
     (generations, promoted): ((Generation, Generation), &Promoted),
     (stream, parts): (DateTime<Utc>, &[MessagePart<'_>]),
@@ -230,6 +234,7 @@ async fn store(
         of_deleted_projects,
         expired,
         only_about_users,
+        refused_links,
     }))
 }
 

@@ -1,9 +1,6 @@
 //! Events as rows, with the numbers of their users.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::RangeInclusive,
-};
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use chrono::{DateTime, Datelike, Utc};
 use sqlx::PgConnection;
@@ -15,7 +12,13 @@ use crate::{
         event::{Copies, Event},
         project::{Project, ProjectId},
     },
-    store::{StoreError, users::dictionary::Users},
+    store::{
+        StoreError,
+        users::{
+            Refusal,
+            known::{Said, Users},
+        },
+    },
 };
 
 /// What RFC 3339 can write, and the calendars of all time zones know.
@@ -52,11 +55,13 @@ impl EventRow<'_> {
 pub(super) struct Rows<'a> {
     /// In the order of their identities: writers with the same events mostly meet them in the same order then. Where they
     /// deadlock nevertheless, one of them tries again.
-    pub rows: Vec<EventRow<'a>>,
+    pub events: Vec<EventRow<'a>>,
     /// Events that are not among them, because their users were deleted after they were received.
     pub of_deleted_users: usize,
     /// Events that are not among them, because they only say something of their users.
     pub only_about_users: usize,
+    /// Links in them that were not made.
+    pub refused_links: Vec<Refusal>,
 }
 
 /// The rows of parts. Users who are new get numbers.
@@ -65,21 +70,24 @@ pub(super) async fn of<'a>(
     users: &Users,
     parts: &'a [MessagePart<'a>],
 ) -> Result<Rows<'a>, NotWritten> {
-    let mut user_ids: HashMap<ProjectId, HashSet<&str>> = HashMap::new();
+    let mut said: HashMap<ProjectId, Vec<Said<'_>>> = HashMap::new();
     for MessagePart { project, batch, .. } in parts {
-        let ids = batch.events.iter().filter_map(|event| event.user_id.as_deref());
-        user_ids.entry(project.id).or_default().extend(ids);
+        let of_events = batch.events.iter().filter_map(|event| said_by(event, batch.received_at));
+        said.entry(project.id).or_default().extend(of_events);
     }
-    let mut known = HashMap::new();
-    for (project_id, user_ids) in user_ids {
-        known.insert(project_id, users.find_or_add(connection, project_id, user_ids.into_iter()).await?);
+    let (mut known, mut refused_links) = (HashMap::new(), Vec::new());
+    for (project_id, said) in said {
+        let found = users.find_or_add(connection, project_id, &said).await?;
+        known.insert(project_id, found.users);
+        refused_links.extend(found.refused);
     }
 
     let (mut rows, mut of_deleted_users, mut only_about_users) = (Vec::new(), 0, 0);
     for (part_index, MessagePart { project, batch, .. }) in parts.iter().enumerate() {
         let users = &known[&project.id];
         for (index, event) in batch.events.iter().enumerate() {
-            let user = event.user_id.as_deref().and_then(|user_id| users.get(user_id));
+            let find = |user_id| users.get(user_id).ok_or(StoreError::NoUserNumber);
+            let user = event.user_id.as_deref().map(find).transpose()?;
             if user.is_some_and(|user| user.since.is_some_and(|since| batch.received_at <= since)) {
                 of_deleted_users += 1;
                 continue;
@@ -108,5 +116,16 @@ pub(super) async fn of<'a>(
         }
     }
     rows.sort_by_key(EventRow::identity);
-    Ok(Rows { rows, of_deleted_users, only_about_users })
+    Ok(Rows { events: rows, of_deleted_users, only_about_users, refused_links })
+}
+
+/// What an event says of who its user is, if it has one.
+fn said_by<'a>(event: &'a Event<'_>, received_at: DateTime<Utc>) -> Option<Said<'a>> {
+    let about_user = event.about_user.as_deref();
+    Some(Said {
+        user_id: event.user_id.as_deref()?,
+        is_anonymous: event.is_anonymous,
+        anonymous_id: about_user.and_then(|about| about.anonymous_id.as_deref()),
+        received_at,
+    })
 }

@@ -2,6 +2,7 @@
 
 pub mod deletions;
 mod expiry;
+mod identities;
 mod merges;
 mod project_deletions;
 mod roll_up;

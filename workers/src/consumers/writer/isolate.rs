@@ -5,11 +5,12 @@ use std::time::Instant;
 use async_nats::jetstream::Message;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 use weir::{
     model::event::Batch,
     store::{
         StoreError,
+        users::Refusal,
         write::{self, MessagePart, NotWritten},
     },
     telemetry::metrics::{self, CaughtBy},
@@ -105,6 +106,10 @@ fn count(written: write::Written) {
     metrics::events_dropped("project_deleted", written.of_deleted_projects);
     metrics::events_dropped("expired", written.expired);
     metrics::events_only_about_users(written.only_about_users);
+    for reason in written.refused_links.into_iter().map(Refusal::reason) {
+        metrics::link_refused(reason);
+        debug!(reason, "an anonymous id does not become an alias");
+    }
 }
 
 fn log_stored(part: &MessagePart<'_>) {
@@ -115,7 +120,8 @@ fn log_stored(part: &MessagePart<'_>) {
     info!(request_id = %batch.request_id, project_id, events, "stored");
 }
 
-/// Cuts parts into transactions of about so many events. The last comes first, since work is taken from the end.
+/// Cuts parts into transactions of about so many events. The last comes first, since work is taken from the end; in each
+/// they are in their order, because the first that says whose a name is holds.
 fn cut(parts: Vec<MessagePart<'_>>, events: usize) -> Vec<Work<'_>> {
     let mut works: Vec<Work<'_>> = Vec::new();
     let mut room = 0;
@@ -131,6 +137,9 @@ fn cut(parts: Vec<MessagePart<'_>>, events: usize) -> Vec<Work<'_>> {
                 works.push(Work { parts: vec![part], tries: 0 });
             }
         }
+    }
+    for work in &mut works {
+        work.parts.reverse();
     }
     works
 }

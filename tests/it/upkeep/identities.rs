@@ -1,0 +1,409 @@
+//! What events say of who is who: from a link on both names are one user, for what is stored already too, in any order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde_json::{Value, json};
+
+use super::{deletions::differences, merges::settled};
+use crate::support::{Project, Weir, eventually, json as json_of};
+
+/// An event as a browser sends it before and after a login.
+fn event(n: usize, user_id: Option<&str>, anonymous_id: Option<&str>, event_type: &str, at: &str) -> Value {
+    json!({"event_id": format!("e-{n}"), "user_id": user_id, "anonymous_id": anonymous_id,
+           "event_type": event_type, "occurred_at": format!("2024-03-{at}:00Z")})
+}
+
+async fn send(weir: &Weir, project: &Project, events: &[Value]) {
+    let (status, answer) = weir.send(project, &json!(events)).await;
+    assert!(status.is_success() && answer["rejected"] == json!([]), "{answer}");
+}
+
+/// A visitor who browses on two devices, and then logs in on both.
+fn story() -> Vec<Value> {
+    vec![
+        event(0, None, Some("phone"), "page_view", "04T09:00"),
+        event(1, None, Some("laptop"), "page_view", "04T22:00"),
+        event(2, None, Some("laptop"), "add_to_cart", "05T08:00"),
+        event(3, None, Some("phone"), "page_view", "05T09:00"),
+        event(4, Some("alice"), Some("laptop"), "login", "06T10:00"),
+        event(5, Some("alice"), Some("laptop"), "buy", "06T10:05"),
+        event(6, Some("alice"), Some("phone"), "login", "06T20:00"),
+        event(7, None, Some("phone"), "page_view", "07T09:00"),
+    ]
+}
+
+async fn assert_is_one_person(weir: &Weir, project: &Project, said: &str) {
+    let answer = weir.ask(project, "/stats/dau?from=2024-03-04&to=2024-03-07").await;
+    let daily = [0, 1, 2, 3].map(|day| answer["data"][day]["active_users"].as_u64().unwrap());
+    assert_eq!(daily, [1, 1, 1, 1], "{said}");
+    let answer = weir.ask(project, "/stats/retention?from=2024-03-04&to=2024-03-07&windows=3").await;
+    let sizes: Vec<u64> =
+        answer["cohorts"].as_array().unwrap().iter().map(|cohort| cohort["size"].as_u64().unwrap()).collect();
+    let first = &answer["cohorts"][0]["periods"];
+    let came_back = [0, 1, 2, 3].map(|column| first[column]["users"].as_u64().unwrap());
+    assert_eq!((sizes, came_back), (vec![1, 0, 0, 0], [1, 1, 1, 1]), "{said}");
+    let steps = ["page_view", "login", "buy"].map(|event_type| json!({"event_type": event_type}));
+    let funnel = json!({"from": "2024-03-04", "to": "2024-03-04", "steps": steps});
+    let request = weir.http.post(weir.url("/stats/funnel")).header("X-API-Key", &project.read);
+    let (status, answer) = json_of(request.json(&funnel).send().await.unwrap()).await;
+    assert_eq!(status, 200, "{answer}");
+    let reached = [0, 1, 2].map(|step| answer["steps"][step]["users"].as_u64().unwrap());
+    assert_eq!(reached, [1, 1, 1], "{said}");
+    let list = weir.ask(project, "/stats/active-users/users?from=2024-03-04&to=2024-03-07").await;
+    assert_eq!((&list["users"], &list["total"]), (&json!([{"user_id": "alice"}]), &json!(1)), "{said}");
+    for name in ["alice", "phone", "laptop"] {
+        let user = weir.ask(project, &format!("/users/{name}")).await;
+        let expected = (json!("alice"), json!(["laptop", "phone"]), json!(8));
+        assert_eq!(
+            (user["user_id"].clone(), user["aliases"].clone(), user["events"].clone()),
+            expected,
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_on_two_devices_is_one_person_in_whatever_order_it_is_told() {
+    let weir = Weir::start().await;
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut told = Vec::new();
+    for n in 0..8 {
+        let project = weir.project(&format!("p{n}"), "UTC").await;
+        let mut events = story();
+        if n == 1 {
+            events.reverse();
+        } else if n > 1 {
+            events.shuffle(&mut rng);
+        }
+        told.push((project, events));
+    }
+    // As many messages as events, some of them twice; and once for all in one.
+    for (n, (project, events)) in told.iter().enumerate() {
+        if n == 2 {
+            send(&weir, project, events).await;
+            continue;
+        }
+        for one in events {
+            send(&weir, project, std::slice::from_ref(one)).await;
+            if n == 3 {
+                send(&weir, project, std::slice::from_ref(one)).await;
+            }
+        }
+    }
+    weir.wait_for_events(8 * 8).await;
+    settled(&weir).await;
+    for (n, (project, events)) in told.iter().enumerate() {
+        assert_is_one_person(&weir, project, &format!("{n}: {events:?}")).await;
+    }
+    assert_eq!(weir.number("select count(distinct (project_id, user_no)) from events").await, 8);
+    let logs = [weir.api.log(), weir.worker.log()].concat();
+    assert!(!logs.iter().any(|line| line.to_string().contains("laptop")), "no name is in a log");
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn two_known_users_never_become_one_by_an_event() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let messages = [
+        event(0, Some("ben"), None, "e", "04T09:00"),
+        event(1, Some("alice"), Some("ben"), "e", "04T10:00"), // ben is known
+        event(2, None, Some("tablet"), "e", "04T11:00"),
+        event(3, Some("alice"), Some("tablet"), "e", "04T12:00"),
+        event(4, Some("ben"), Some("tablet"), "e", "04T13:00"), // the tablet is alice's
+        event(5, Some("ben"), Some("alice"), "e", "04T14:00"),  // alice is known
+        event(6, Some("tablet"), Some("watch"), "e", "04T15:00"), // by an alias of alice's, so this is hers
+        event(7, None, Some("ben"), "e", "04T16:00"),
+        event(8, Some("carl"), Some("carl"), "e", "04T17:00"), // nothing is linked
+    ];
+    for (n, message) in (1..).zip(&messages) {
+        send(&weir, &project, std::slice::from_ref(message)).await;
+        weir.wait_for_events(n).await;
+    }
+    // Told again, it comes to the same.
+    send(
+        &weir,
+        &project,
+        &messages.clone().map(|mut event| {
+            event["event_id"] = Value::Null;
+            event["event_type"] = json!("again");
+            event
+        }),
+    )
+    .await;
+    weir.wait_for_events(18).await;
+    settled(&weir).await;
+    for (name, events, aliases) in
+        [("alice", 8, json!(["tablet", "watch"])), ("ben", 8, json!([])), ("carl", 2, json!([]))]
+    {
+        let user = weir.ask(&project, &format!("/users/{name}")).await;
+        assert_eq!(
+            (&user["user_id"], &user["events"], &user["aliases"]),
+            (&json!(name), &json!(events), &aliases)
+        );
+    }
+    let refused = |reason: &str| format!("links_refused_total{{reason=\"{reason}\"}}");
+    let metrics = weir.http.get(format!("http://{}/metrics", weir.worker.address)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for (reason, times) in [("known_user", 4), ("alias_of_another", 2)] {
+        assert!(metrics.contains(&format!("{} {times}\n", refused(reason))), "{reason}: {metrics}");
+    }
+
+    // A person whom an admin has named is no visitor.
+    send(&weir, &project, &[event(20, None, Some("kiosk"), "e", "05T09:00")]).await;
+    weir.wait_for_events(19).await;
+    assert_eq!(weir.merge_users(&project, "ben", "kiosk").await.0, 202);
+    send(&weir, &project, &[event(21, Some("alice"), Some("kiosk"), "e", "05T10:00")]).await;
+    weir.wait_for_events(20).await;
+    settled(&weir).await;
+    assert_eq!(weir.ask(&project, "/users/ben").await["user_id"], "kiosk");
+    assert_eq!(weir.ask(&project, "/users/alice").await["events"], 9);
+
+    let many = "insert into user_aliases (project_id, user_id, user_no)
+                select project_id, 'alias-' || n, user_no from users, generate_series(1, 998) as n
+                where user_id = 'alice'";
+    weir.execute(many).await;
+    send(&weir, &project, &[event(22, Some("alice"), Some("one-more"), "e", "05T11:00")]).await;
+    weir.wait_for_events(21).await;
+    assert_eq!(weir.number("select count(*) from user_aliases where user_id = 'one-more'").await, 0);
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_between_a_link_and_its_event_leaves_nothing_wrong() {
+    let mut weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let story = story();
+    send(&weir, &project, &story[..4]).await;
+    weir.wait_for_events(4).await;
+    for round in 0..2 {
+        let mut holder = weir.pool.begin().await.unwrap();
+        sqlx::query("lock table events in exclusive mode").execute(&mut *holder).await.unwrap();
+        let (told, aliases) = if round == 0 { (&story[4..6], 1) } else { (&story[6..], 2) };
+        send(&weir, &project, told).await;
+        let linked = || weir.number("select count(*) from user_aliases");
+        eventually("the link is there before the event", linked, |linked| *linked == aliases).await;
+        weir.worker.kill().await;
+        holder.rollback().await.unwrap();
+        weir.start_worker().await;
+        weir.wait_for_events(if round == 0 { 6 } else { 8 }).await;
+    }
+    settled(&weir).await;
+    assert_is_one_person(&weir, &project, "after two crashes").await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn while_a_link_is_carried_out_nobody_is_forgotten() {
+    let weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let story = story();
+    send(&weir, &project, &story[..4]).await;
+    weir.wait_for_events(4).await;
+    weir.wait_for_roll_up().await;
+    weir.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$",
+    )
+    .await;
+    weir.execute("create trigger refuse before delete on user_merges for each row execute function refuse()")
+        .await;
+    send(&weir, &project, &story[4..]).await;
+    weir.wait_for_events(8).await;
+    for waits in [true, false] {
+        if !waits {
+            weir.execute("drop trigger refuse on user_merges").await;
+            let waiting = || weir.number("select count(*) from user_merges");
+            eventually("the merges are carried out", waiting, |waiting| *waiting == 0).await;
+        }
+        for path in [
+            "active-users/users?from=2024-03-04&to=2024-03-04",
+            "stickiness/users?from=2024-03-04&to=2024-03-05&days=2",
+            "retention/users?from=2024-03-04&to=2024-03-05&windows=2&cohort_date=2024-03-04&period=1",
+        ] {
+            let list = weir.ask(&project, &format!("/stats/{path}")).await;
+            assert_eq!(
+                (&list["users"], &list["total"]),
+                (&json!([{"user_id": "alice"}]), &json!(1)),
+                "{path}"
+            );
+        }
+        let user = weir.ask(&project, "/users/phone").await;
+        assert_eq!((&user["user_id"], &user["events"]), (&json!("alice"), &json!(8)));
+        assert_eq!(user["first_seen"], "2024-03-04T09:00:00Z");
+        let mut path = "/events?user_id=alice&limit=3".to_owned();
+        let mut listed = Vec::new();
+        loop {
+            let page = weir.ask(&project, &path).await;
+            listed.extend(page["events"].as_array().unwrap().iter().map(|event| event["event_type"].clone()));
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/events?user_id=alice&limit=3&cursor={next}");
+        }
+        let types =
+            ["page_view", "login", "buy", "login", "page_view", "add_to_cart", "page_view", "page_view"];
+        assert_eq!(listed, types);
+    }
+    settled(&weir).await;
+    assert_is_one_person(&weir, &project, "in the end").await;
+    weir.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_deleted_is_not_linked_by_what_was_said_before() {
+    let mut weir = Weir::start().await;
+    let project = weir.project("p", "UTC").await;
+    let story = story();
+    send(&weir, &project, &story[..6]).await;
+    weir.wait_for_events(6).await;
+    settled(&weir).await;
+    weir.worker.kill().await;
+    send(&weir, &project, &story[6..]).await; // links the phone, and waits
+    assert_eq!(weir.delete_user(&project, "laptop").await.0, 202, "alice, by an alias");
+    // New people with the same names.
+    send(&weir, &project, &[event(10, None, Some("laptop"), "e", "08T09:00")]).await;
+    send(&weir, &project, &[event(11, Some("bea"), Some("laptop"), "e", "08T10:00")]).await;
+    send(&weir, &project, &[event(12, Some("alice"), None, "e", "08T11:00")]).await;
+    weir.start_worker().await;
+    weir.wait_until_drained().await;
+    settled(&weir).await;
+    // The phone was nobody's when alice was deleted: it is not hers.
+    for (name, user_id, aliases, events) in [
+        ("laptop", "bea", json!(["laptop"]), 2),
+        ("alice", "alice", json!([]), 1),
+        ("phone", "phone", json!([]), 3),
+    ] {
+        let user = weir.ask(&project, &format!("/users/{name}")).await;
+        let expected = (&json!(user_id), &aliases, &json!(events));
+        assert_eq!((&user["user_id"], &user["aliases"], &user["events"]), expected);
+    }
+    weir.stop().await;
+}
+
+/// Who is who, as [docs/identities.md] says it: one event after the other.
+#[derive(Default)]
+struct Definition {
+    person_of: HashMap<String, String>,
+    known: HashSet<String>,
+}
+
+impl Definition {
+    fn person(&self, name: &str) -> String {
+        self.person_of.get(name).cloned().unwrap_or_else(|| name.to_owned())
+    }
+
+    fn hear(&mut self, user_id: Option<&str>, anonymous_id: Option<&str>) {
+        let Some(user_id) = user_id else { return };
+        let person = self.person(user_id);
+        self.known.insert(person.clone());
+        let Some(anonymous_id) = anonymous_id else { return };
+        let is_free = !self.known.contains(anonymous_id) && !self.person_of.contains_key(anonymous_id);
+        if is_free && anonymous_id != person {
+            self.person_of.insert(anonymous_id.to_owned(), person);
+        }
+    }
+}
+
+/// `user_id`, `anonymous_id`, and the day.
+type Told = (Option<String>, Option<String>, u32);
+
+/// Histories of people with devices, some of which several people use, and some of whose names are somebody's own id.
+#[tokio::test]
+async fn a_thousand_random_histories_end_as_they_are_defined() {
+    const HISTORIES: usize = 1_000;
+    let seed =
+        std::env::var("WEIR_ORACLE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let mut rng = StdRng::seed_from_u64(seed);
+    // One transaction after the other: of conflicting links the first holds.
+    let mut weir = Weir::start_with(&[("WEIR_WRITERS", "1")]).await;
+    let project = weir.project("p", "UTC").await;
+    let mut histories: Vec<Vec<Told>> = Vec::new();
+    for n in 0..HISTORIES {
+        let (people, devices) = (rng.random_range(1..4), rng.random_range(1..5));
+        let has_conflicts = n % 2 == 0;
+        let mut history = Vec::new();
+        for _ in 0..rng.random_range(1..16) {
+            let device = rng.random_range(0..devices);
+            let owner = if has_conflicts { rng.random_range(0..people) } else { device % people };
+            let mut device = format!("h{n}-device-{device}");
+            let mut person = format!("h{n}-person-{owner}");
+            if has_conflicts && rng.random_bool(0.2) {
+                std::mem::swap(&mut device, &mut person);
+            }
+            let (user_id, anonymous_id) = match rng.random_range(0..4) {
+                0 => (Some(person), None),
+                1 => (Some(person), Some(device)),
+                _ => (None, Some(device)),
+            };
+            history.push((user_id, anonymous_id, rng.random_range(0..30)));
+        }
+        histories.push(history);
+    }
+    // Side by side, each in its order: first those with conflicts, whose order must be that of the stream, and then those that
+    // may come in any.
+    let mut waiting: Vec<usize> =
+        histories.iter().enumerate().flat_map(|(n, history)| vec![n; history.len()]).collect();
+    waiting.shuffle(&mut rng);
+    waiting.sort_by_key(|n| n % 2);
+    let with_conflicts = waiting.iter().filter(|n| *n % 2 == 0).count();
+    let mut next = vec![0; HISTORIES];
+    let mut definition = Definition::default();
+    let mut told: Vec<(String, u32)> = Vec::new();
+    let mut events = Vec::new();
+    for n in waiting {
+        let (user_id, anonymous_id, day) = histories[n][next[n]].clone();
+        next[n] += 1;
+        definition.hear(user_id.as_deref(), anonymous_id.as_deref());
+        told.push((user_id.clone().or_else(|| anonymous_id.clone()).unwrap(), day));
+        let at = format!("2024-04-{:02}T{:02}:00:00Z", day + 1, rng.random_range(0..24));
+        events.push(json!({"event_id": format!("e-{}", told.len()), "user_id": user_id, "occurred_at": at,
+                           "anonymous_id": anonymous_id, "event_type": format!("t{}", n % 3)}));
+    }
+    let number = events.len();
+    let mut sent = 0;
+    while sent < number {
+        let end = if sent < with_conflicts { with_conflicts } else { number };
+        let size = rng.random_range(1..120).min(end - sent);
+        send(&weir, &project, &events[sent..sent + size]).await;
+        sent += size;
+        if sent == with_conflicts {
+            weir.wait_until_drained().await;
+        }
+        if sent > with_conflicts && rng.random_bool(0.05) {
+            weir.worker.kill().await;
+            weir.start_worker().await;
+        }
+    }
+    weir.wait_for_events(i64::try_from(number).unwrap()).await;
+    settled(&weir).await;
+    assert_eq!(differences(&weir).await, [], "seed {seed}");
+
+    let names: Vec<(String, String)> = sqlx::query_as(
+        "select user_names.user_id, users.user_id from user_names join users using (project_id, user_no)",
+    )
+    .fetch_all(&weir.pool)
+    .await
+    .unwrap();
+    let expected: BTreeSet<(String, String)> = histories
+        .iter()
+        .flatten()
+        .flat_map(|(user_id, anonymous_id, _)| [user_id, anonymous_id])
+        .flatten()
+        .map(|name| (name.clone(), definition.person(name)))
+        .collect();
+    // A name of a link that was refused has never had an event: nobody needs to have it.
+    let found: BTreeSet<(String, String)> = names.into_iter().collect();
+    let missing: Vec<_> = expected.difference(&found).filter(|(name, person)| name != person).collect();
+    assert!(missing.is_empty() && found.is_subset(&expected), "seed {seed}: {missing:?}");
+
+    let mut of_days: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    for (name, day) in &told {
+        of_days.entry(*day).or_default().insert(definition.person(name));
+    }
+    let answer = weir.ask(&project, "/stats/dau?from=2024-04-01&to=2024-04-30").await;
+    for day in 0..30_u32 {
+        let users = answer["data"][day as usize]["active_users"].as_u64().unwrap();
+        let expected = of_days.get(&day).map_or(0, BTreeSet::len);
+        assert_eq!(usize::try_from(users).unwrap(), expected, "seed {seed}, day {day}");
+    }
+    weir.stop().await;
+}
