@@ -7,7 +7,10 @@ use crate::{
     store::{
         StoreError,
         read::{events, profile, snapshot::Reader},
-        users::dictionary::{self, Person},
+        users::{
+            dictionary::{self, Person},
+            traits,
+        },
     },
 };
 
@@ -22,6 +25,8 @@ pub struct Query<'a> {
 #[derive(Debug)]
 pub struct Profile {
     pub person: Person,
+    /// A JSON object.
+    pub traits: String,
     pub first_seen: DateTime<Utc>,
     pub last_seen: DateTime<Utc>,
     /// Most events first, then by name.
@@ -42,6 +47,7 @@ impl Query<'_> {
         let last_seen = event_types.iter().map(|of_type| of_type.last_seen).max();
         let Some((first_seen, last_seen)) = first_seen.zip(last_seen) else { return Ok(None) };
         let timeline = events::of_user(&mut *snapshot, project.id, self.user_id, None, self.timeline).await?;
-        Ok(Some(Profile { person, first_seen, last_seen, event_types, timeline }))
+        let traits = traits::of_user(&mut snapshot, project.id, person.user_no).await?;
+        Ok(Some(Profile { person, traits, first_seen, last_seen, event_types, timeline }))
     }
 }

@@ -91,6 +91,8 @@ metrics! {
     LINKS_REFUSED = "links_refused_total", Counter, Worker, ["reason"],
         "Anonymous ids that did not become aliases, though an event said so. `reason`: `known_user`, `alias_of_another` or \
          `too_many_aliases`.";
+    TRAITS_REFUSED = "traits_refused_total", Counter, Worker, ["reason"],
+        "Traits of users that are not kept. `reason`: `too_long` or `too_many`.";
     EVENTS_DEAD = "events_dead_lettered_total", Counter, Worker, ["reason"],
         "Events set aside in the dead-letter stream. A message that cannot be read counts as one.";
     DEAD_LETTERS = "dead_letters", Gauge, Worker, [],

@@ -12,8 +12,8 @@ use super::catalogue::{
     EVENTS_INGESTED, EVENTS_ONLY_ABOUT_USERS, EVENTS_RECEIVED, EVENTS_REJECTED, EVENTS_STORED,
     INGEST_TO_STORED, INGEST_TO_VISIBLE, INGESTION_DURATION, Kind, LINKS_REFUSED, METRICS, Metric,
     PROMOTIONS_STOPPED, PUBLISH_FAILURES, RATE_LIMIT_EXCEEDED, REQUESTS_REFUSED, ROLL_UP_DURATION,
-    ROLL_UP_FAILURES, STREAM_MESSAGES, STREAM_OLDEST, STREAM_ORPHANS, TIME_ZONE_RULES, USERS_DELETED,
-    USERS_MERGED, WRITE_DURATION, WRITE_RETRIES,
+    ROLL_UP_FAILURES, STREAM_MESSAGES, STREAM_OLDEST, STREAM_ORPHANS, TIME_ZONE_RULES, TRAITS_REFUSED,
+    USERS_DELETED, USERS_MERGED, WRITE_DURATION, WRITE_RETRIES,
 };
 
 /// Seconds; from a fast request to a long outage.
@@ -198,6 +198,11 @@ pub fn events_only_about_users(events: usize) {
 /// `reason` is why an id from before a login did not become an alias of the user who came with it.
 pub fn link_refused(reason: &'static str) {
     counter!(LINKS_REFUSED, "reason" => reason).increment(1);
+}
+
+/// `reason` is why a trait of a user is not kept.
+pub fn traits_refused(reason: &'static str, traits: usize) {
+    counter!(TRAITS_REFUSED, "reason" => reason).increment(traits as u64);
 }
 
 pub fn users_deleted(users: usize) {

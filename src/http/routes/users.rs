@@ -14,7 +14,7 @@ use crate::http::{
     },
     openapi::Tag,
     respond::{
-        answer::JsonAnswer,
+        answer::{JsonAnswer, Properties},
         instant::Instant,
         problem::{Code, Finding, Managing, Problem, Refusal},
     },
@@ -40,6 +40,8 @@ struct UserProfile {
     /// Their other names, in order: ids of users who were merged into this one.
     #[oai(validator(max_items = 1000))]
     aliases: Vec<String>,
+    /// What events say of the user: the latest of each trait, or the first if it is an initial one.
+    traits: Properties,
     /// When the user's first event occurred, of those that are kept.
     first_seen: Instant,
     /// When the last one did.
@@ -84,7 +86,7 @@ enum DeletionResponse {
 impl UsersApi {
     /// A user
     ///
-    /// Names, first and last seen, events by type, and the newest events. With an alias, of the user whose alias it is.
+    /// Names, traits, first and last seen, events by type, and the newest events. With an alias, of the user whose alias it is.
     #[oai(path = "/users/:user_id", method = "get", operation_id = "user", tag = "Tag::Users")]
     async fn profile(
         &self,
@@ -114,6 +116,7 @@ impl UsersApi {
             event_types,
             timeline: Timeline::new(profile.timeline)?,
             user_id: profile.person.user_id,
+            traits: Properties::new(profile.traits)?,
             aliases: profile.person.aliases,
         }))
     }

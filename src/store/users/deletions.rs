@@ -143,11 +143,12 @@ async fn remove_bits(
         .bind(bitmap)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query("delete from user_deletions where project_id = $1 and user_no = any($2)")
-        .bind(project.id.get())
-        .bind(user_nos)
-        .execute(&mut *transaction)
-        .await?;
+    for gone in [
+        "delete from user_traits where project_id = $1 and user_no = any($2)",
+        "delete from user_deletions where project_id = $1 and user_no = any($2)",
+    ] {
+        sqlx::query(gone).bind(project.id.get()).bind(user_nos).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     Ok(())
 }

@@ -8,9 +8,9 @@ use sqlx::{Connection, PgConnection};
 
 use super::{
     dictionary,
-    known::{Found, Said, Standing, User},
+    known::{FoundUsers, Said, Standing, User},
     merges,
-    people::{Changes, Name, People, Refusal, is_of_former},
+    people::{Changes, LinkRefusal, NameBefore, People, is_of_former},
 };
 use crate::{
     model::project::ProjectId,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What must be decided in the database, because it changes something; and what is refused for sure.
-pub(super) fn open<'a>(users: &HashMap<&str, User>, said: &[Said<'a>]) -> (Vec<Said<'a>>, Vec<Refusal>) {
+pub(super) fn open<'a>(users: &HashMap<&str, User>, said: &[Said<'a>]) -> (Vec<Said<'a>>, Vec<LinkRefusal>) {
     let (mut open, mut refused) = (Vec::new(), Vec::new());
     for &said in said {
         let Some(user) = users.get(said.user_id) else {
@@ -33,8 +33,8 @@ pub(super) fn open<'a>(users: &HashMap<&str, User>, said: &[Said<'a>]) -> (Vec<S
             _ if user.standing == Standing::Anonymous => open.push(said),
             None => {}
             Some(Some(linked)) if linked.user_no == user.user_no || is_of_former(linked.since, &said) => {}
-            Some(Some(User { standing: Standing::Known, .. })) => refused.push(Refusal::KnownUser),
-            Some(Some(User { standing: Standing::Alias, .. })) => refused.push(Refusal::AliasOfAnother),
+            Some(Some(User { standing: Standing::Known, .. })) => refused.push(LinkRefusal::KnownUser),
+            Some(Some(User { standing: Standing::Alias, .. })) => refused.push(LinkRefusal::AliasOfAnother),
             Some(_) => open.push(said),
         }
     }
@@ -48,7 +48,7 @@ pub(super) async fn decide<'a>(
     connection: &mut PgConnection,
     project_id: ProjectId,
     said: &[Said<'a>],
-) -> Result<Found<'a>, StoreError> {
+) -> Result<FoundUsers<'a>, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let last = projects::lock(&mut transaction, project_id).await?;
     let mut people = People::new(names(&mut transaction, project_id, said).await?);
@@ -56,7 +56,7 @@ pub(super) async fn decide<'a>(
     let (users, changes) = people.settle(last.user_no);
     apply(&mut transaction, project_id, &changes).await?;
     transaction.commit().await?;
-    Ok(Found { users, refused })
+    Ok(FoundUsers { users, refused })
 }
 
 /// The names, and whose they are: as the holder of the project's lock before us has left them.
@@ -64,7 +64,7 @@ async fn names<'a>(
     transaction: &mut PgConnection,
     project_id: ProjectId,
     said: &[Said<'a>],
-) -> Result<Vec<(&'a str, Name)>, StoreError> {
+) -> Result<Vec<(&'a str, NameBefore)>, StoreError> {
     let mut asked: Vec<&'a str> =
         said.iter().flat_map(|said| [Some(said.user_id), said.anonymous_id]).flatten().collect();
     asked.sort_unstable();
@@ -107,9 +107,9 @@ struct AskedName {
 }
 
 impl AskedName {
-    fn into_name(self) -> Name {
+    fn into_name(self) -> NameBefore {
         let standing = dictionary::standing(self.is_known == Some(true), self.is_alias == Some(true));
-        Name {
+        NameBefore {
             user: self.user_no.map(|user_no| (user_no, standing)),
             since: self.since,
             aliases: usize::try_from(self.aliases).unwrap_or(usize::MAX),

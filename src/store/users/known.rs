@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use sqlx::PgConnection;
 
-use super::{dictionary, identities, people::Refusal};
+use super::{dictionary, identities, people::LinkRefusal};
 use crate::{
     model::project::ProjectId,
     store::{StoreError, incarnation::Generation},
@@ -25,12 +25,12 @@ const MOST_MOVED: usize = 200_000;
 #[derive(Clone)]
 pub struct Users {
     names: Cache<(ProjectId, Box<str>), Remembered>,
-    state: Arc<RwLock<Arc<State>>>,
+    state: Arc<RwLock<Arc<KnownUsers>>>,
 }
 
 /// What is known of the users in the database, as it was last seen.
 #[derive(Default)]
-struct State {
+struct KnownUsers {
     /// It grows when users are deleted or merged.
     generation: Generation,
     /// What was remembered in earlier ones is looked up again.
@@ -77,10 +77,10 @@ pub struct Said<'a> {
 
 /// The users of events, by each of the names in them.
 #[derive(Debug, Default)]
-pub struct Found<'a> {
+pub struct FoundUsers<'a> {
     pub users: HashMap<&'a str, User>,
     /// Links that were not made.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<LinkRefusal>,
 }
 
 impl Default for Users {
@@ -96,7 +96,7 @@ impl Users {
         self.state().generation
     }
 
-    fn state(&self) -> Arc<State> {
+    fn state(&self) -> Arc<KnownUsers> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -107,7 +107,7 @@ impl Users {
         generation: Generation,
     ) -> Result<(), StoreError> {
         let state = self.state();
-        let mut next = State { generation, since: generation, moved: HashMap::new() };
+        let mut next = KnownUsers { generation, since: generation, moved: HashMap::new() };
         if state.generation.0 == generation.0
             && let Some(moves) = moves_between(connection, state.generation.1, generation.1).await?
             && state.moved.len() + moves.len() <= MOST_MOVED
@@ -126,7 +126,7 @@ impl Users {
         connection: &mut PgConnection,
         project_id: ProjectId,
         said: &[Said<'a>],
-    ) -> Result<Found<'a>, StoreError> {
+    ) -> Result<FoundUsers<'a>, StoreError> {
         let state = self.state();
         let mut users = HashMap::with_capacity(said.len());
         let mut unknown = HashSet::new();
@@ -155,15 +155,15 @@ impl Users {
             }
             refused.extend(decided.refused);
         }
-        Ok(Found { users, refused })
+        Ok(FoundUsers { users, refused })
     }
 
-    fn remember(&self, project_id: ProjectId, name: &str, user: User, state: &State) {
+    fn remember(&self, project_id: ProjectId, name: &str, user: User, state: &KnownUsers) {
         self.names.insert((project_id, name.into()), Remembered { user, since: state.since });
     }
 }
 
-impl State {
+impl KnownUsers {
     /// A user who may have been merged since the name was looked up.
     fn present(&self, project_id: ProjectId, mut user: User) -> User {
         while let Some(&into_no) = self.moved.get(&(project_id, user.user_no)) {

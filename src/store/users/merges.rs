@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::dictionary;
+use super::{dictionary, traits};
 use crate::model::project::ProjectId;
 use crate::store::{BEGIN, StoreError, projects, read::events, to_its_end, upkeep::roll_up};
 
@@ -226,6 +226,7 @@ async fn carry_out_some(
             .bind(&moves.into_nos)
             .execute(&mut *transaction)
             .await?;
+        traits::merge(&mut transaction, project_id, &moves.from_nos, &moves.into_nos).await?;
         // One that was merged further meanwhile stays, for what has been moved only so far.
         sqlx::query(
             "with moved as (

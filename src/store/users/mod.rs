@@ -7,5 +7,6 @@ pub mod known;
 pub mod merges;
 mod people;
 pub mod present;
+pub mod traits;
 
-pub use self::people::Refusal;
+pub use self::people::LinkRefusal;

@@ -11,7 +11,7 @@ use super::{
 
 /// Why an id from before a login does not become an alias. The event is stored all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
+pub enum LinkRefusal {
     /// Somebody came with it as their own id.
     KnownUser,
     AliasOfAnother,
@@ -19,7 +19,7 @@ pub enum Refusal {
     TooManyAliases,
 }
 
-impl Refusal {
+impl LinkRefusal {
     /// A stable name; metrics count by it.
     pub fn reason(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Refusal {
 }
 
 /// A name that something is said of, as it was before.
-pub(super) struct Name {
+pub(super) struct NameBefore {
     /// Whose it is; nothing: nobody's.
     pub user: Option<(i32, Standing)>,
     /// When the user was deleted who had it before.
@@ -98,10 +98,10 @@ pub(super) fn is_of_former(since: Option<DateTime<Utc>>, said: &Said<'_>) -> boo
 }
 
 impl<'a> People<'a> {
-    pub fn new(names: Vec<(&'a str, Name)>) -> Self {
+    pub fn new(names: Vec<(&'a str, NameBefore)>) -> Self {
         let mut people = Self::default();
         let mut by_number = HashMap::new();
-        for (user_id, Name { user, since, aliases }) in names {
+        for (user_id, NameBefore { user, since, aliases }) in names {
             let of = user.map(|(user_no, standing)| {
                 let individual = *by_number.entry(user_no).or_insert_with(|| {
                     people.add(Individual { user_no: Some(user_no), aliases, ..Individual::new(user_id) })
@@ -119,7 +119,7 @@ impl<'a> People<'a> {
     }
 
     /// Hears what an event says, all of whose names are among those that were given; why its link is refused, if it is.
-    pub fn hear(&mut self, said: &Said<'a>) -> Option<Refusal> {
+    pub fn hear(&mut self, said: &Said<'a>) -> Option<LinkRefusal> {
         let is_unheard_of = self.names[said.user_id].of.is_none();
         let new = is_unheard_of.then(|| (self.add(Individual::new(said.user_id)), Standing::Anonymous));
         let heard = self.names.get_mut(said.user_id)?;
@@ -138,9 +138,9 @@ impl<'a> People<'a> {
         match heard.of {
             _ if is_of_former(heard.since, said) => return None,
             Some((other, _)) if other == individual => return None,
-            Some((_, Standing::Known)) => return Some(Refusal::KnownUser),
-            Some((_, Standing::Alias)) => return Some(Refusal::AliasOfAnother),
-            _ if self.people[individual].aliases >= MOST_ALIASES => return Some(Refusal::TooManyAliases),
+            Some((_, Standing::Known)) => return Some(LinkRefusal::KnownUser),
+            Some((_, Standing::Alias)) => return Some(LinkRefusal::AliasOfAnother),
+            _ if self.people[individual].aliases >= MOST_ALIASES => return Some(LinkRefusal::TooManyAliases),
             None => {}
             Some((other, Standing::Anonymous)) => self.people[other].merged_into = Some(individual),
         }

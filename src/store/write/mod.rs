@@ -25,7 +25,7 @@ use super::{
     BEGIN, ErrorKind, StoreError,
     incarnation::{Generation, Incarnation},
     promotions::known::{Promoted, Promotions},
-    users::{Refusal, known::Users},
+    users::{LinkRefusal, known::Users, traits::RefusedTraits},
 };
 use crate::{
     model::{
@@ -69,7 +69,8 @@ pub struct Written {
     /// Events that only say something of their users: they are not stored.
     pub only_about_users: usize,
     /// Links in these events that were not made; they do not count among events.
-    pub refused_links: Vec<Refusal>,
+    pub refused_links: Vec<LinkRefusal>,
+    pub refused_traits: RefusedTraits,
 }
 
 /// Nothing was stored, or the database was lost before it could say so; storing again is safe.
@@ -183,7 +184,7 @@ enum Stored {
 /// One transaction.
 async fn store(
     connection: &mut PgConnection,
-    Rows { events: mut rows, of_deleted_users, only_about_users, refused_links }: Rows<'_>,
+    Rows { events: mut rows, of_deleted_users, only_about_users, refused_links, told }: Rows<'_>,
     window: TimeDelta,
     (generations, promoted): ((Generation, Generation), &Promoted),
     (stream, parts): (DateTime<Utc>, &[MessagePart<'_>]),
@@ -222,6 +223,7 @@ async fn store(
         }
     }
     deltas(&rows, promoted).insert(&mut transaction).await?;
+    let refused_traits = told.keep(&mut transaction, &terms.deleted_projects).await?;
     settled::add(&mut transaction, stream, parts.iter().map(|part| part.sequence)).await?;
     transaction.commit().await?;
     let stored = rows.len();
@@ -235,6 +237,7 @@ async fn store(
         expired,
         only_about_users,
         refused_links,
+        refused_traits,
     }))
 }
 

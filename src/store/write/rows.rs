@@ -15,8 +15,9 @@ use crate::{
     store::{
         StoreError,
         users::{
-            Refusal,
+            LinkRefusal,
             known::{Said, Users},
+            traits::Told,
         },
     },
 };
@@ -61,7 +62,9 @@ pub(super) struct Rows<'a> {
     /// Events that are not among them, because they only say something of their users.
     pub only_about_users: usize,
     /// Links in them that were not made.
-    pub refused_links: Vec<Refusal>,
+    pub refused_links: Vec<LinkRefusal>,
+    /// What they say of their users.
+    pub told: Told,
 }
 
 /// The rows of parts. Users who are new get numbers.
@@ -82,7 +85,8 @@ pub(super) async fn of<'a>(
         refused_links.extend(found.refused);
     }
 
-    let (mut rows, mut of_deleted_users, mut only_about_users) = (Vec::new(), 0, 0);
+    let (mut rows, mut told) = (Vec::new(), Told::default());
+    let (mut of_deleted_users, mut only_about_users) = (0, 0);
     for (part_index, MessagePart { project, batch, .. }) in parts.iter().enumerate() {
         let users = &known[&project.id];
         for (index, event) in batch.events.iter().enumerate() {
@@ -92,16 +96,19 @@ pub(super) async fn of<'a>(
                 of_deleted_users += 1;
                 continue;
             }
-            if event.is_only_about_user() {
-                only_about_users += 1;
-                continue;
-            }
             let occurred_at = batch.occurred_at(event);
             if !YEARS.contains(&occurred_at.year()) {
                 return Err(NotWritten {
                     error: StoreError::Year(occurred_at.year()),
                     culprit: Some((part_index, index)),
                 });
+            }
+            if let (Some(user), Some(about_user)) = (user, &event.about_user) {
+                told.add(project.id, user.user_no, about_user, occurred_at);
+            }
+            if event.is_only_about_user() {
+                only_about_users += 1;
+                continue;
             }
             rows.push(EventRow {
                 project,
@@ -116,7 +123,7 @@ pub(super) async fn of<'a>(
         }
     }
     rows.sort_by_key(EventRow::identity);
-    Ok(Rows { events: rows, of_deleted_users, only_about_users, refused_links })
+    Ok(Rows { events: rows, of_deleted_users, only_about_users, refused_links, told })
 }
 
 /// What an event says of who its user is, if it has one.

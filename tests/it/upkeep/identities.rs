@@ -279,6 +279,96 @@ async fn who_is_deleted_is_not_linked_by_what_was_said_before() {
     weir.stop().await;
 }
 
+/// An event that says something of its user.
+fn told(n: usize, user: (&str, &str), at: &str, traits: &Value, initial_traits: &Value) -> Value {
+    let mut event = event(n, None, None, "e", at);
+    for (field, value) in
+        [(user.0, json!(user.1)), ("traits", traits.clone()), ("initial_traits", initial_traits.clone())]
+    {
+        event[field] = value;
+    }
+    event
+}
+
+#[tokio::test]
+async fn traits_are_the_same_in_whatever_order_they_are_told_and_go_with_the_user() {
+    let mut weir = Weir::start().await;
+    let mut rng = StdRng::seed_from_u64(7);
+    let (phone, alice) = (("anonymous_id", "phone"), ("user_id", "alice"));
+    let nothing = json!({});
+    let mut link = told(4, alice, "06T10:00", &json!({"plan": "pro", "seats": 5}), &nothing);
+    link["anonymous_id"] = json!("phone");
+    let events = [
+        told(
+            0,
+            phone,
+            "04T09:00",
+            &json!({"plan": "free", "theme": "dark"}),
+            &json!({"source": "ad", "seats": 1}),
+        ),
+        told(1, phone, "05T09:00", &json!({"theme": null}), &json!({"source": "mail", "campaign": "b"})),
+        told(
+            2,
+            alice,
+            "05T10:00",
+            &json!({"tags": ["a", {"b": 1.50}], "plan": "team"}),
+            &json!({"campaign": "c"}),
+        ),
+        told(3, alice, "05T10:00", &json!({"plan": "free"}), &json!({"campaign": null})),
+        link,
+        told(5, alice, "06T09:00", &json!({"seats": 4, "long": "x".repeat(1_023), "": true}), &nothing),
+    ];
+    let mut projects = Vec::new();
+    for n in 0..6 {
+        let project = weir.project(&format!("p{n}"), "UTC").await;
+        let mut events = events.clone();
+        events.shuffle(&mut rng);
+        for event in &events {
+            send(&weir, &project, std::slice::from_ref(event)).await;
+        }
+        projects.push(project);
+    }
+    weir.wait_for_events(36).await;
+    let expected = json!({"": true, "campaign": "b", "plan": "pro", "seats": 5, "source": "ad",
+                          "tags": ["a", {"b": 1.50}]});
+    for project in &projects {
+        assert_eq!(weir.ask(project, "/users/phone").await["traits"], expected, "before all is moved");
+    }
+    settled(&weir).await;
+    for project in &projects {
+        assert_eq!(weir.ask(project, "/users/alice").await["traits"], expected);
+    }
+    let refused = weir.metric(&weir.worker, "traits_refused_total").await;
+    assert!((refused - 6.0).abs() < 0.5, "{refused} are too long");
+
+    // Of more than a hundred the first ones stay, and these may change.
+    let many: serde_json::Map<String, Value> = (0..120).map(|n| (format!("n{n:03}"), json!(n))).collect();
+    let many = told(10, ("user_id", "ben"), "07T09:00", &json!(many), &nothing);
+    send(&weir, &projects[0], &[many]).await;
+    weir.wait_for_events(37).await;
+    let change = told(11, ("user_id", "ben"), "07T10:00", &json!({"n007": "new", "other": 1}), &nothing);
+    send(&weir, &projects[0], &[change]).await;
+    weir.wait_for_events(38).await;
+    let traits = weir.ask(&projects[0], "/users/ben").await["traits"].clone();
+    assert_eq!((traits.as_object().unwrap().len(), &traits["n007"]), (100, &json!("new")));
+
+    weir.worker.kill().await;
+    send(&weir, &projects[0], &[told(12, alice, "08T09:00", &json!({"waits": true}), &nothing)]).await;
+    assert_eq!(weir.delete_user(&projects[0], "alice").await.0, 202);
+    weir.start_worker().await;
+    settled(&weir).await;
+    weir.wait_until_drained().await;
+    assert_eq!(
+        weir.number("select count(*) from user_traits where project_id = 1").await,
+        100,
+        "nothing is left of alice"
+    );
+    weir.run(&["project", "delete", "p1", "--yes"]).await.succeeded();
+    let left = || weir.number("select count(*) from user_traits where project_id = 2");
+    eventually("the project's are gone", left, |left| *left == 0).await;
+    weir.stop().await;
+}
+
 /// Who is who, as [docs/identities.md] says it: one event after the other.
 #[derive(Default)]
 struct Definition {

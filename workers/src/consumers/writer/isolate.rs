@@ -10,7 +10,7 @@ use weir::{
     model::event::Batch,
     store::{
         StoreError,
-        users::Refusal,
+        users::LinkRefusal,
         write::{self, MessagePart, NotWritten},
     },
     telemetry::metrics::{self, CaughtBy},
@@ -106,10 +106,12 @@ fn count(written: write::Written) {
     metrics::events_dropped("project_deleted", written.of_deleted_projects);
     metrics::events_dropped("expired", written.expired);
     metrics::events_only_about_users(written.only_about_users);
-    for reason in written.refused_links.into_iter().map(Refusal::reason) {
+    for reason in written.refused_links.into_iter().map(LinkRefusal::reason) {
         metrics::link_refused(reason);
         debug!(reason, "an anonymous id does not become an alias");
     }
+    metrics::traits_refused("too_long", written.refused_traits.too_long);
+    metrics::traits_refused("too_many", written.refused_traits.too_many);
 }
 
 fn log_stored(part: &MessagePart<'_>) {
