@@ -196,3 +196,59 @@ impl<'a> Individual<'a> {
         Self { user_no: None, user_id, becomes_known: false, aliases: 0, merged_into: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODYS: Option<(i32, Standing)> = None;
+
+    fn said<'a>(user_id: &'a str, anonymous_id: Option<&'a str>, received_at: i64) -> Said<'a> {
+        let received_at = DateTime::from_timestamp(received_at, 0).expect("a time");
+        Said { user_id, is_anonymous: false, anonymous_id, received_at }
+    }
+
+    fn before(user: Option<(i32, Standing)>, since: Option<i64>) -> NameBefore {
+        let since = since.and_then(|since| DateTime::from_timestamp(since, 0));
+        NameBefore { user, since, aliases: 0 }
+    }
+
+    #[test]
+    fn a_visitor_who_logs_in_within_a_transaction_is_never_moved() {
+        let mut people =
+            People::new(vec![("alice", before(NOBODYS, None)), ("phone", before(NOBODYS, None))]);
+        assert_eq!(people.hear(&Said { is_anonymous: true, ..said("phone", None, 1) }), None);
+        assert_eq!(people.hear(&said("alice", Some("phone"), 1)), None);
+        assert_eq!(people.hear(&said("alice", Some("phone"), 1)), None, "told again");
+        let (users, changes) = people.settle(7);
+        assert_eq!((users["phone"].user_no, users["phone"].standing), (8, Standing::Alias));
+        let alice = NewUser { user_no: 8, user_id: "alice", since: None, is_known: true };
+        let phone = NewAlias { name: "phone", user_no: 8, since: None };
+        let expected = Changes { new_users: vec![alice], new_aliases: vec![phone], ..Changes::default() };
+        assert_eq!(changes, expected);
+    }
+
+    #[test]
+    fn the_first_link_holds_and_known_users_stay_apart() {
+        let names = vec![
+            ("alice", before(Some((1, Standing::Known)), None)),
+            ("ben", before(Some((2, Standing::Anonymous)), None)),
+            ("phone", before(Some((3, Standing::Anonymous)), None)),
+        ];
+        let mut people = People::new(names);
+        assert_eq!(people.hear(&said("alice", Some("phone"), 1)), None);
+        assert_eq!(people.hear(&said("ben", Some("phone"), 1)), Some(LinkRefusal::AliasOfAnother));
+        assert_eq!(people.hear(&said("alice", Some("ben"), 1)), Some(LinkRefusal::KnownUser));
+        let (_, changes) = people.settle(7);
+        assert_eq!(changes, Changes { known: vec![2], merged: vec![(3, 1)], ..Changes::default() });
+    }
+
+    #[test]
+    fn what_was_said_before_a_deletion_links_nobody() {
+        let names =
+            vec![("alice", before(Some((1, Standing::Known)), None)), ("phone", before(NOBODYS, Some(5)))];
+        let mut people = People::new(names);
+        assert_eq!(people.hear(&said("alice", Some("phone"), 5)), None);
+        assert_eq!(people.settle(7).1, Changes::default());
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod deletions;
 mod expiry;
+mod histories;
 mod identities;
 mod merges;
 mod project_deletions;
