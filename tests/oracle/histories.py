@@ -40,6 +40,8 @@ class History:
         latest = datetime.now(UTC).date() - timedelta(days=3)
         self.last = min(self.first + timedelta(days=length), latest)
         self.names = [f"user-{n}" for n in range(rng.randint(1, 10))]
+        # Half of them have visitors who log in, and nobody who is deleted: a link may still lie in the stream then.
+        self.has_links = rng.random() < 0.5
         self.told = self.make_events()
         self.people = People()
 
@@ -72,9 +74,14 @@ class History:
             if mine and rng.random() < 0.3:  # exactly so long after another event of the user, or nearly so
                 unit = rng.choice([timedelta(0), timedelta(days=1), timedelta(days=7), timedelta(minutes=5)])
                 at = rng.choice(mine)["at"] + unit + timedelta(microseconds=rng.choice([-1, 0, 0, 1]))
+            link = None
+            if self.has_links and user and rng.random() < 0.6:
+                visitor = f"visitor-{user}-{rng.randrange(2)}"
+                user, link = (visitor, None) if rng.random() < 0.6 else (user, visitor)
             event = {
                 "id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
                 "user": user,
+                "link": link,
                 "at": at,
                 "type": rng.choice(TYPES),
                 "properties": self.make_properties(),
@@ -115,7 +122,7 @@ class History:
             yield "send", [as_sent(e) for e in sent[:size]]
             sent = sent[size:]
             while rng.random() < 0.5:
-                if rng.random() < 0.2:
+                if rng.random() < 0.2 and not self.has_links:
                     name = rng.choice(self.names)
                     self.people.delete(name)
                     yield "delete", name
@@ -161,8 +168,8 @@ class History:
 
 
 class People:
-    """Who is who, the naive way: a merge renames the user in all events so far, and a name that was merged in all
-    later ones; a deletion strikes out all events so far of the person."""
+    """Who is who, the naive way: a merge or a link renames the user in all events so far, and a name that was merged in
+    all later ones; a deletion strikes out all events so far of the person."""
 
     def __init__(self):
         self.events, self.ids, self.person_of = [], set(), {}
@@ -175,6 +182,8 @@ class People:
             if event["id"] not in self.ids:
                 self.ids.add(event["id"])
                 self.events.append(event | {"user": self.person(event["user"])})
+                if event["link"]:
+                    self.merge(event["link"], event["user"])
 
     def merge(self, earlier, into):
         """False if that is no merge: the names are one person's, or the earlier one is another's alias."""
@@ -214,7 +223,11 @@ def as_sent(event):
         "properties": event["properties"],
         "occurred_at": event["at"].isoformat(),
     }
-    return sent if event["user"] is None else sent | {"user_id": event["user"]}
+    if event["user"] is None:
+        return sent
+    if event["user"].startswith("visitor-"):
+        return sent | {"anonymous_id": event["user"]}
+    return sent | {"user_id": event["user"]} | ({"anonymous_id": event["link"]} if event["link"] else {})
 
 
 def seeded(seed, number):
