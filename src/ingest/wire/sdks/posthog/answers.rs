@@ -101,7 +101,7 @@ fn settings_of_js() -> Value {
         "sessionRecording": false,
         "heatmaps": false,
         "capturePerformance": false,
-        "autocapture_opt_out": true,
+        "autocapture_opt_out": false,
         "siteApps": [],
         "toolbarParams": {},
         "isAuthenticated": false,
