@@ -3,6 +3,7 @@
 mod amplitude;
 mod mixpanel;
 mod posthog;
+mod posthog_programs;
 mod programs;
 mod script;
 mod segment;

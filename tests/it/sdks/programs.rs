@@ -11,8 +11,10 @@ use poem::{EndpointExt, IntoResponse, Request, Route, endpoint::make, get, post,
 use tokio::process::Command;
 
 use crate::support::{
-    Project, Weir, eventually,
-    front::{Front, serve},
+    Project, Weir,
+    browser::Browser,
+    eventually,
+    front::{Front, Manner, serve},
     missing_tool,
 };
 
@@ -65,19 +67,57 @@ impl Client {
     }
 
     /// Runs the program to its end. It fails if its SDK reports an error.
-    pub(super) async fn run(self, address: &str, key: &str) -> Option<()> {
+    async fn run(self, front: &Front, key: &str) -> Option<()> {
         let mut command = self.command()?;
         command
             .env("PYTHONSAFEPATH", "1")
             .arg(file(self.file))
-            .args([address, key])
+            .args([&*front.url(), key])
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let Output { status, stdout, stderr } = command.output().await.unwrap();
         let said = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        assert!(status.success(), "{}: {said:?}", self.file);
+        assert!(status.success(), "{}: {said:?}; {:?}", self.file, front.posts());
         Some(())
     }
+
+    /// Runs the program against weir, through lost and refused answers, and while weir is killed and comes back.
+    pub(super) async fn arrives_once(self, expected: &[Stored]) {
+        let mut weir = Weir::start().await;
+        let plain = weir.project("plain", "UTC").await;
+        let front = Front::start(&weir, Manner::Plain).await;
+        let Some(()) = self.run(&front, &plain.write).await else { return weir.stop().await };
+        wait_until_stored(&weir, &plain, expected).await;
+        assert!(front.posts().iter().all(|post| post.status == 200), "{:?}", front.posts());
+        assert!(duplicates(&weir).await < 0.5, "nothing is sent twice");
+
+        // The first answer is lost after weir has taken the events, the second try is refused.
+        let troubled = weir.project("troubled", "UTC").await;
+        let front = Front::start(&weir, Manner::Troubled).await;
+        self.run(&front, &troubled.write).await;
+        wait_until_stored(&weir, &troubled, expected).await;
+        assert!(front.posts().len() >= 3, "{:?}", front.posts());
+        assert!(duplicates(&weir).await > 0.5, "what was lost comes again");
+
+        // It dies, and comes back while the SDK still holds everything.
+        let killed = weir.project("killed", "UTC").await;
+        let front = Front::start(&weir, Manner::Plain).await;
+        weir.api.kill().await;
+        let running = self.run(&front, &killed.write);
+        let refused = || async { front.posts().iter().any(|post| post.status == 502) };
+        let restarting = async {
+            eventually("a try that fails", refused, |refused| *refused).await;
+            weir.start_api().await;
+            front.lead_to(&weir);
+        };
+        tokio::join!(running, restarting);
+        wait_until_stored(&weir, &killed, expected).await;
+        weir.stop().await;
+    }
+}
+
+async fn duplicates(weir: &Weir) -> f64 {
+    weir.metric(&weir.api, "events_duplicate_total").await
 }
 
 /// A site with a page that has an SDK.
@@ -146,8 +186,46 @@ impl Page {
     }
 }
 
+/// Opens a page of `clients`, and again with trouble: its SDK sends what was lost once more.
+pub(super) async fn page_arrives_once(name: &str, trouble: Manner, expected: &[Stored]) {
+    let Some(browser) = Browser::find() else { return };
+    let weir = Weir::start().await;
+    for manner in [Manner::Plain, trouble] {
+        let project = weir.project(if manner == Manner::Plain { "plain" } else { "troubled" }, "UTC").await;
+        let front = Front::start(&weir, manner).await;
+        let Some(page) = Page::serve(name, &front, &project.write).await else { break };
+        let open = browser.open(&page.url());
+        page.wait_until_done().await;
+        if manner == Manner::Plain {
+            wait_until_stored(&weir, &project, expected).await;
+            assert!(duplicates(&weir).await < 0.5, "nothing is sent twice");
+        } else {
+            eventually("what was lost comes again", || duplicates(&weir), |found| *found > 0.5).await;
+            wait_until_stored(&weir, &project, expected).await;
+        }
+        assert_eq!(page.errors(), [""; 0]);
+        open.close().await;
+    }
+    weir.stop().await;
+}
+
 /// An event that is stored: type, user, quantity, days ago.
 pub(super) type Stored = (String, Option<String>, Option<i32>, i32);
+
+/// One of `user-42`.
+pub(super) fn of_user(event_type: &str, quantity: Option<i32>, days: i32) -> Stored {
+    (event_type.to_owned(), Some("user-42".to_owned()), quantity, days)
+}
+
+/// What every program sends: of a visitor, and of the user that the visitor turns out to be.
+pub(super) fn orders_and_views() -> [Stored; 4] {
+    [
+        of_user("Order Completed", Some(3), 0),
+        of_user("Order Completed", Some(4), 2),
+        of_user("Product Viewed", Some(1), 0),
+        of_user("Product Viewed", Some(2), 0),
+    ]
+}
 
 /// What is stored of a project, in the order of types and quantities.
 pub(super) async fn stored(weir: &Weir, project: &Project) -> Vec<Stored> {

@@ -18,7 +18,9 @@ use super::Weir;
 pub enum Manner {
     /// All pass.
     Plain,
-    /// The first batch reaches weir and its answer is lost, the second is refused, all others pass.
+    /// The first batch reaches weir and its answer is lost, all others pass.
+    Losing,
+    /// As before, and the second is refused.
     Troubled,
 }
 
@@ -108,7 +110,7 @@ async fn pass(
     } else {
         forward(http, method, &format!("{weir}{target}"), headers, body).await
     };
-    if manner == Manner::Troubled && turn == 0 {
+    if manner != Manner::Plain && turn == 0 {
         assert!(response.status().is_success(), "weir has taken the events");
         response.set_status(StatusCode::SERVICE_UNAVAILABLE);
         response.headers_mut().insert(header::RETRY_AFTER, 0.into());
