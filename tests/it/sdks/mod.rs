@@ -2,6 +2,7 @@
 
 mod amplitude;
 mod mixpanel;
+mod mixpanel_programs;
 mod posthog;
 mod posthog_programs;
 mod programs;

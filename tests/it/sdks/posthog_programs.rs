@@ -3,8 +3,8 @@
 use super::programs::*;
 use crate::support::front::Manner;
 
-const PYTHON: Client = Client { runtime: Runtime::Python, file: "posthog.py" };
-const NODE: Client = Client { runtime: Runtime::Node, file: "posthog.js" };
+const PYTHON: Client = Client { runtime: Runtime::Python, file: "posthog.py", https: false };
+const NODE: Client = Client { runtime: Runtime::Node, file: "posthog.js", https: false };
 
 /// What the programs and the page send.
 fn expected() -> Vec<Stored> {

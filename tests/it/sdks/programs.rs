@@ -16,6 +16,7 @@ use crate::support::{
     eventually,
     front::{Front, Manner, serve},
     missing_tool,
+    tls::Tls,
 };
 
 /// What runs a program.
@@ -30,6 +31,8 @@ pub(super) enum Runtime {
 pub(super) struct Client {
     pub(super) runtime: Runtime,
     pub(super) file: &'static str,
+    /// Its SDK knows nothing but HTTPS.
+    pub(super) https: bool,
 }
 
 /// Where the packages of npm are, which `scripts/test` installs.
@@ -69,10 +72,18 @@ impl Client {
     /// Runs the program to its end. It fails if its SDK reports an error.
     async fn run(self, front: &Front, key: &str) -> Option<()> {
         let mut command = self.command()?;
+        let tls = if self.https { Some(Tls::before(front).await?) } else { None };
+        let address = match &tls {
+            Some(tls) => {
+                command.env("REQUESTS_CA_BUNDLE", tls.certificate());
+                tls.url()
+            }
+            None => front.url(),
+        };
         command
             .env("PYTHONSAFEPATH", "1")
             .arg(file(self.file))
-            .args([&*front.url(), key])
+            .args([&*address, key])
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let Output { status, stdout, stderr } = command.output().await.unwrap();

@@ -3,8 +3,8 @@
 use super::programs::*;
 use crate::support::front::Manner;
 
-const PYTHON: Client = Client { runtime: Runtime::Python, file: "segment.py" };
-const NODE: Client = Client { runtime: Runtime::Node, file: "segment.js" };
+const PYTHON: Client = Client { runtime: Runtime::Python, file: "segment.py", https: false };
+const NODE: Client = Client { runtime: Runtime::Node, file: "segment.js", https: false };
 
 /// What the programs send.
 fn expected() -> Vec<Stored> {

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod front;
 mod process;
+pub mod tls;
 mod way;
 
 use std::{fmt::Debug, future::Future, path::PathBuf, time::Duration};
