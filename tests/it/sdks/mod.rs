@@ -1,6 +1,7 @@
 //! Other vendors' SDKs: as they come from their registries, by what they send, and by the answers that they understand.
 
 mod amplitude;
+mod amplitude_programs;
 mod mixpanel;
 mod mixpanel_programs;
 mod posthog;
