@@ -95,7 +95,11 @@ fn read<'a>(
             id("$identified_id").or_else(|| id("$user_id")).or_else(|| id("distinct_id")),
             id("$anon_distinct_id").or_else(|| id("$anon_id")).or_else(|| device(properties)),
         ),
-        Some("$create_alias") => (id("distinct_id"), id("alias")),
+        Some("$create_alias") => match identity(properties, OF_EVENT.user_id) {
+            // Before the login the further name is the user's, as the `$identify` that follows says.
+            (None, visitor) => (id("alias"), visitor),
+            _ => (id("distinct_id"), id("alias")),
+        },
         Some("$merge") => {
             let message = "two known users cannot be merged here: use POST /merges".to_owned();
             return Err(Rejection::new(OF_EVENT.event_type, Reason::InvalidValue, message));
@@ -276,6 +280,11 @@ mod tests {
             ),
             (r#"{"event":"$create_alias","properties":{"distinct_id":"a","alias":"b"}}"#, "a", Some("b")),
             (r#"{"event":"$create_alias","properties":{"distinct_id":"a","alias":"a"}}"#, "a", None),
+            (
+                r#"{"event":"$create_alias","properties":{"distinct_id":"$device:1","alias":"u"}}"#,
+                "u",
+                Some("$device:1"),
+            ),
         ] {
             let event = read(text).expect("an event");
             assert!(event.is_only_about_user && event.event_type.is_none(), "{text}");

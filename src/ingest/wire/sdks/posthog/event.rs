@@ -120,6 +120,10 @@ fn who<'a>(
         _ if distinct_id == COOKIELESS => [None, None],
         _ if is_of_mistake(&distinct_id) => [None, Some(distinct_id)],
         "$identify" => [Some(distinct_id), other("$anon_distinct_id")],
+        // Before the login the further name is the user's, as the `$identify` that follows says.
+        "$create_alias" if properties.get("$is_identified").is_some_and(|raw| raw.get() == "false") => {
+            [other("alias"), Some(distinct_id)]
+        }
         "$create_alias" => [Some(distinct_id), other("alias")],
         "$groupidentify" if is_of_group(&distinct_id, properties) => [None, None],
         _ if is_true(properties, "$is_identified") => [Some(distinct_id), None],
