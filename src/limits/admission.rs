@@ -1,13 +1,18 @@
 //! How much is worked on at a time. What is more is refused at once or after a short wait, so that what was admitted stays
 //! fast; and no project has more than half, so that its flood leaves the others their half.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use super::fair_semaphore::{FairSemaphore, Permit, Permits};
+use super::{
+    fair_semaphore::{FairSemaphore, Permit, Permits},
+    rate::local::network,
+};
 use crate::{config::Load, model::project::ProjectId, telemetry::metrics};
 
 /// Bytes of a body from which on it takes a core for milliseconds to decompress it, or to take it apart.
 pub const LARGE: usize = 256 << 10;
+/// Whose body is read that has its key in it.
+pub const NOBODY: ProjectId = ProjectId::from_stored(0);
 /// Memory is counted in steps of this many bytes.
 const STEP: usize = 64 << 10;
 
@@ -26,6 +31,8 @@ pub enum Overloaded {
 #[derive(Clone)]
 pub struct Admission {
     memory: FairSemaphore,
+    /// Of that for bodies whose project is not known before they are read: each address has at most half of it.
+    memory_of_strangers: FairSemaphore<IpAddr>,
     requests: FairSemaphore,
     /// Of large bodies: one for each core, so those of one project leave half of them to the others.
     large: FairSemaphore,
@@ -36,6 +43,8 @@ pub struct Admission {
 pub struct Memory {
     permits: FairSemaphore,
     project_id: ProjectId,
+    /// Also of these permits, for the address.
+    of_stranger: Option<(FairSemaphore<IpAddr>, IpAddr)>,
     held: Vec<Permits>,
     bytes: usize,
 }
@@ -43,9 +52,10 @@ pub struct Memory {
 impl Admission {
     pub fn new(load: &Load) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let steps = load.body_memory.as_u64() / STEP as u64;
+        let steps = usize::try_from(load.body_memory.as_u64() / STEP as u64).unwrap_or(usize::MAX);
         Self {
-            memory: FairSemaphore::new(usize::try_from(steps).unwrap_or(usize::MAX)),
+            memory: FairSemaphore::new(steps),
+            memory_of_strangers: FairSemaphore::new(steps / 2),
             requests: FairSemaphore::new(load.max_requests as usize),
             large: FairSemaphore::new(cores),
             wait: load.queue_timeout,
@@ -54,7 +64,15 @@ impl Admission {
 
     /// Memory for a body of the project; none yet.
     pub fn memory(&self, project_id: ProjectId) -> Memory {
-        Memory { permits: self.memory.clone(), project_id, held: Vec::new(), bytes: 0 }
+        Memory { permits: self.memory.clone(), project_id, of_stranger: None, held: Vec::new(), bytes: 0 }
+    }
+
+    /// Memory for a body that has its key in it. All of these together have the share of one project, and those of an
+    /// address half of that: so one client that sends nothing but beginnings does not keep the others out.
+    pub fn memory_of_stranger(&self, address: IpAddr) -> Memory {
+        let mut memory = self.memory(NOBODY);
+        memory.of_stranger = Some((self.memory_of_strangers.clone(), network(address)));
+        memory
     }
 
     /// A permit for a large body, after a short wait if there is none now.
@@ -75,9 +93,11 @@ impl Memory {
             return Ok(());
         }
         let steps = (bytes - self.bytes).div_ceil(STEP);
-        let permits =
-            u32::try_from(steps).ok().and_then(|steps| self.permits.try_acquire(self.project_id, steps));
-        self.held.push(permits.ok_or(Overloaded::Memory)?);
+        let number = u32::try_from(steps).map_err(|_| Overloaded::Memory)?;
+        if let Some((permits, address)) = &self.of_stranger {
+            self.held.push(permits.try_acquire(*address, number).ok_or(Overloaded::Memory)?);
+        }
+        self.held.push(self.permits.try_acquire(self.project_id, number).ok_or(Overloaded::Memory)?);
         self.bytes += steps * STEP;
         metrics::body_memory_taken(steps * STEP);
         Ok(())
@@ -119,6 +139,18 @@ mod tests {
         drop(body);
         second.grow_to(4 * STEP).unwrap();
         assert_eq!(admission.memory(ProjectId::from_stored(3)).grow_to(1), Err(Overloaded::Memory));
+    }
+
+    #[test]
+    fn an_address_leaves_half_of_what_is_for_keys_in_bodies_to_others() {
+        let admission = admission();
+        let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let mut bodies: Vec<Memory> = (0..3).map(|_| admission.memory_of_stranger(one)).collect();
+        bodies[0].grow_to(1).unwrap();
+        bodies[1].grow_to(1).unwrap();
+        assert_eq!(bodies[2].grow_to(1), Err(Overloaded::Memory));
+        admission.memory_of_stranger(other).grow_to(2 * STEP).unwrap();
+        admission.memory(ONE).grow_to(4 * STEP).unwrap();
     }
 
     #[tokio::test]

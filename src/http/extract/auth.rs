@@ -150,7 +150,7 @@ impl Authenticator {
     }
 
     /// The address that a request comes from; the connection's, if the proxy says none.
-    fn address(&self, request: &Request) -> IpAddr {
+    pub fn address(&self, request: &Request) -> IpAddr {
         let client = match &self.client_address {
             ClientAddress::Connection => None,
             ClientAddress::Header(name) => {

@@ -146,10 +146,10 @@ pub async fn read_of_sdk(
     body: poem::Body,
     limits: BodyLimits,
     admission: &Admission,
-    project_id: ProjectId,
+    (memory, project_id): (Memory, ProjectId),
 ) -> Result<(Bytes, Memory), Problem> {
     let encoding = encoding(request)?;
-    let (sent, memory) = as_sent(request, body, limits, admission.memory(project_id)).await?;
+    let (sent, memory) = as_sent(request, body, limits, memory).await?;
     match encoding.or_else(|| sent.starts_with(wire::GZIP).then_some(Encoding::Gzip)) {
         None => Ok((sent, memory)),
         Some(encoding) => decompressed(encoding, (sent, memory), limits, admission, project_id).await,

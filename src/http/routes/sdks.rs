@@ -29,19 +29,13 @@ use crate::{
             },
         },
     },
-    limits::admission::LARGE,
-    model::{
-        project::{Project, ProjectId},
-        request_id::RequestId,
-    },
+    limits::admission::{LARGE, NOBODY},
+    model::{project::Project, request_id::RequestId},
     work,
 };
 
 /// Where the calls of all protocols stand.
 pub const PREFIX: &str = "/in/";
-
-/// Whose body is read that has its key in it: together, all of these have the share of one project.
-const NOBODY: ProjectId = ProjectId::from_stored(0);
 
 /// The calls of all protocols.
 pub fn routes(receiver: &Receiver) -> Route {
@@ -84,7 +78,8 @@ impl Endpoint for SdkEndpoint {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+        let is_head_of_get = request.method() == Method::HEAD && matches!(self.call.does, Does::Say(_));
+        let method = if is_head_of_get { &Method::GET } else { request.method() };
         if !self.call.methods.contains(method) {
             return Err(Problem::new(Code::MethodNotAllowed, "").into());
         }
@@ -131,8 +126,11 @@ impl SdkEndpoint {
             Some(key) => Some(authenticator.authenticate_sdk(request, &key).await?),
             None => None,
         };
-        let payer = early.as_ref().map_or(NOBODY, |project| project.id);
-        let (mut bytes, _memory) = read_of_sdk(request, body, *limits, admission, payer).await?;
+        let room = match &early {
+            Some(project) => (admission.memory(project.id), project.id),
+            None => (admission.memory_of_stranger(authenticator.address(request)), NOBODY),
+        };
+        let (mut bytes, _memory) = read_of_sdk(request, body, *limits, admission, room).await?;
         let is_large = bytes.len() >= LARGE;
         if let Some(unpack) = taking.unpack {
             let packed = self.read(request, parameters, Some(&bytes));

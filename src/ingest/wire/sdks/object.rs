@@ -61,13 +61,22 @@ impl<'a> Object<'a> {
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         let raw = self.get(name)?.get();
         let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
-        if inside.contains('\\') { serde_json::from_str(raw).ok() } else { Some(inside.into()) }
+        if !inside.contains('\\') {
+            return Some(inside.into());
+        }
+        // What has half of an emoji stays as it was written: without its id, an event would count each time that it is sent.
+        Some(serde_json::from_str(raw).unwrap_or_else(|_| inside.into()))
     }
 
-    /// An id, which some programs send as a number: its text. A text without characters is none.
+    /// An id, which some programs send as a number: its text. A text without characters is none, nor is anything else:
+    /// everybody whose id is `[]` by mistake would be one user.
     pub fn id(&self, name: &str) -> Option<Cow<'a, str>> {
         let raw = self.get(name)?.get();
-        let id = if raw.starts_with('"') { self.text(name)? } else { raw.into() };
+        let id = match raw.as_bytes().first()? {
+            b'"' => self.text(name)?,
+            b'-' | b'0'..=b'9' => raw.into(),
+            _ => return None,
+        };
         (!id.trim().is_empty()).then_some(id)
     }
 
@@ -196,8 +205,12 @@ mod tests {
 
     #[test]
     fn ids_are_texts_or_numbers() {
-        let object = Object::parse(r#"{"a":"x","b":17,"c":"","d":null,"e":"\u0061"}"#).expect("an object");
-        let ids = ["a", "b", "c", "d", "e", "f"].map(|name| object.id(name));
-        assert_eq!(ids, [Some("x".into()), Some("17".into()), None, None, Some("a".into()), None]);
+        let object =
+            Object::parse(r#"{"a":"x","b":17,"c":"","d":null,"e":"\u0061","f":[],"g":true,"h":"\ud800"}"#)
+                .expect("an object");
+        let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|name| object.id(name));
+        let some = |id: &'static str| Some(id.into());
+        let expected = [some("x"), some("17"), None, None, some("a"), None, None, some("\\ud800"), None];
+        assert_eq!(ids, expected);
     }
 }
