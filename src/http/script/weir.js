@@ -5,40 +5,31 @@
   const url = `${new URL(src).origin}/events?key=${key}`;
   const off = dnt !== "ignore" && (navigator.doNotTrack === "1" || navigator.globalPrivacyControl);
   const events = new Map(); // by id, as JSON, until weir has answered for them
-  const memory = {};
-  const store = (name, value) => {
-    memory[name] = value;
-    try {
-      value === undefined ? localStorage.removeItem(name) : localStorage.setItem(name, value);
-    } catch {}
-  };
-  const load = (name) => {
-    try {
-      return localStorage.getItem(name) ?? memory[name];
-    } catch {
-      return memory[name];
-    }
-  };
+  let items = {}; // without localStorage, for as long as the page
+  try {
+    items = localStorage;
+  } catch {}
 
+  const digit = () => (crypto.getRandomValues(new Uint8Array(1))[0] % 16).toString(16);
   const uuid = () => {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    for (let i = 5, time = Date.now(); i >= 0; i--, time = Math.floor(time / 256)) bytes[i] = time;
-    bytes[6] = (bytes[6] & 15) | 112;
-    bytes[8] = (bytes[8] & 63) | 128;
-    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
-      .join("")
-      .replace(/(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+    const time = `0${Date.now().toString(16)}`;
+    return `${time.slice(0, 8)}-${time.slice(8)}-7xxx-8xxx-xxxxxxxxxxxx`.replace(/x/g, digit);
   };
 
-  // Who is there: an id of this browser, or of all sites below the cookie's domain.
-  const anonymousId = (renew) => {
-    let id = !renew && (cookie ? /(?:^|; )weir=([^;]+)/.exec(document.cookie)?.[1] : load("weir.anonymous_id"));
-    if (!id) {
-      id = uuid();
-      if (cookie) document.cookie = `weir=${id};domain=${cookie};path=/;max-age=31536000;samesite=lax`;
-      else store("weir.anonymous_id", id);
-    }
-    return id;
+  // Who is there: in this browser, or on all sites below the cookie's domain.
+  const who = (name) =>
+    cookie
+      ? unescape(document.cookie.match(`(?:^|; )${name}=([^;]*)`)?.[1] ?? "") // never throws
+      : items[name];
+  const setWho = (name, value) => {
+    if (cookie) {
+      const age = value ? 31536000 : 0; // a year
+      document.cookie = `${name}=${escape(value)};domain=${cookie};path=/;max-age=${age};samesite=lax`;
+    } else items[name] = value;
+  };
+  const anonymousId = () => {
+    if (!who("weir_visitor")) setWho("weir_visitor", uuid());
+    return who("weir_visitor") || undefined;
   };
 
   let timer, sending, pause;
@@ -63,85 +54,94 @@
     const answer = await fetch(url, { method: "POST", body: body(sent), keepalive: true }).catch(() => 0);
     sending = false;
     const { status } = answer;
-    if (status < 500 && status !== 408 && status !== 429) {
-      if (status >= 400) console.warn("weir:", await answer.text().catch(() => status));
+    if (status < 300 || [400, 413, 422].includes(status)) {
+      if (status >= 400) console.warn("weir:", await answer.text());
       for (const id of sent) {
         events.delete(id);
-        store(`weir:${id}`);
+        delete items[`weir:${id}`];
       }
       pause = 0;
       if (events.size) send();
     } else {
       pause = Math.min(2 * (pause || 500), 6e4);
-      later(pause * (1 + Math.random()));
+      later(Math.max(pause * (1 + Math.random()), 1000 * (answer && answer.headers.get("Retry-After"))));
     }
   };
 
   const track = (event_type, properties = {}, more) => {
-    if (events.size >= 1000) return;
     const event_id = uuid();
-    const user_id = load("weir.user_id");
+    const user_id = who("weir_user") || undefined;
     const occurred_at = new Date().toISOString();
     const event = { event_id, user_id, anonymous_id: anonymousId(), event_type, occurred_at, properties, ...more };
-    events.set(event_id, JSON.stringify(event));
-    store(`weir:${event_id}`, events.get(event_id));
+    const text = JSON.stringify(event);
+    if (events.size >= 1000 || text.length > 2e4) return console.warn("weir: too large:", event_type);
+    events.set(event_id, text);
+    try {
+      items[`weir:${event_id}`] = text;
+    } catch {} // it is full
     later(1000);
   };
 
   let seen;
   const page = (properties) => {
-    const { pathname, hostname, search } = location;
-    const utm = [...new URLSearchParams(search)].filter(([name]) => name.startsWith("utm_"));
-    const { title, referrer } = document;
+    const utm = [...new URLSearchParams(location.search)].filter(([name]) => name.startsWith("utm_"));
     track("page_view", {
-      path: pathname,
-      host: hostname,
-      title,
-      referrer: seen ?? referrer,
+      path: location.pathname,
+      host: location.hostname,
+      title: document.title,
+      referrer: seen ?? document.referrer,
       ...Object.fromEntries(utm),
       ...properties,
     });
-    seen = location.origin + pathname;
+    seen = location.origin + location.pathname;
   };
 
   const weir = {
     track,
     page,
     identify(user_id, traits) {
-      const known = load("weir.user_id");
-      if (known && known !== `${user_id}`) anonymousId(true); // somebody else, on the same browser
-      store("weir.user_id", `${user_id}`);
+      const id = `${user_id ?? ""}`.trim();
+      if (!id || id.length > 200) return console.warn("weir: no user id:", user_id);
+      const known = who("weir_user");
+      if (known && known !== id) setWho("weir_visitor", uuid()); // somebody else, on the same browser
+      setWho("weir_user", id);
       track("identify", {}, { traits });
     },
     reset() {
-      store("weir.user_id");
-      anonymousId(true);
+      setWho("weir_user", "");
+      setWho("weir_visitor", uuid());
     },
-    push: ([name, ...values]) => weir[name](...values),
+    push: ([name, ...values]) => weir[name]?.(...values),
   };
-  const calls = window.weir ?? [];
+  const calls = Array.isArray(window.weir) ? window.weir : [];
   window.weir = weir;
   if (off) {
     for (const name in weir) weir[name] = () => {};
     return;
   }
 
-  try {
-    for (const [name, text] of Object.entries(localStorage)) {
-      if (name.startsWith("weir:")) events.set(name.slice(5), text);
+  for (const name in items) {
+    if (!name.startsWith("weir:")) continue;
+    try {
+      JSON.parse(items[name]);
+      events.set(name.slice(5), items[name]);
+    } catch {
+      delete items[name];
     }
-  } catch {}
+  }
   if (events.size) later(0);
   addEventListener("visibilitychange", () => {
     if (document.visibilityState === "hidden" && events.size) navigator.sendBeacon(url, body(batch()));
   });
   if (views !== "off") {
-    const { pushState } = history;
     const moved = () => location.origin + location.pathname !== seen && page();
-    history.pushState = function (...state) {
-      pushState.apply(this, state);
-      moved();
-    };
+    for (const name of ["pushState", "replaceState"]) {
+      const change = history[name];
+      history[name] = function (...state) {
+        change.apply(this, state);
+        moved();
+      };
+    }
     addEventListener("popstate", moved);
     page();
   }

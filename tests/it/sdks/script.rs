@@ -76,6 +76,48 @@ async fn page_views_and_calls_arrive_once_under_one_user() {
     weir.stop().await;
 }
 
+/// What goes wrong on pages: a log-out in another tab, an empty id, an event that is too large, a broken entry.
+const CARELESS: &str = r#"<!doctype html>
+<script>
+  localStorage["weir:broken"] = "{";
+  window.weir = [["nonsense"], ["track", "queued"]];
+</script>
+<script async src="SCRIPT" data-key="KEY" data-views="off"></script>
+<script type="module">
+  while (!weir.track) await new Promise((resume) => setTimeout(resume, 10));
+  weir.identify("");
+  weir.identify(null);
+  weir.track("large", { text: "a".repeat(70000) });
+  weir.identify("user-42");
+  localStorage.weir_user = "";
+  localStorage.weir_visitor = "visitor-2";
+  weir.track("after");
+  const timer = setInterval(() => {
+    if (Object.keys(localStorage).some((name) => name.startsWith("weir:"))) return;
+    clearInterval(timer);
+    fetch("/done", { method: "POST" });
+  }, 50);
+</script>
+"#;
+
+#[tokio::test]
+async fn what_goes_wrong_on_a_page_costs_no_other_event_and_mixes_nobody_up() {
+    let Some(browser) = Browser::find() else { return };
+    let weir = Weir::start().await;
+    let project = weir.project("page", "UTC").await;
+    let front = Front::start(&weir, Manner::Plain).await;
+    let html = CARELESS.replace("SCRIPT", &format!("{}/weir.js", front.url())).replace("KEY", &project.write);
+    let page = Page::with(html, PathBuf::new()).await;
+    let open = browser.open(&page.url());
+    page.wait_until_done().await;
+    let row = |event_type: &str, user: &str| (event_type.to_owned(), Some(user.to_owned()), None);
+    let expected = [row("after", "visitor-2"), row("identify", "user-42"), row("queued", "user-42")];
+    eventually("all is stored", || rows(&weir), |rows| *rows == expected).await;
+    assert_eq!(page.errors(), [""; 0]);
+    open.close().await;
+    weir.stop().await;
+}
+
 #[tokio::test]
 async fn who_asks_not_to_be_tracked_is_not() {
     let Some(browser) = Browser::find() else { return };
