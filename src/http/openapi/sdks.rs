@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{known::ANY_PARAMETER, problem};
 use crate::{
-    http::routes::sdks::path,
+    http::routes::sdks::{LONGEST_PART, path},
     ingest::wire::sdks::{Does, PROTOCOLS, Protocol, SdkCall},
 };
 
@@ -15,12 +15,13 @@ const DESCRIPTION: &str = "Calls of other vendors' SDKs, which work unchanged bu
     docs/sdks.md. Bodies and answers are as the vendor documents them, so they are not described here.";
 
 /// What these calls answer, each in its vendor's words.
-const ANSWERS: [(&str, &str); 10] = [
+const ANSWERS: [(&str, &str); 11] = [
     ("200", "Every event that is valid is durable, or was taken before"),
     ("204", "The same, to an SDK that wants no body"),
     ("400", "The request cannot be read, or none of its events is valid"),
     ("401", "There is no key, or it is unknown or revoked"),
     ("403", "The key is not of kind write, or the page may not use it"),
+    ("404", "A part of the path is too long"),
     ("408", "The body came too slowly"),
     ("413", "Too many bytes or events"),
     ("415", "The body is compressed in a way that is not supported"),
@@ -49,7 +50,7 @@ fn operation(protocol: &Protocol, call: &SdkCall, method: &Method) -> Value {
     let letter = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
     let names = call.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = names
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "maxLength": 200}}))
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "maxLength": LONGEST_PART}}))
         .collect();
     let mut operation = json!({
         "tags": [TAG],
@@ -68,8 +69,11 @@ fn operation(protocol: &Protocol, call: &SdkCall, method: &Method) -> Value {
 
 fn answers(does: &Does) -> Value {
     let content = json!({"schema": {}});
-    let content = json!({"application/json": content, "text/plain": content, problem::CONTENT_TYPE: content});
-    let fits = |status: &str| matches!(does, Does::Take(_)) || matches!(status, "200" | "400");
+    let content = json!({
+        "application/json": content, "text/plain": content, "text/javascript": content, "image/gif": content,
+        problem::CONTENT_TYPE: content,
+    });
+    let fits = |status: &str| matches!(does, Does::Take(_)) || matches!(status, "200" | "400" | "404");
     let answers = ANSWERS.iter().filter(|(status, _)| fits(status));
     let answer = |&(status, description): &(&str, &str)| {
         (status.to_owned(), json!({"description": description, "content": content}))

@@ -37,6 +37,9 @@ use crate::{
 /// Where the calls of all protocols stand.
 pub const PREFIX: &str = "/in/";
 
+/// Bytes of a part of a path, such as a key.
+pub const LONGEST_PART: usize = 200;
+
 /// The calls of all protocols.
 pub fn routes(receiver: &Receiver) -> Route {
     let mut route = Route::new();
@@ -82,6 +85,9 @@ impl Endpoint for SdkEndpoint {
         let method = if is_head_of_get { &Method::GET } else { request.method() };
         if !self.call.methods.contains(method) {
             return Err(Problem::new(Code::MethodNotAllowed, "").into());
+        }
+        if request.uri().path().split('/').any(|part| part.len() > LONGEST_PART) {
+            return Err(Problem::new(Code::NotFound, "The path is too long.").into());
         }
         let body = request.take_body();
         let query = request.uri().query().unwrap_or_default();
