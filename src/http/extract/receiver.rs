@@ -1,5 +1,7 @@
 //! What every operation that sends has in common.
 
+use bytes::Bytes;
+
 use super::{
     auth::{Caller, Write},
     body::{BodyLimits, EventsBody, ReadBody},
@@ -13,7 +15,7 @@ use crate::{
         wire::{Asked, Call},
     },
     limits::admission::{Admission, LARGE},
-    model::request_id::RequestId,
+    model::{project::Project, request_id::RequestId},
 };
 
 /// Receives bodies with events.
@@ -46,11 +48,6 @@ impl Receiver {
             let is_from_bot = body.is_from_bot();
             let ReadBody { bytes, format, memory: _memory } =
                 body.read(self.limits, &self.admission, project.id).await?;
-            let _large = match bytes.len() {
-                0..LARGE => None,
-                _ => Some(self.admission.large(project.id).await?),
-            };
-            let _permit = self.admission.permit(project.id).await?;
             let request = Request {
                 project,
                 request_id: request_id.as_str(),
@@ -59,9 +56,29 @@ impl Receiver {
                 is_from_bot,
                 call: Asked::default(),
             };
-            Ok(self.ingest.take(&request, bytes).await?)
+            self.take(&request, bytes).await
         })
         .await;
+        self.charged(project, received).await
+    }
+
+    /// Takes the events of a body that was read, in its turn.
+    pub async fn take(&self, request: &Request<'_>, bytes: Bytes) -> Result<Receipt, Problem> {
+        let project_id = request.project.id;
+        let _large = match bytes.len() {
+            0..LARGE => None,
+            _ => Some(self.admission.large(project_id).await?),
+        };
+        let _permit = self.admission.permit(project_id).await?;
+        Ok(self.ingest.take(request, bytes).await?)
+    }
+
+    /// What was received; what could not be read is charged as one event.
+    pub async fn charged(
+        &self,
+        project: &Project,
+        received: Result<Receipt, Problem>,
+    ) -> Result<Receipt, Problem> {
         match received {
             Err(mut problem) if problem.allowance.is_none() => {
                 problem.allowance = Some(self.ingest.charge(project).await?);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use poem::{
     Endpoint, IntoResponse, Request, Response, Route,
     http::{Method, StatusCode},
@@ -30,7 +29,7 @@ use crate::{
         },
     },
     limits::admission::{LARGE, NOBODY},
-    model::{project::Project, request_id::RequestId},
+    model::request_id::RequestId,
     work,
 };
 
@@ -157,39 +156,16 @@ impl SdkEndpoint {
             };
             authenticator.authenticate_sdk(request, &key.ok_or_else(missing)?).await?
         };
-        match self.ingest(taking, request, parameters, &project, bytes).await {
-            Err(mut problem) if problem.allowance.is_none() => {
-                problem.allowance = Some(self.receiver.ingest.charge(&project).await?);
-                Err(problem)
-            }
-            taken => taken,
-        }
-    }
-
-    async fn ingest(
-        &self,
-        taking: &Taking,
-        request: &Request,
-        parameters: &[(String, String)],
-        project: &Project,
-        bytes: Bytes,
-    ) -> Result<Receipt, Problem> {
-        let Receiver { ingest, admission, .. } = &self.receiver;
-        let _large = match bytes.len() {
-            0..LARGE => None,
-            _ => Some(admission.large(project.id).await?),
-        };
-        let _permit = admission.permit(project.id).await?;
         let request_id: &RequestId = request.data().expect("every request has an id");
         let asked = ingest::Request {
-            project,
+            project: &project,
             request_id: request_id.as_str(),
             idempotency_key: None,
             format: &taking.format,
             is_from_bot: is_from_bot(request),
             call: Asked { path: self.call.path, headers: Some(request.headers()), parameters },
         };
-        Ok(ingest.take(&asked, bytes).await?)
+        self.receiver.charged(&project, self.receiver.take(&asked, bytes).await).await
     }
 }
 
