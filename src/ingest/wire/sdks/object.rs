@@ -108,6 +108,15 @@ pub fn list_of_text(text: &str, limit: usize) -> Result<(Vec<&RawValue>, usize),
     Ok(list)
 }
 
+/// Events whose keys are compared: more are taken by no weir that is set up as it comes.
+pub const MOST_COMPARED: usize = 10_000;
+
+/// The key of all events that have one, if that is the same.
+pub fn same_key<'a>(mut keys: impl Iterator<Item = Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    let first = keys.next()?;
+    keys.all(|key| key == first).then_some(first)
+}
+
 /// Flattens an object into members named by their path, in small letters with `_` between words: `page.path` in `context`
 /// becomes `context_page_path`. Lists stay as they are.
 pub fn flatten(prefix: &str, object: &Object<'_>, skip: &[&str], depth: usize) -> Vec<(String, String)> {

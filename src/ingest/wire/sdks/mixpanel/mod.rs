@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 use super::{
     super::{Body, BodyError, Context, Format, ReadEvent, Reads, json},
     Does, Outcome, Protocol, SdkAnswer, SdkCall, SdkRequest, Taking, Unpacked,
-    object::{self, Object},
+    object::{self, MOST_COMPARED, Object},
 };
 use crate::ingest::validate::{Reason, Rejection};
 
@@ -72,21 +72,24 @@ pub(super) const PROTOCOL: Protocol = Protocol {
 };
 
 /// The user name of basic authentication; with `project_id`, which goes with a service account, the password, which is
-/// that account's secret. Else the token of the first event or profile.
+/// that account's secret. Else the token of the events or profiles, which must be the same in all.
 fn key<'a>(request: &SdkRequest<'a>) -> Option<Cow<'a, str>> {
     if let Some(user) = request.basic_user() {
         let secret = request.parameter("project_id").and_then(|_| request.basic_password());
         return secret.or(Some(user));
     }
-    let first = Object::of_event(first(std::str::from_utf8(request.body?).ok()?)?).ok()?;
-    first.id("$token").or_else(|| Object::of_member(first.get("properties")).id("token"))
-}
-
-/// Of the objects of a body, the first. The others are not read.
-fn first(text: &str) -> Option<&RawValue> {
-    let text = text.trim_start();
-    let text = text.strip_prefix('[').unwrap_or(text);
-    serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
+    let text = std::str::from_utf8(request.body?).ok()?.trim_start();
+    let objects = if let Ok((objects, _)) = object::list_of_text(text, MOST_COMPARED) {
+        objects
+    } else {
+        // One in each line, or a list that is cut off: what is wrong with it is said when it is read.
+        let text = text.strip_prefix('[').unwrap_or(text);
+        serde_json::Deserializer::from_str(text).into_iter().map_while(Result::ok).collect()
+    };
+    object::same_key(objects.into_iter().filter_map(|raw| {
+        let object = Object::of_member(Some(raw));
+        object.id("$token").or_else(|| Object::of_member(object.get("properties")).id("token"))
+    }))
 }
 
 /// What is not JSON is a form with JSON or base64 as `data`, whatever its content type says; so is the query of a GET.
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_the_first_token_or_of_basic_authentication() {
+    fn the_key_is_the_token_of_all_or_of_basic_authentication() {
         let service_account = [("project_id".to_owned(), "1".to_owned())];
         let key = |authorization: &str, parameters: &[(String, String)], body: &str| {
             let mut headers = ::http::HeaderMap::new();
@@ -229,6 +232,9 @@ mod tests {
             ("Basic dTpr", &service_account[..], "", Some("k")), // u:k
             ("Basic azo=", &service_account[..], "", Some("k")),
             ("", &[], "[]", None),
+            ("", &[], &format!("[{event},{event}]"), Some("k")),
+            ("", &[], &format!(r#"[{event},{{"event":"a","properties":{{"token":"other"}}}}]"#), None),
+            ("", &[], &format!("{event}\n{{\"$token\":\"other\"}}"), None),
         ] {
             assert_eq!(key(authorization, parameters, body).as_deref(), expected, "{authorization} {body}");
         }

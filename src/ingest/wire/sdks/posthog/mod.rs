@@ -36,7 +36,7 @@ use self::event::read;
 use super::{
     super::{Body, BodyError, Context, Format, Reads, content_type, json},
     Does, Protocol, SdkCall, SdkRequest, Taking, Unpacked,
-    object::{Object, list},
+    object::{MOST_COMPARED, Object, list, same_key},
 };
 use crate::{ingest::validate::kind, model::rfc3339};
 
@@ -99,9 +99,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Events whose keys are compared: more are taken by no weir that is set up as it comes.
-const MOST_COMPARED: usize = 10_000;
-
 /// As it is called at the top of a body, and in an event.
 const KEYS: [&str; 3] = ["api_key", "token", "$token"];
 
@@ -119,9 +116,7 @@ fn key<'a>(request: &SdkRequest<'a>) -> Option<Cow<'a, str>> {
         body.get("batch")?
     };
     let (events, _) = list(events, MOST_COMPARED).ok()?;
-    let mut keys = events.into_iter().filter_map(|event| key_of_event(&Object::of_member(Some(event))));
-    let first = keys.next()?;
-    keys.all(|key| key == first).then_some(first)
+    same_key(events.into_iter().filter_map(|event| key_of_event(&Object::of_member(Some(event)))))
 }
 
 fn key_of_event<'a>(event: &Object<'a>) -> Option<Cow<'a, str>> {
